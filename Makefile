@@ -1,0 +1,149 @@
+# Targets for people and for CI. `make` lists them.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -o pipefail -c
+.DEFAULT_GOAL := help
+
+GO ?= go
+export CGO_ENABLED := 0
+
+# What `licensed --version` says. Outside a repository the build is a "devel" of now.
+VERSION := $(shell git describe --tags --match 'v[0-9]*' --dirty 2>/dev/null || echo devel)
+COMMIT  := $(shell git rev-parse HEAD 2>/dev/null)
+DATE    := $(shell TZ=UTC git log -1 --format=%cd --date=format-local:%Y-%m-%dT%H:%M:%SZ 2>/dev/null || date -u +%Y-%m-%dT%H:%M:%SZ)
+INFO    := github.com/seed-357fa782/licensed/internal/buildinfo
+LDFLAGS := -s -w -X $(INFO).version=$(VERSION) -X $(INFO).commit=$(COMMIT) -X $(INFO).date=$(DATE)
+
+SYSTEMS := linux darwin windows
+
+# Developer tools, installed under .tools when a target needs one. This golangci-lint contains gofumpt 0.12.0.
+GOLANGCI_LINT := .tools/golangci-lint-v2.15.0/golangci-lint
+BENCHSTAT     := .tools/benchstat-v0.0.0-20260908200009-22c9c6c9d4da/benchstat
+APIDIFF       := .tools/apidiff-v0.0.0-20260908205506-85c1c2202aba/apidiff
+DEADCODE      := .tools/deadcode-v0.52.0/deadcode
+
+TESTFLAGS := -shuffle=on -timeout=20m
+FUZZTIME  ?= 5s
+
+# $(call run-tests,FLAGS,PACKAGES): prints failures, packages, and what was skipped and why.
+run-tests = $(GO) test -json $(TESTFLAGS) $(1) $(2) | CGO_ENABLED=0 $(GO) run .ci/testreport.go
+
+##@ To use it
+
+.PHONY: build
+build: ## Build bin/licensed and bin/licensectl, static and version stamped
+	@mkdir -p bin
+	@$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/licensed ./licensectl
+	@echo 'built bin/licensed and bin/licensectl ($(VERSION))'
+
+.PHONY: demo
+demo: build ## Show the whole life of a licence on this machine
+	@bin/licensectl demo
+
+##@ To test it
+
+.PHONY: test
+test: ## Run every test that this machine can run, end to end included
+	@$(call run-tests,,./...)
+
+.PHONY: race
+race: ## The same with the race detector (needs a C compiler)
+	@CGO_ENABLED=1 $(call run-tests,-race,./...)
+
+.PHONY: e2e
+e2e: ## Only the end-to-end tests: built programs, scripts, kill -9
+	@$(call run-tests,-count=1,./test/e2e/...)
+
+.PHONY: pg
+pg: ## The tests on PostgreSQL
+	@echo 'pg: there is no PostgreSQL backend yet, so there is nothing to test'
+
+.PHONY: fuzz-short
+fuzz-short: ## Run every fuzz target for FUZZTIME (5s)
+	@mkdir -p bin
+	@$(GO) test -run '^$$' -list '^Fuzz' ./... \
+	| awk '/^Fuzz/ { names[n++] = $$1 } /^(ok|FAIL|\?)/ { for (i = 0; i < n; i++) print $$2, names[i]; n = 0 } /^FAIL/ { exit 1 }' \
+	| while read -r pkg name; do \
+		echo "fuzz $$pkg $$name"; \
+		$(GO) test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x "$$pkg" >bin/fuzz.log 2>&1 </dev/null \
+			|| { cat bin/fuzz.log; exit 1; }; \
+	done
+
+.PHONY: cover
+cover: ## Measure test coverage, into bin/cover.html
+	@mkdir -p bin
+	@$(GO) test $(TESTFLAGS) -coverpkg=./... -coverprofile=bin/cover.out ./... >/dev/null
+	@$(GO) tool cover -html=bin/cover.out -o bin/cover.html
+	@$(GO) tool cover -func=bin/cover.out | tail -1
+
+.PHONY: bench
+bench: ## Measure against the bare prototype, as ratios (BENCH=full: at 5,000,000 licences too)
+	@$(GO) run ./bench
+
+.PHONY: benchstat
+benchstat: $(BENCHSTAT) ## Compare two outputs of go test -bench: OLD=file NEW=file
+	@$(BENCHSTAT) $(OLD) $(NEW)
+
+##@ To change it
+
+.PHONY: check
+check: fmt-check vet lint cross race ## Everything that CI demands
+
+.PHONY: fmt
+fmt: $(GOLANGCI_LINT) ## Format the code (gofumpt, goimports)
+	@$(GOLANGCI_LINT) fmt
+
+.PHONY: fmt-check
+fmt-check: $(GOLANGCI_LINT) ## Say what is not formatted, without writing
+	@$(GOLANGCI_LINT) fmt --diff
+
+.PHONY: vet
+vet: ## go vet
+	@$(GO) vet ./...
+
+.PHONY: lint
+lint: $(GOLANGCI_LINT) ## golangci-lint as .golangci.yml says
+	@$(GOLANGCI_LINT) run ./...
+
+.PHONY: deadcode
+deadcode: $(DEADCODE) ## List functions that neither a program nor a test reaches
+	@$(DEADCODE) -test ./...
+
+.PHONY: cross
+cross: ## Compile everything for linux, darwin and windows
+	@for os in $(SYSTEMS); do echo "build for $$os"; GOOS=$$os CGO_ENABLED=0 $(GO) build ./... || exit 1; done
+
+.PHONY: api
+api: ## Write the exported API of the public packages into testdata/api
+	@$(GO) test -count=1 -run '^TestExportedAPI$$' . -update
+	@echo 'testdata/api is up to date'
+
+.PHONY: apidiff
+apidiff: $(APIDIFF) ## Say which changes of the public packages since BASE (a tag) are incompatible
+	@[ -n "$(BASE)" ] || { echo 'usage: make apidiff BASE=v1.2.3'; exit 2; }
+	@old=$$(mktemp -d) && trap 'rm -rf "$$old"' EXIT \
+	&& git archive "$(BASE)" | tar -x -C "$$old" \
+	&& for pkg in client license license/token license/wire koogallery; do \
+		(cd "$$old" && "$(CURDIR)/$(APIDIFF)" -w "$$old/export" ./$$pkg) \
+		&& $(APIDIFF) "$$old/export" ./$$pkg || exit 1; \
+	done
+
+.PHONY: clean
+clean: ## Delete what the other targets made, except the tools
+	@rm -rf bin
+
+.PHONY: help
+help: ## List the targets
+	@awk 'BEGIN { FS = ":.*## " } /^##@/ { printf "\n%s\n", substr($$0, 5) } /^[a-z0-9-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# $(call install,MODULE PATH): the version is in the target's folder name.
+define install
+	@echo 'installing $(notdir $(@D)) into .tools (once)'
+	@mkdir -p $(@D)
+	@GOBIN='$(CURDIR)/$(@D)' $(GO) install $(1)@v$(lastword $(subst -v, ,$(notdir $(@D)))) 2>$(@D)/log || { cat $(@D)/log; exit 1; }
+endef
+
+$(GOLANGCI_LINT): ; $(call install,github.com/golangci/golangci-lint/v2/cmd/golangci-lint)
+$(BENCHSTAT): ; $(call install,golang.org/x/perf/cmd/benchstat)
+$(APIDIFF): ; $(call install,golang.org/x/exp/cmd/apidiff)
+$(DEADCODE): ; $(call install,golang.org/x/tools/cmd/deadcode)

@@ -1,0 +1,201 @@
+// Package config reads the daemon's configuration: embedded defaults, a YAML
+// file, environment variables and flags, each stronger than the one before.
+//
+// It is strict. A key that is not known, a value of another type, a second
+// document and a value that cannot work are errors, which name the file, the
+// line and the key. Everything is optional, and what is absent has the
+// default that the fields below state.
+package config
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Config is a whole configuration. Get one from [Load] or [Default]: paths in
+// it are complete, and what the file leaves out is filled in.
+//
+// The tag config marks fields that hold paths ("path"), and of these the ones
+// whose files are secret ("secret").
+type Config struct {
+	DataDir string `yaml:"data_dir" config:"path"` // "./licensed-data"
+	// Issuer is the iss of everything signed, and base of the status lists' addresses.
+	// Default: the address of the public listener, where that is loopback.
+	Issuer string `yaml:"issuer"`
+	// IssuerGiven says that Issuer was configured and does not just follow from the listener.
+	IssuerGiven bool
+	// Store is "bolt:PATH" or a postgres:// URL; default "bolt:" and licensed.db in DataDir.
+	Store        string        `yaml:"store"`
+	Public       Public        `yaml:"public"`
+	Admin        Admin         `yaml:"admin"`
+	Ops          Ops           `yaml:"ops"`
+	Keys         Keys          `yaml:"keys"`
+	Marketplaces []Marketplace `yaml:"marketplaces"`
+	Products     []Product     `yaml:"products"` // one product, "demo"
+	Limits       Limits        `yaml:"limits"`
+	Webhooks     []Webhook     `yaml:"webhooks"`
+
+	src source
+}
+
+// PublicIsLoopback reports whether the public listener can be reached from this machine only.
+func (c Config) PublicIsLoopback() bool { return isLoopback(c.Public.Listen) }
+
+// Public is the listener for installs, buyers and the marketplace.
+type Public struct {
+	Listen string `yaml:"listen"` // "127.0.0.1:8080"
+	TLS    TLS    `yaml:"tls"`
+	// TrustedProxies are the networks whose word about the client's address and TLS is taken.
+	TrustedProxies []netip.Prefix `yaml:"trusted_proxies"`
+}
+
+// Admin is the listener for staff and scripts.
+type Admin struct {
+	Socket string `yaml:"socket" config:"path"` // admin.sock in DataDir
+	Listen string `yaml:"listen"`               // none: the socket only
+	TLS    TLS    `yaml:"tls"`
+}
+
+// Ops is the listener for metrics and health.
+type Ops struct {
+	Listen string `yaml:"listen"` // "127.0.0.1:9090"; empty: none
+}
+
+// TLS names a certificate and its key, PEM both; none means plain text.
+type TLS struct {
+	CertFile string `yaml:"cert_file" config:"path"`
+	KeyFile  string `yaml:"key_file" config:"secret"`
+}
+
+// Enabled reports whether there is a certificate.
+func (t TLS) Enabled() bool { return t.CertFile != "" }
+
+// Keys is about the custody of signing keys, which lie sealed in keys of DataDir.
+type Keys struct {
+	PassphraseFile string `yaml:"passphrase_file" config:"secret"` // seals the identity; none: it is not sealed
+	AnchorsFile    string `yaml:"anchors_file" config:"path"`      // public halves of the anchors; none: those in DataDir
+	// AllowAnchorKeys accepts a public listener beyond loopback while the
+	// anchors' private halves lie in DataDir.
+	AllowAnchorKeys bool `yaml:"allow_anchor_keys"`
+}
+
+// Marketplace is an entry that sends callbacks, to /marketplace/NAME.
+type Marketplace struct {
+	Name           string   `yaml:"name"`
+	AccessKeyFiles []string `yaml:"access_key_files" config:"secret"` // several while a key is being exchanged
+	CodePattern    string   `yaml:"code_pattern"`                     // of codes that may be asked upstream at all: "^[A-Za-z0-9_-]{6,64}$"
+	ExpireTimeZone string   `yaml:"expire_time_zone"`                 // "UTC"
+	OpenAPI        OpenAPI  `yaml:"open_api"`
+	Sync           Sync     `yaml:"sync"`
+	LicenseV1      bool     `yaml:"license_v1"` // answer the retired GET interface too
+}
+
+// Location is the zone of the marketplace's expiry times.
+func (m Marketplace) Location() (*time.Location, error) { return location(m.ExpireTimeZone) }
+
+// OpenAPI says how the marketplace is asked.
+type OpenAPI struct {
+	BaseURLs            []string `yaml:"base_urls"` // the two of the marketplace, in the order tried
+	CAFile              string   `yaml:"ca_file" config:"path"`
+	AccessKeyIDFile     string   `yaml:"access_key_id_file" config:"secret"`
+	SecretAccessKeyFile string   `yaml:"secret_access_key_file" config:"secret"`
+}
+
+// Enabled reports whether the marketplace can be asked.
+func (o OpenAPI) Enabled() bool { return o.AccessKeyIDFile != "" }
+
+// Sync is about reading the marketplace's state unasked.
+type Sync struct {
+	Daily bool `yaml:"daily"` // true
+}
+
+// Product is what is sold.
+type Product struct {
+	ID                  string    `yaml:"id"`
+	Name                string    `yaml:"name"`                 // the id
+	MarketplaceProducts []string  `yaml:"marketplace_products"` // productId values of the marketplace
+	Features            Features  `yaml:"features"`
+	Machines            Machines  `yaml:"machines"`             // 1
+	Mode                string    `yaml:"mode"`                 // "node", or "floating"
+	InstallsPerMachine  int       `yaml:"installs_per_machine"` // 3
+	FloatingLease       Duration  `yaml:"floating_lease"`       // 15m
+	Binding             string    `yaml:"binding"`              // "fuzzy", or "exact", "loose", "none"
+	Lease               Duration  `yaml:"lease"`                // 336h; 0: for ever
+	Refresh             Duration  `yaml:"refresh"`              // 24h
+	Phases              Phases    `yaml:"phases"`
+	Transfers           Transfers `yaml:"transfers"`
+}
+
+// Phases is about the time around the end of a licence.
+type Phases struct {
+	Warn        Duration `yaml:"warn"`        // before the end: 720h
+	Grace       Duration `yaml:"grace"`       // after the end: 360h
+	Enforcement string   `yaml:"enforcement"` // "block", or "degrade", "advisory"
+}
+
+// Transfers limits moves to another machine.
+type Transfers struct {
+	PerYear  int      `yaml:"per_year"`  // 3; 0: none
+	CoolDown Duration `yaml:"cool_down"` // 24h
+}
+
+// Limits protects the public listener.
+type Limits struct {
+	RequestsPerMinute int `yaml:"requests_per_minute"` // refused ones of one client address: 60; 0: no limit
+}
+
+// Webhook is an address that is told about events.
+type Webhook struct {
+	URL        string   `yaml:"url"`
+	SecretFile string   `yaml:"secret_file" config:"secret"`
+	Events     []string `yaml:"events"` // none: all
+}
+
+// Default is the configuration of a daemon that is started without any, with
+// its data below dir.
+func Default(dir string) Config {
+	c := defaults()
+	c.complete(dir)
+	return c
+}
+
+// NewProduct is a product with the defaults.
+func NewProduct(id string) Product {
+	p := Product{ID: id}
+	p.setDefaults()
+	return p
+}
+
+// defaults is what stands in a configuration before anything is read. What
+// depends on other fields is filled in by complete.
+func defaults() Config {
+	demo := NewProduct("demo")
+	demo.Name = "Demo"
+	demo.Features = Features{"export": true, "projects": number("10")}
+	return Config{
+		DataDir:  "licensed-data",
+		Public:   Public{Listen: "127.0.0.1:8080"},
+		Ops:      Ops{Listen: "127.0.0.1:9090"},
+		Products: []Product{demo},
+		Limits:   Limits{RequestsPerMinute: 60},
+	}
+}
+
+func (p *Product) setDefaults() {
+	p.Machines = Machines{Count: 1}
+	p.Mode = "node"
+	p.InstallsPerMachine = 3
+	p.FloatingLease = Duration(15 * time.Minute)
+	p.Binding = "fuzzy"
+	p.Lease = Duration(336 * time.Hour)
+	p.Refresh = Duration(24 * time.Hour)
+	p.Phases = Phases{Warn: Duration(720 * time.Hour), Grace: Duration(360 * time.Hour), Enforcement: "block"}
+	p.Transfers = Transfers{PerYear: 3, CoolDown: Duration(24 * time.Hour)}
+}
+
+func (m *Marketplace) setDefaults() {
+	m.CodePattern = "^[A-Za-z0-9_-]{6,64}$"
+	m.ExpireTimeZone = "UTC"
+	m.OpenAPI.BaseURLs = []string{"https://mkt.myhuaweicloud.com", "https://mkt.myhuaweicloud.cn"}
+	m.Sync.Daily = true
+}

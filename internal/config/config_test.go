@@ -1,0 +1,480 @@
+package config_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/seed-357fa782/licensed/internal/config"
+)
+
+var compare = cmp.Options{
+	cmpopts.IgnoreUnexported(config.Config{}),
+	cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }),
+}
+
+const hour = config.Duration(time.Hour)
+
+func demo() config.Product {
+	p := config.NewProduct("demo")
+	p.Name = "Demo"
+	p.Features = config.Features{"export": true, "projects": json.Number("10")}
+	return p
+}
+
+func TestDefault(t *testing.T) {
+	dir := t.TempDir()
+	want := config.Config{
+		DataDir:  filepath.Join(dir, "licensed-data"),
+		Issuer:   "http://127.0.0.1:8080",
+		Store:    "bolt:" + filepath.Join(dir, "licensed-data", "licensed.db"),
+		Public:   config.Public{Listen: "127.0.0.1:8080"},
+		Admin:    config.Admin{Socket: filepath.Join(dir, "licensed-data", "admin.sock")},
+		Ops:      config.Ops{Listen: "127.0.0.1:9090"},
+		Limits:   config.Limits{RequestsPerMinute: 60},
+		Products: []config.Product{demo()},
+	}
+	if diff := cmp.Diff(want, config.Default(dir), compare); diff != "" {
+		t.Errorf("defaults (-want +got):\n%s", diff)
+	}
+
+	// Load without anything is the same, in the working folder.
+	t.Chdir(dir)
+	got, err := config.Load("", nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(config.Default(mustGetwd(t)), got, compare); diff != "" {
+		t.Errorf("loaded (-want +got):\n%s", diff)
+	}
+
+	wantProduct := config.Product{
+		ID: "x", Machines: config.Machines{Count: 1}, Mode: "node", InstallsPerMachine: 3, FloatingLease: hour / 4,
+		Binding: "fuzzy", Lease: 336 * hour, Refresh: 24 * hour,
+		Phases:    config.Phases{Warn: 720 * hour, Grace: 360 * hour, Enforcement: "block"},
+		Transfers: config.Transfers{PerYear: 3, CoolDown: 24 * hour},
+	}
+	if diff := cmp.Diff(wantProduct, config.NewProduct("x")); diff != "" {
+		t.Errorf("product (-want +got):\n%s", diff)
+	}
+}
+
+func mustGetwd(t *testing.T) string {
+	t.Helper()
+	dir, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+func TestLoadFull(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("the expected paths are those of Unix")
+	}
+	dir := filepath.Join(mustGetwd(t), "testdata")
+	got, err := config.Load("testdata/full.yaml", nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain := config.NewProduct("plain")
+	plain.Name = "plain"
+	want := config.Config{
+		DataDir: dir + "/licensed-data",
+		Issuer:  "https://licence.example.com", IssuerGiven: true,
+		Store: "bolt:" + dir + "/licensed-data/licensed.db",
+		Public: config.Public{
+			Listen: "0.0.0.0:8443",
+			TLS:    config.TLS{CertFile: dir + "/tls/cert.pem", KeyFile: dir + "/tls/key.pem"},
+			TrustedProxies: []netip.Prefix{
+				netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("192.0.2.1/32"), netip.MustParsePrefix("fd00::/8"),
+			},
+		},
+		Admin: config.Admin{Socket: dir + "/licensed-data/admin.sock"},
+		Ops:   config.Ops{Listen: "127.0.0.1:9090"},
+		Keys:  config.Keys{AnchorsFile: dir + "/anchors.json", AllowAnchorKeys: true},
+		Marketplaces: []config.Marketplace{{
+			Name:           "koogallery",
+			AccessKeyFiles: []string{dir + "/secrets/access-key", dir + "/secrets/access-key-next"},
+			CodePattern:    "^PL[A-Z0-9]{20}$",
+			ExpireTimeZone: "Asia/Shanghai",
+			OpenAPI: config.OpenAPI{
+				BaseURLs:            []string{"https://gateway.example.com"},
+				CAFile:              dir + "/ca.pem",
+				AccessKeyIDFile:     dir + "/secrets/ak",
+				SecretAccessKeyFile: "/run/secrets/sk",
+			},
+			LicenseV1: true,
+		}},
+		Products: []config.Product{{
+			ID: "cad-pro", Name: "CAD Pro", MarketplaceProducts: []string{"OFFI0001", "OFFI0002"},
+			Features: config.Features{
+				"export": true, "projects": json.Number("10"), "ratio": json.Number("1.5"), "big": json.Number("1e3"),
+				"edition": "pro", "version": "2",
+			},
+			Machines: config.Machines{Amount: true}, Mode: "floating", InstallsPerMachine: 1, FloatingLease: hour / 2,
+			Binding: "loose", Lease: 336 * hour, Refresh: 36 * hour,
+			Phases: config.Phases{Enforcement: "degrade"},
+		}, plain},
+		Limits: config.Limits{RequestsPerMinute: 10},
+		Webhooks: []config.Webhook{{
+			URL: "https://crm.example.com/hook", SecretFile: dir + "/secrets/hook", Events: []string{"license.issued"},
+		}},
+	}
+	if diff := cmp.Diff(want, got, compare); diff != "" {
+		t.Errorf("config (-want +got):\n%s", diff)
+	}
+	if loc, err := got.Marketplaces[0].Location(); err != nil || loc.String() != "Asia/Shanghai" {
+		t.Errorf("location is %v, %v", loc, err)
+	}
+}
+
+// What follows from other keys, and what a file may leave out.
+func TestDerived(t *testing.T) {
+	tests := []struct {
+		name, yaml string
+		got        func(c config.Config) string
+		want       string
+	}{
+		{"empty file", "", func(c config.Config) string { return c.Products[0].ID }, "demo"},
+		{"comments only", "# nothing\n", func(c config.Config) string { return c.Public.Listen }, "127.0.0.1:8080"},
+		{"null section", "public:\nlimits: ~\n", func(c config.Config) string { return c.Public.Listen }, "127.0.0.1:8080"},
+		{"byte order mark", "\ufeffissuer: http://h\n", func(c config.Config) string { return c.Issuer }, "http://h"},
+		{"line ends of Windows", "issuer: http://h\r\nops: {listen: ''}\r\n", func(c config.Config) string { return c.Issuer + c.Ops.Listen }, "http://h"},
+		{"document marks", "---\nissuer: http://h\n...\n", func(c config.Config) string { return c.Issuer }, "http://h"},
+		{"store follows the folder", "data_dir: /d\n", func(c config.Config) string { return c.Store }, "bolt:" + filepath.FromSlash("/d/licensed.db")},
+		{"socket follows the folder", "data_dir: /d\n", func(c config.Config) string { return c.Admin.Socket }, filepath.FromSlash("/d/admin.sock")},
+		{"postgres", "store: postgres://user@host/db\n", func(c config.Config) string { return c.Store }, "postgres://user@host/db"},
+		{"issuer follows the listener", "public: {listen: 'localhost:81'}\n", func(c config.Config) string { return c.Issuer }, "http://localhost:81"},
+		{"issuer of any port", "public: {listen: '[::1]:0'}\n", func(c config.Config) string { return c.Issuer }, "http://[::1]"},
+		{"issuer with TLS", "public: {tls: {cert_file: c, key_file: k}}\n", func(c config.Config) string { return c.Issuer }, "https://127.0.0.1:8080"},
+		{"issuer with a path", "issuer: https://h/licences\n", func(c config.Config) string { return c.Issuer }, "https://h/licences"},
+		{"issuer given", "issuer: http://127.0.0.1:8080\n", func(c config.Config) string { return fmt.Sprint(c.IssuerGiven, c.PublicIsLoopback()) }, "true true"},
+		{
+			"listener beyond loopback", "issuer: https://h\npublic: {listen: ':1', trusted_proxies: [10.0.0.1]}\n",
+			func(c config.Config) string { return fmt.Sprint(c.PublicIsLoopback()) }, "false",
+		},
+		{"endless lease", "products: [{id: a, lease: 0, refresh: 90d}]\n", func(c config.Config) string { return c.Products[0].Lease.String() }, "0s"},
+		{"feature switched off", "products: [{id: a, features: {x: false}}]\n", func(c config.Config) string { return fmt.Sprint(len(c.Products[0].Features)) }, "0"},
+		{
+			"marketplace defaults", "marketplaces: [{name: m, access_key_files: [k]}]\n",
+			func(c config.Config) string {
+				m := c.Marketplaces[0]
+				return fmt.Sprint(m.CodePattern, m.ExpireTimeZone, len(m.OpenAPI.BaseURLs), m.Sync.Daily, m.OpenAPI.Enabled())
+			},
+			"^[A-Za-z0-9_-]{6,64}$UTC2 true false",
+		},
+		{
+			"behind a proxy", "issuer: https://h\npublic: {listen: ':80', trusted_proxies: [10.0.0.1]}\n",
+			func(c config.Config) string { return c.Public.TrustedProxies[0].String() }, "10.0.0.1/32",
+		},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			c, err := config.Parse("licensed.yaml", "/dir", []byte(test.yaml))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := test.got(c); got != test.want {
+				t.Errorf("got %q, want %q", got, test.want)
+			}
+		})
+	}
+}
+
+// Every refusal names the file, the line and the key.
+func TestRefusals(t *testing.T) {
+	const market = "marketplaces:\n- name: m\n  access_key_files: [k]\n"
+	const product = "products:\n- id: a\n"
+	tests := []struct{ name, yaml, want string }{
+		// Form.
+		{"unknown key", "issuer: http://h\nlisten: x\n", "licensed.yaml:2: listen: unknown key; known here: data_dir, issuer, store, public, admin, ops, keys, marketplaces, products, limits, webhooks"},
+		{"unknown nested key", "public:\n  listen: 127.0.0.1:1\n  port: 1\n", "licensed.yaml:3: public.port: unknown key; known here: listen, tls, trusted_proxies"},
+		{"unknown key in a list", product + "- id: b\n  lese: 1h\n", "licensed.yaml:4: products[1].lese: unknown key"},
+		{"key in another case", "Issuer: http://h\n", "licensed.yaml:1: Issuer: unknown key"},
+		{"odd key", "\"a b\": 1\n", `licensed.yaml:1: "a b": unknown key`},
+		{"key without a name", "\"\": 1\n", `licensed.yaml:1: "": unknown key`},
+		{"field that is no key", "IssuerGiven: true\n", "licensed.yaml:1: IssuerGiven: unknown key"},
+		{"unexported field", "src: 1\n", "licensed.yaml:1: src: unknown key"},
+		{"merge key", "<<: {issuer: x}\n", "licensed.yaml:1: only plain text can be a key"},
+		{"key twice", "issuer: http://a\nissuer: http://b\n", "licensed.yaml:2: mapping key \"issuer\" already defined at [1:1]"},
+		{"second document", "issuer: http://h\n---\nissuer: http://h\n", "licensed.yaml:2: a second document begins; a configuration is one"},
+		{"empty second document", "issuer: http://h\n---\n", "licensed.yaml:2: a second document begins"},
+		{"content after the end", "issuer: http://h\n...\nproducts: []\n", "licensed.yaml:3: a second document begins"},
+		{"directive", "%YAML 1.2\n---\nissuer: http://h\n", "licensed.yaml:1: directives are not read"},
+		{"trailing bracket", "issuer: http://h\n}\n", "licensed.yaml:2: "},
+		{"tab", "public:\n\tlisten: x\n", "licensed.yaml:2: "},
+		{"open bracket", "products: [\n", "licensed.yaml:1: "},
+		{"open brackets", "issuer: http://h\nproducts: " + strings.Repeat("[", 200_000), "licensed.yaml:2: more than 100 brackets are open"},
+		{"list at the top", "- a\n", "licensed.yaml:1: keys with values belong here, not a list"},
+		{"text at the top", "hello\n", "licensed.yaml:1: keys with values belong here, not text"},
+		{"not UTF-8", "issuer: \xff\n", "licensed.yaml: the file is not UTF-8 text"},
+		{"too large", strings.Repeat("#", 300_000), "licensed.yaml: the file is larger than 256 KiB"},
+		{"tag", "issuer: !!str x\n", "licensed.yaml:1: issuer: tags, anchors and aliases are not read"},
+		{"anchor", "issuer: &a x\n", "licensed.yaml:1: issuer: tags, anchors"},
+
+		// Types.
+		{"number for text", "issuer: 12\n", "licensed.yaml:1: issuer: text belongs here, not a number; put it in quotes"},
+		{"truth for text", "issuer: true\n", "licensed.yaml:1: issuer: text belongs here, not true or false"},
+		{"keys for text", "issuer: {a: b}\n", "licensed.yaml:1: issuer: text belongs here, not keys with values"},
+		{"text for keys", "public: 127.0.0.1:1\n", "licensed.yaml:1: public: keys with values belong here, not text"},
+		{"text for a list", "products: a\n", "licensed.yaml:1: products: a list belongs here, not text"},
+		{"text for a number", "limits: {requests_per_minute: many}\n", `licensed.yaml:1: limits.requests_per_minute: "many" is no whole number`},
+		{"quoted number", "limits: {requests_per_minute: \"1\"}\n", "licensed.yaml:1: limits.requests_per_minute: a number belongs here, without quotes"},
+		{"fraction", "limits: {requests_per_minute: 1.5}\n", `"1.5" is no whole number`},
+		{"leading zero", "limits: {requests_per_minute: 010}\n", `"010" is no whole number in plain digits`},
+		{"hexadecimal", "limits: {requests_per_minute: 0x10}\n", `"0x10" is no whole number in plain digits`},
+		{"huge number", "limits: {requests_per_minute: 99999999999}\n", "99999999999 is too large"},
+		{"yes for true", market + "  license_v1: yes\n", `licensed.yaml:4: marketplaces[0].license_v1: "yes" is neither true nor false`},
+		{"no unit", product + "  lease: 336\n", `licensed.yaml:3: products[0].lease: "336" is no duration; write one as`},
+		{"list for a duration", product + "  lease: []\n", "licensed.yaml:3: products[0].lease: a duration belongs here, not a list"},
+		{"machines", product + "  machines: all\n", `licensed.yaml:3: products[0].machines: "all" is neither a number nor "amount"`},
+		{"empty entry", "products:\n-\n", "licensed.yaml:2: products[0]: the entry is empty"},
+		{"empty path", market + "- name: n\n  access_key_files: [\"\"]\n", "licensed.yaml:5: marketplaces[1].access_key_files[0]: the entry is empty"},
+		{"feature of keys", product + "  features:\n    a: {b: c}\n", "licensed.yaml:4: products[0].features.a: a feature is true, false, a number or text"},
+		{"feature without value", product + "  features: {a: }\n", "licensed.yaml:3: products[0].features.a: a feature is true, false"},
+		{"feature not in JSON", product + "  features: {a: 0x10}\n", "products[0].features.a: 0x10 is no number as JSON writes it"},
+		{"feature without end", product + "  features: {a: .inf}\n", "products[0].features.a: .inf is no number"},
+		{"feature's name", product + "  features: {a=b: true}\n", `products[0].features."a=b": a feature's name has 1 to 64 characters`},
+		{"features as a list", product + "  features: [a]\n", "licensed.yaml:3: products[0].features: keys with values belong here, not a list"},
+
+		// Values.
+		{"issuer missing", "public: {listen: ':80', trusted_proxies: [10.0.0.1]}\n", "licensed.yaml: issuer: must be set where public.listen is not loopback"},
+		{"issuer relative", "issuer: licence.example.com\n", "licensed.yaml:1: issuer: must be an absolute URL that begins with http:// or https://"},
+		{"issuer of another scheme", "issuer: ftp://h\n", "issuer: must be an absolute URL"},
+		{"issuer with a slash", "issuer: https://h/\n", "licensed.yaml:1: issuer: must not end in /"},
+		{"issuer with a query", "issuer: https://h?a=b\n", "issuer: must not have a query or a fragment"},
+		{"issuer with an empty query", "issuer: https://h?\n", "issuer: must not have a query or a fragment"},
+		{"issuer with a fragment", "issuer: \"https://h#\"\n", "issuer: must not have a query or a fragment"},
+		{"issuer with a user", "issuer: https://u:p@h\n", "issuer: must not hold a user or a password"},
+		{"issuer with a bad port", "issuer: https://h:99999\n", `issuer: "99999" is no port`},
+		{"issuer not a URL", "issuer: \"https://h%zz\"\n", "issuer: is no URL"},
+		{"store", "store: mysql://h\n", "licensed.yaml:1: store: must be bolt:PATH or postgres://user@host/database"},
+		{"store without path", "store: 'bolt:'\n", "store: bolt: must be followed by the path of a file"},
+		{"store with a password", "store: postgres://u:hush@h/d\n", "store: a password does not belong in the configuration"},
+		{"store with a password behind", "store: postgres://u@h/d?password=hush\n", "store: a password does not belong in the configuration"},
+		{"store not a URL", "store: 'postgres:h'\n", "store: is no URL; write postgres://user@host/database"},
+		{"no port", "public: {listen: 127.0.0.1}\n", `licensed.yaml:1: public.listen: "127.0.0.1" is no address to listen on`},
+		{"no public listener", "public: {listen: ''}\n", `public.listen: "" is no address to listen on`},
+		{"port name", "ops: {listen: 'localhost:http'}\n", "ops.listen: \"localhost:http\" is no address"},
+		{"port too high", "ops: {listen: 'localhost:70000'}\n", "ops.listen: \"localhost:70000\" is no address"},
+		{"odd host", "ops: {listen: 'a/b:1'}\n", "ops.listen: \"a/b:1\" is no address"},
+		{"bad IPv6", "ops: {listen: '[::g]:1'}\n", "ops.listen: \"[::g]:1\" is no address"},
+		{"one address twice", "ops: {listen: '127.0.0.1:8080'}\n", "licensed.yaml:1: ops.listen: 127.0.0.1:8080 is public.listen already"},
+		{"plain text outside", "issuer: http://h\npublic:\n  listen: 0.0.0.0:80\n", "licensed.yaml:3: public.listen: 0.0.0.0:80 is reachable from outside in plain text; set public.tls"},
+		{"plain text on a name", "issuer: http://h\npublic: {listen: 'host:80'}\n", "public.listen: host:80 is reachable from outside in plain text"},
+		{"plain text for tokens", "admin: {listen: ':81'}\n", "licensed.yaml:1: admin.listen: :81 is reachable from outside in plain text, and tokens with it"},
+		{"certificate without key", "public: {tls: {cert_file: c}}\n", "licensed.yaml:1: public.tls: cert_file and key_file belong together"},
+		{"socket path", "admin: {socket: /" + strings.Repeat("a", 120) + "}\n", "bytes, and the path of a socket may have"},
+		{"proxy", "public: {trusted_proxies: [proxy]}\n", `licensed.yaml:1: public.trusted_proxies[0]: "proxy" is no network`},
+		{"proxy with host bits", "public: {trusted_proxies: [10.0.0.1/8]}\n", "public.trusted_proxies[0]: 10.0.0.1/8 has bits beyond its mask; the network is 10.0.0.0/8"},
+		{"marketplace name missing", "marketplaces:\n- access_key_files: [k]\n", `licensed.yaml:2: marketplaces[0].name: "" is no name for an address`},
+		{"marketplace name", "marketplaces: [{name: Koo, access_key_files: [k]}]\n", `marketplaces[0].name: "Koo" is no name`},
+		{"marketplace twice", market + "- name: m\n  access_key_files: [k]\n", "licensed.yaml:4: marketplaces[1].name: m is marketplaces[0].name already"},
+		{"no access key", "marketplaces:\n- name: m\n", "licensed.yaml:2: marketplaces[0].access_key_files: at least one file"},
+		{"code pattern", market + "  code_pattern: \"(\"\n", "licensed.yaml:4: marketplaces[0].code_pattern: is no regular expression"},
+		{"time zone", market + "  expire_time_zone: Mars/Base\n", `licensed.yaml:4: marketplaces[0].expire_time_zone: there is no time zone "Mars/Base"`},
+		{"time zone of the machine", market + "  expire_time_zone: Local\n", `"Local" depends on the machine`},
+		{"base URL without TLS", market + "  open_api:\n    base_urls: [https://a, http://b]\n", "licensed.yaml:5: marketplaces[0].open_api.base_urls[1]: must be an absolute URL that begins with https://"},
+		{"no base URL", market + "  open_api: {base_urls: []}\n", "marketplaces[0].open_api.base_urls: at least one URL"},
+		{"half a key", market + "  open_api: {access_key_id_file: a}\n", "licensed.yaml:4: marketplaces[0].open_api: access_key_id_file and secret_access_key_file belong together"},
+		{"no product", "products: []\n", "licensed.yaml:1: products: at least one product is needed"},
+		{"product without id", "products:\n- name: A\n", `licensed.yaml:2: products[0].id: "" is no product id`},
+		{"product id", "products: [{id: a b}]\n", `products[0].id: "a b" is no product id`},
+		{"product twice", product + "- id: a\n", "licensed.yaml:3: products[1].id: a is products[0].id already"},
+		{
+			"marketplace product twice", product + "  marketplace_products: [O]\n- id: b\n  marketplace_products: [N, O]\n",
+			"licensed.yaml:5: products[1].marketplace_products[1]: O is products[0].marketplace_products[0] already",
+		},
+		{"no machines", product + "  machines: 0\n", "licensed.yaml:3: products[0].machines: 0 is not between 1 and 1000000"},
+		{"mode", product + "  mode: cloud\n", `licensed.yaml:3: products[0].mode: "cloud" is not one of node, floating`},
+		{"binding", product + "  binding: strict\n", `products[0].binding: "strict" is not one of exact, fuzzy, loose, none`},
+		{"enforcement", product + "  phases: {enforcement: kill}\n", `products[0].phases.enforcement: "kill" is not one of block, degrade, advisory`},
+		{"no installs", product + "  installs_per_machine: 0\n", "products[0].installs_per_machine: 0 is not between 1 and 1000"},
+		{"negative phase", product + "  phases: {grace: -1h}\n", "products[0].phases.grace: -1h is negative"},
+		{"no refresh", product + "  refresh: 0\n", "products[0].refresh: must be more than 0"},
+		{"refresh after the lease", product + "  lease: 24h\n", "products[0].refresh: 1d is not before the end of the lease, 1d"},
+		{"parts of a second", product + "  lease: 90000000ms\n  refresh: 1500ms\n", "products[0].refresh: 1.5s is not in whole seconds"},
+		{"too long", product + "  lease: 50000d\n", "products[0].lease: 50000d is more than a hundred years"},
+		{"transfers", product + "  transfers: {per_year: -1}\n", "products[0].transfers.per_year: -1 is not between"},
+		{"limit", "limits: {requests_per_minute: -1}\n", "limits.requests_per_minute: -1 is not between"},
+		{"webhook", "webhooks: [{events: [a]}]\n", "licensed.yaml:1: webhooks[0].url: must be set"},
+		{"webhook event", "webhooks: [{url: 'https://h', events: ['']}]\n", "webhooks[0].events[0]: the entry is empty"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			_, err := config.Parse("licensed.yaml", "/dir", []byte(test.yaml))
+			if err == nil {
+				t.Fatal("no error")
+			}
+			if !strings.Contains(err.Error(), test.want) {
+				t.Errorf("got  %s\nwant %s", err, test.want)
+			}
+			if !strings.HasPrefix(err.Error(), "licensed.yaml") {
+				t.Errorf("the error does not begin with the file: %s", err)
+			}
+			if strings.Contains(err.Error(), "hush") {
+				t.Errorf("the error shows a password: %s", err)
+			}
+			var e *config.Error
+			if !errors.As(err, &e) || e.Where != "licensed.yaml" {
+				t.Errorf("the error is a %T, its place %+v", err, e)
+			}
+		})
+	}
+}
+
+// Everything that is wrong is said at once.
+func TestAllRefusalsAtOnce(t *testing.T) {
+	_, err := config.Parse("licensed.yaml", "/dir", []byte("issuer: x\nproducts:\n- id: a\n  mode: x\n  machines: 0\n"))
+	if err == nil || strings.Count(err.Error(), "\n") != 2 {
+		t.Errorf("errors: %v", err)
+	}
+}
+
+func TestOrder(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "licensed.yaml")
+	write(t, file, "public: {listen: '127.0.0.1:1'}\nops: {listen: '127.0.0.1:2'}\nlimits: {requests_per_minute: 3}\n", 0o644)
+	env := []string{
+		"PATH=/bin", "LICENSED_OPS_LISTEN=127.0.0.1:22", "LICENSED_LIMITS_REQUESTS_PER_MINUTE=33", "LICENSED_PUBLIC_TLS_CERT_FILE=c.pem",
+		"LICENSED_PUBLIC_TLS_KEY_FILE=k.pem", "LICENSED_KEYS_ALLOW_ANCHOR_KEYS=true",
+		"LICENSED_MACHINE_ID=m", "LICENSED_CONFIG=elsewhere.yaml", "LICENSED_TEST_POSTGRES=x",
+	}
+	c, err := config.Load(file, env, map[string]string{"limits.requests_per_minute": "333"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := []any{c.Public.Listen, c.Ops.Listen, c.Limits.RequestsPerMinute, c.Public.TLS.CertFile, c.Keys.AllowAnchorKeys}
+	want := []any{"127.0.0.1:1", "127.0.0.1:22", 333, filepath.Join(filepath.Dir(file), "c.pem"), true}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("values (-want +got):\n%s", diff)
+	}
+
+	c, err = config.Load("", []string{"LICENSED_CONFIG=" + file}, nil)
+	if err != nil || c.Public.Listen != "127.0.0.1:1" {
+		t.Errorf("by LICENSED_CONFIG: %q, %v", c.Public.Listen, err)
+	}
+}
+
+func TestOverrideRefusals(t *testing.T) {
+	tests := []struct {
+		name  string
+		env   []string
+		flags map[string]string
+		want  string
+	}{
+		{"unknown variable", []string{"LICENSED_LISTEN=x"}, nil, "LICENSED_LISTEN: no such variable"},
+		{"section", []string{"LICENSED_PUBLIC=x"}, nil, "LICENSED_PUBLIC: no such variable"},
+		{"list", []string{"LICENSED_PUBLIC_TRUSTED_PROXIES=10.0.0.0/8"}, nil, "LICENSED_PUBLIC_TRUSTED_PROXIES: public.trusted_proxies: a list can only be set in the file"},
+		{"entry of a list", []string{"LICENSED_PRODUCTS_0_ID=x"}, nil, "LICENSED_PRODUCTS_0_ID: products: a list can only be set in the file"},
+		{"type", []string{"LICENSED_LIMITS_REQUESTS_PER_MINUTE=x"}, nil, `LICENSED_LIMITS_REQUESTS_PER_MINUTE: limits.requests_per_minute: "x" is no whole number`},
+		{"value", []string{"LICENSED_ISSUER=x"}, nil, "LICENSED_ISSUER: issuer: must be an absolute URL"},
+		{"unknown flag", nil, map[string]string{"listen": "x"}, "command line: listen: unknown key"},
+		{"flag of a list", nil, map[string]string{"products": "x"}, "command line: products: a list can only"},
+		{"flag's type", nil, map[string]string{"keys.allow_anchor_keys": "yes"}, `command line: keys.allow_anchor_keys: "yes" is neither true nor false`},
+		{"flag's value", []string{"LICENSED_ISSUER=https://h"}, map[string]string{"issuer": "https://h/"}, "command line: issuer: must not end in /"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			_, err := config.Load("", test.env, test.flags)
+			if err == nil || !strings.HasPrefix(err.Error(), test.want) {
+				t.Errorf("got  %v\nwant %s", err, test.want)
+			}
+		})
+	}
+}
+
+func TestLoadRefusesFile(t *testing.T) {
+	dir := t.TempDir()
+	for name, path := range map[string]string{"missing": filepath.Join(dir, "none.yaml"), "folder": dir} {
+		t.Run(name, func(t *testing.T) {
+			_, err := config.Load(path, nil, nil)
+			if err == nil || !strings.Contains(err.Error(), path) {
+				t.Errorf("error is %v", err)
+			}
+		})
+	}
+}
+
+func TestKeyError(t *testing.T) {
+	c, err := config.Parse("licensed.yaml", "/dir", []byte("ops:\n  listen: 127.0.0.1:1\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cause := errors.New("address in use")
+	for key, want := range map[string]string{
+		"ops.listen":    "licensed.yaml:2: ops.listen: address in use",
+		"public.listen": "licensed.yaml: public.listen: address in use",
+	} {
+		err := c.KeyError(key, cause)
+		if err.Error() != want || !errors.Is(err, cause) {
+			t.Errorf("got %v, want %s", err, want)
+		}
+	}
+}
+
+func TestCheckFiles(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "licensed.yaml")
+	write(t, file, "marketplaces:\n- name: m\n  access_key_files: [good, missing]\n  open_api:\n    ca_file: none.pem\n", 0o644)
+	write(t, filepath.Join(dir, "good"), "k\n", 0o600)
+	c, err := config.Load(file, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = c.CheckFiles()
+	if err == nil {
+		t.Fatal("no error")
+	}
+	lines := strings.Split(err.Error(), "\n")
+	if len(lines) != 2 || !strings.Contains(lines[0], ":3: marketplaces[0].access_key_files[1]: ") || !strings.Contains(lines[1], ":5: marketplaces[0].open_api.ca_file: ") {
+		t.Errorf("errors: %v", err)
+	}
+	write(t, filepath.Join(dir, "missing"), "k\n", 0o600)
+	write(t, filepath.Join(dir, "none.pem"), "x", 0o644)
+	if err := c.CheckFiles(); err != nil {
+		t.Error(err)
+	}
+}
+
+func write(t *testing.T, path, content string, perm os.FileMode) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(content), perm); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Whatever the file, there is an answer and no panic; and what is accepted
+// stays accepted.
+func FuzzParse(f *testing.F) {
+	full, err := os.ReadFile("testdata/full.yaml")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(full)
+	for _, seed := range []string{"", "---\n---\n", "a: {b: [c, ? d]}\n", "products: [{id: a, machines: amount}]\n", "? x\n: y\n", "\"\": 1\n", "<<: *a\n", "issuer: |\n  x\n", "!t &a *a"} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if len(data) > 4<<10 {
+			return // nesting costs the parser time with the square of its depth
+		}
+		c, err := config.Parse("f", "/dir", data)
+		if err != nil {
+			return
+		}
+		if len(c.Products) == 0 || c.Issuer == "" || c.Store == "" {
+			t.Errorf("accepted, but incomplete: %+v", c)
+		}
+	})
+}

@@ -1,0 +1,81 @@
+package config
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"runtime"
+)
+
+// maxSecret is the size limit of secret files.
+const maxSecret = 64 << 10
+
+const redacted = "[redacted]"
+
+// Secret is a text that does not print. Its zero value is empty.
+type Secret struct {
+	text *string // a pointer, because fmt prints the fields of what surrounds it without asking it
+}
+
+// NewSecret makes a secret of text.
+func NewSecret(text string) Secret { return Secret{&text} }
+
+// Reveal returns the text itself. What it is given to must not print it.
+func (s Secret) Reveal() string {
+	if s.text == nil {
+		return ""
+	}
+	return *s.text
+}
+
+// String, GoString, LogValue and MarshalText do not show the text.
+func (Secret) String() string { return redacted }
+
+// GoString does not show the text.
+func (Secret) GoString() string { return redacted }
+
+// LogValue does not show the text.
+func (Secret) LogValue() slog.Value { return slog.StringValue(redacted) }
+
+// MarshalText does not show the text.
+func (Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }
+
+// ReadSecret reads a secret from a file, without the file's final newline. A
+// file that the group or others may access is refused, and so is an empty
+// one, and one of more than 64 KiB. No error holds anything of the content.
+func ReadSecret(path string) (Secret, error) {
+	// Asked first, because opening a named pipe would wait for a writer.
+	if info, err := os.Stat(path); err != nil {
+		return Secret{}, err
+	} else if !info.Mode().IsRegular() {
+		return Secret{}, fmt.Errorf("%s is no regular file", path)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return Secret{}, err
+	}
+	defer f.Close() //nolint:errcheck // it was only read
+	info, err := f.Stat()
+	if err != nil {
+		return Secret{}, err
+	}
+	if perm := info.Mode().Perm(); perm&0o077 != 0 && runtime.GOOS != "windows" {
+		return Secret{}, fmt.Errorf("%s has mode %04o, so that others than its owner may access the secret in it; run: chmod 600 %s", path, perm, path)
+	}
+	data, err := io.ReadAll(io.LimitReader(f, maxSecret+1))
+	if err != nil {
+		return Secret{}, err
+	}
+	if len(data) > maxSecret {
+		return Secret{}, fmt.Errorf("%s is larger than %d KiB, which is no secret of ours", path, maxSecret>>10)
+	}
+	if cut, ok := bytes.CutSuffix(data, []byte("\n")); ok {
+		data = bytes.TrimSuffix(cut, []byte("\r"))
+	}
+	if len(data) == 0 {
+		return Secret{}, fmt.Errorf("%s is empty", path)
+	}
+	return NewSecret(string(data)), nil
+}

@@ -1,0 +1,316 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"regexp"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+const boltScheme = "bolt:"
+
+var (
+	marketplaceName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`)
+	productID       = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
+)
+
+// maxDuration keeps sums of durations and instants far from overflowing.
+const maxDuration = Duration(100 * 366 * 24 * time.Hour)
+
+const maxMachines = 1_000_000
+
+// validator collects what is wrong with a configuration.
+type validator struct {
+	src  source
+	errs []error
+}
+
+func (v *validator) failf(key, format string, args ...any) {
+	v.errs = append(v.errs, v.src.err(key, fmt.Errorf(format, args...)))
+}
+
+func (v *validator) check(key string, err error) {
+	if err != nil {
+		v.errs = append(v.errs, v.src.err(key, err))
+	}
+}
+
+// validate reports everything in a complete configuration that cannot work.
+func (c Config) validate() error {
+	v := &validator{src: c.src}
+	v.issuer(c)
+	v.check("store", checkStore(c.Store))
+	v.listeners(c)
+	names := map[string]string{}
+	for i, m := range c.Marketplaces {
+		key := element("marketplaces", i)
+		v.marketplace(key, m)
+		v.unique(key+".name", m.Name, names)
+	}
+	if len(c.Products) == 0 {
+		v.failf("products", "at least one product is needed")
+	}
+	ids, sold := map[string]string{}, map[string]string{}
+	for i, p := range c.Products {
+		key := element("products", i)
+		v.product(key, p)
+		v.unique(key+".id", p.ID, ids)
+		for j, id := range p.MarketplaceProducts {
+			at := element(key+".marketplace_products", j)
+			v.notEmpty(at, id)
+			v.unique(at, id, sold)
+		}
+	}
+	v.within("limits.requests_per_minute", c.Limits.RequestsPerMinute, 0, 1_000_000)
+	for i, w := range c.Webhooks {
+		key := element("webhooks", i)
+		if _, err := parseURL(w.URL, "http", "https"); err != nil {
+			v.check(key+".url", err)
+		}
+		for j, e := range w.Events {
+			v.notEmpty(element(key+".events", j), e)
+		}
+	}
+	return errors.Join(v.errs...)
+}
+
+func (v *validator) issuer(c Config) {
+	if c.Issuer == "" {
+		if !isListen(c.Public.Listen) {
+			return // that is the complaint then
+		}
+		v.failf("issuer", "must be set where public.listen is not loopback, to the address that installs reach, as https://licence.example.com")
+		return
+	}
+	u, err := parseURL(c.Issuer, "http", "https")
+	switch {
+	case err != nil:
+		v.check("issuer", err)
+	case strings.HasSuffix(u.Path, "/"):
+		v.failf("issuer", "must not end in /")
+	}
+}
+
+// parseURL takes an absolute URL of one of the schemes, with nothing after its path.
+func parseURL(s string, schemes ...string) (*url.URL, error) {
+	u, err := url.Parse(s)
+	switch {
+	case s == "":
+		return nil, errors.New("must be set")
+	case err != nil || strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' }):
+		return nil, errors.New("is no URL") // the parser's words would repeat what may hold a password
+	case u.User != nil:
+		return nil, errors.New("must not hold a user or a password")
+	case !slices.Contains(schemes, u.Scheme) || u.Hostname() == "" || u.Opaque != "":
+		return nil, fmt.Errorf("must be an absolute URL that begins with %s://", strings.Join(schemes, ":// or "))
+	case u.RawQuery != "" || u.ForceQuery || strings.Contains(s, "#"):
+		return nil, errors.New("must not have a query or a fragment")
+	case u.Port() != "" && !isPort(u.Port()):
+		return nil, fmt.Errorf("%q is no port", u.Port())
+	}
+	return u, nil
+}
+
+func checkStore(s string) error {
+	scheme, rest, found := strings.Cut(s, ":")
+	switch {
+	case found && scheme == "bolt":
+		if rest == "" {
+			return errors.New("bolt: must be followed by the path of a file")
+		}
+		return nil
+	case found && (scheme == "postgres" || scheme == "postgresql"):
+		u, err := url.Parse(s)
+		if err != nil || !strings.HasPrefix(rest, "//") {
+			return errors.New("is no URL; write postgres://user@host/database")
+		}
+		if _, has := u.User.Password(); has || u.Query().Has("password") || u.Query().Has("sslpassword") {
+			return errors.New("a password does not belong in the configuration; keep it in a password file (PGPASSFILE)")
+		}
+		return nil
+	}
+	return errors.New("must be bolt:PATH or postgres://user@host/database")
+}
+
+func (v *validator) listeners(c Config) {
+	v.tls("public.tls", c.Public.TLS)
+	v.tls("admin.tls", c.Admin.TLS)
+	taken := map[string]string{}
+	for _, l := range []struct {
+		key, addr string
+		required  bool
+	}{
+		{"public.listen", c.Public.Listen, true},
+		{"admin.listen", c.Admin.Listen, false},
+		{"ops.listen", c.Ops.Listen, false},
+	} {
+		switch {
+		case l.addr == "" && !l.required:
+			continue
+		case !isListen(l.addr):
+			v.failf(l.key, "%q is no address to listen on; write host:port, as 127.0.0.1:8080 or :8080", l.addr)
+			continue
+		}
+		if !strings.HasSuffix(l.addr, ":0") {
+			v.unique(l.key, l.addr, taken)
+		}
+	}
+	if isListen(c.Public.Listen) && !isLoopback(c.Public.Listen) && !c.Public.TLS.Enabled() && len(c.Public.TrustedProxies) == 0 {
+		v.failf("public.listen", "%s is reachable from outside in plain text; set public.tls, or public.trusted_proxies where a proxy speaks TLS, or listen on 127.0.0.1", c.Public.Listen)
+	}
+	if isListen(c.Admin.Listen) && !isLoopback(c.Admin.Listen) && !c.Admin.TLS.Enabled() {
+		v.failf("admin.listen", "%s is reachable from outside in plain text, and tokens with it; set admin.tls or listen on 127.0.0.1", c.Admin.Listen)
+	}
+	if limit := maxSocketPath(); len(c.Admin.Socket) > limit {
+		v.failf("admin.socket", "%s has %d bytes, and the path of a socket may have %d; choose a shorter one", c.Admin.Socket, len(c.Admin.Socket), limit)
+	}
+}
+
+// maxSocketPath is what the system's address structure takes.
+func maxSocketPath() int {
+	if runtime.GOOS == "linux" || runtime.GOOS == "windows" {
+		return 107
+	}
+	return 103
+}
+
+func (v *validator) tls(key string, t TLS) {
+	if (t.CertFile == "") != (t.KeyFile == "") {
+		v.failf(key, "cert_file and key_file belong together")
+	}
+}
+
+func isListen(addr string) bool {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil || !isPort(port) {
+		return false
+	}
+	if host == "" {
+		return true
+	}
+	if strings.Contains(host, ":") {
+		_, err := netip.ParseAddr(host)
+		return err == nil
+	}
+	return !strings.ContainsFunc(host, func(r rune) bool {
+		return r != '.' && r != '-' && r != '_' && (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z')
+	})
+}
+
+func isPort(s string) bool {
+	_, err := strconv.ParseUint(s, 10, 16)
+	return err == nil && (s == "0" || s[0] != '0')
+}
+
+// isLoopback reports whether an address to listen on can be reached from this machine only.
+func isLoopback(addr string) bool {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil || !isPort(port) {
+		return false
+	}
+	if host == "localhost" {
+		return true
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.Unmap().IsLoopback()
+}
+
+func (v *validator) marketplace(key string, m Marketplace) {
+	if !marketplaceName.MatchString(m.Name) {
+		v.failf(key+".name", "%q is no name for an address; use up to 63 of a-z, 0-9 and -, not - first", m.Name)
+	}
+	if len(m.AccessKeyFiles) == 0 {
+		v.failf(key+".access_key_files", "at least one file with an access key is needed")
+	}
+	for i, f := range m.AccessKeyFiles {
+		v.notEmpty(element(key+".access_key_files", i), f)
+	}
+	if _, err := regexp.Compile(m.CodePattern); err != nil {
+		v.failf(key+".code_pattern", "is no regular expression: %w", err)
+	}
+	_, err := m.Location()
+	v.check(key+".expire_time_zone", err)
+
+	api, at := m.OpenAPI, key+".open_api"
+	if len(api.BaseURLs) == 0 {
+		v.failf(at+".base_urls", "at least one URL is needed")
+	}
+	for i, base := range api.BaseURLs {
+		_, err := parseURL(base, "https")
+		v.check(element(at+".base_urls", i), err)
+	}
+	if (api.AccessKeyIDFile == "") != (api.SecretAccessKeyFile == "") {
+		v.failf(at, "access_key_id_file and secret_access_key_file belong together")
+	}
+}
+
+func (v *validator) product(key string, p Product) {
+	if !productID.MatchString(p.ID) {
+		v.failf(key+".id", "%q is no product id; use up to 63 of A-Z, a-z, 0-9, dot, - and _, a letter or digit first", p.ID)
+	}
+	if !p.Machines.Amount {
+		v.within(key+".machines", p.Machines.Count, 1, maxMachines)
+	}
+	v.oneOf(key+".mode", p.Mode, "node", "floating")
+	v.within(key+".installs_per_machine", p.InstallsPerMachine, 1, 1000)
+	v.oneOf(key+".binding", p.Binding, "exact", "fuzzy", "loose", "none")
+	v.duration(key+".floating_lease", p.FloatingLease, true)
+	v.duration(key+".lease", p.Lease, false)
+	v.duration(key+".refresh", p.Refresh, true)
+	if p.Lease > 0 && p.Refresh >= p.Lease {
+		v.failf(key+".refresh", "%s is not before the end of the lease, %s: an install would be blocked before it calls home", p.Refresh, p.Lease)
+	}
+	v.duration(key+".phases.warn", p.Phases.Warn, false)
+	v.duration(key+".phases.grace", p.Phases.Grace, false)
+	v.oneOf(key+".phases.enforcement", p.Phases.Enforcement, "block", "degrade", "advisory")
+	v.within(key+".transfers.per_year", p.Transfers.PerYear, 0, 1_000_000)
+	v.duration(key+".transfers.cool_down", p.Transfers.CoolDown, false)
+}
+
+func (v *validator) notEmpty(key, s string) {
+	if s == "" {
+		v.failf(key, "the entry is empty")
+	}
+}
+
+// unique complains where value, given at key, is in seen, and notes it there.
+func (v *validator) unique(key, value string, seen map[string]string) {
+	if first, ok := seen[value]; ok && value != "" {
+		v.failf(key, "%s is %s already", value, first)
+		return
+	}
+	seen[value] = key
+}
+
+func (v *validator) within(key string, n, low, high int) {
+	if n < low || n > high {
+		v.failf(key, "%d is not between %d and %d", n, low, high)
+	}
+}
+
+func (v *validator) oneOf(key, s string, known ...string) {
+	if !slices.Contains(known, s) {
+		v.failf(key, "%q is not one of %s", s, strings.Join(known, ", "))
+	}
+}
+
+// duration demands whole seconds, because every instant that it leads to is one.
+func (v *validator) duration(key string, d Duration, positive bool) {
+	switch {
+	case d < 0:
+		v.failf(key, "%s is negative", d)
+	case d == 0 && positive:
+		v.failf(key, "must be more than 0")
+	case d > maxDuration:
+		v.failf(key, "%s is more than a hundred years", d)
+	case time.Duration(d)%time.Second != 0:
+		v.failf(key, "%s is not in whole seconds", d)
+	}
+}
