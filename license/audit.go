@@ -1,0 +1,89 @@
+package license
+
+import (
+	"time"
+)
+
+// Actor is who caused a change.
+type Actor struct {
+	Kind ActorKind `json:"kind"`
+	Name string    `json:"name,omitzero"` // token name, marketplace entry, install id
+	Addr string    `json:"addr,omitzero"` // network address, where there is one
+}
+
+// ActorKind says in what capacity somebody acts.
+type ActorKind string
+
+// The kinds of actors.
+const (
+	ActorAdmin       ActorKind = "admin"
+	ActorInstall     ActorKind = "install"
+	ActorMarketplace ActorKind = "marketplace"
+	ActorSystem      ActorKind = "system"
+)
+
+// Action is what an audit event records.
+type Action string
+
+// The actions. Those of the life of a licence are named like the events.
+const (
+	ActionIssue         Action = "license.issue"
+	ActionActivate      Action = "license.activate"
+	ActionRenew         Action = "license.renew"
+	ActionSetExpiry     Action = "license.set_expiry"
+	ActionSuspend       Action = "license.suspend"
+	ActionResume        Action = "license.resume"
+	ActionFreeze        Action = "license.freeze"
+	ActionUnfreeze      Action = "license.unfreeze"
+	ActionRelease       Action = "license.release"
+	ActionRevoke        Action = "license.revoke"
+	ActionUndoRevoke    Action = "license.undo_revoke"
+	ActionBind          Action = "install.bind"
+	ActionRefresh       Action = "install.refresh"
+	ActionReplace       Action = "install.replace"
+	ActionDeactivate    Action = "install.deactivate"
+	ActionTransfer      Action = "install.transfer"
+	ActionFork          Action = "install.fork"
+	ActionUnknownCode   Action = "marketplace.unknown_code"
+	ActionLateMessage   Action = "marketplace.late_message"
+	ActionKeysRotate    Action = "keys.rotate"
+	ActionKeysInstall   Action = "keys.install"
+	ActionKeysRequested Action = "keys.request"
+)
+
+// ActionOf is the audit action of an event.
+func ActionOf(e Event) Action { return Action("license." + string(e)) }
+
+// AuditEvent is one entry of the audit log. It never holds a secret.
+type AuditEvent struct {
+	Seq     int64     `json:"seq"` // position in the log, given by the store, only grows
+	At      time.Time `json:"at"`
+	Actor   Actor     `json:"actor"`
+	Action  Action    `json:"action"`
+	License string    `json:"license,omitzero"`
+	Install string    `json:"install,omitzero"`
+	Product string    `json:"product,omitzero"`
+	Request string    `json:"request,omitzero"` // jti, callback or request id that caused it
+	// Before and After hold the facts that changed, by the names of the admin API.
+	Before map[string]any `json:"before,omitzero"`
+	After  map[string]any `json:"after,omitzero"`
+	Note   string         `json:"note,omitzero"`
+	// PrevHash and Hash chain the log; they stay empty until chaining is switched on.
+	PrevHash []byte `json:"prev_hash,omitzero"`
+	Hash     []byte `json:"hash,omitzero"`
+}
+
+// Pending is what a marketplace has said about a code that nobody has
+// presented yet: the facts that its messages add up to. It is applied when the
+// code is activated.
+type Pending struct {
+	Channel    string    `json:"channel"`
+	CodeIndex  []byte    `json:"code_index"`
+	Last4      string    `json:"last4"`
+	ExpiresAt  time.Time `json:"expires_at,omitzero"`
+	Frozen     bool      `json:"frozen,omitzero"`
+	ReleasedAt time.Time `json:"released_at,omitzero"`
+	FirstAt    time.Time `json:"first_at"`
+	LastAt     time.Time `json:"last_at"`
+	Messages   int       `json:"messages"`
+}

@@ -1,0 +1,132 @@
+package license
+
+import (
+	"crypto/subtle"
+	"encoding/json"
+	"slices"
+	"time"
+)
+
+// InstallState says whether an install may still ask for licences.
+type InstallState string
+
+// The states of an install. All but live are final: a key lives once.
+const (
+	InstallLive        InstallState = "live"
+	InstallReplaced    InstallState = "replaced"    // another install took its place
+	InstallDeactivated InstallState = "deactivated" // it gave itself up
+	InstallRemoved     InstallState = "removed"     // the merchant removed it
+	InstallTransferred InstallState = "transferred" // its seat moved to another machine
+)
+
+// Install is one installed copy of the software: an install key and the
+// machine it was bound to. Its id is the RFC 7638 thumbprint of the key.
+type Install struct {
+	ID          string       `json:"id"`
+	LicenseID   string       `json:"license_id"`
+	Revision    int64        `json:"revision"`
+	Seat        string       `json:"seat"` // installs on one machine share one
+	State       InstallState `json:"state"`
+	Environment string       `json:"environment,omitzero"`
+	Binding     Binding      `json:"binding"`
+	BoundAt     time.Time    `json:"bound_at"`
+	SeenAt      time.Time    `json:"seen_at"`
+	EndedAt     time.Time    `json:"ended_at,omitzero"`
+	LeaseUntil  time.Time    `json:"lease_until"`
+	Chain       Chain        `json:"chain"`
+	// Answer holds what the last answer was made from: the claims of the licence
+	// as they were signed, or nothing after a deactivation. Ed25519 being
+	// deterministic, the same request gets the same answer from it.
+	Answer json.RawMessage `json:"answer,omitzero"`
+}
+
+// Clone returns a copy that shares nothing with i.
+func (i Install) Clone() Install {
+	i.Binding.Salt = slices.Clone(i.Binding.Salt)
+	if i.Binding.Components != nil {
+		c := make(Components, len(i.Binding.Components))
+		for k, d := range i.Binding.Components {
+			c[k] = slices.Clone(d)
+		}
+		i.Binding.Components = c
+	}
+	i.Chain.Digest = slices.Clone(i.Chain.Digest)
+	i.Chain.Older = slices.Clone(i.Chain.Older)
+	i.Answer = slices.Clone(i.Answer)
+	return i
+}
+
+// olderRequests is how many requests before the last one are recognised as
+// replays. Past that, an old request looks like the fork that it also is.
+const olderRequests = 8
+
+// Chain is the check-in chain of one install: which licence it was given last,
+// and which request it was given for.
+type Chain struct {
+	Last      string    `json:"last"`            // jti of the licence issued last
+	Before    string    `json:"before,omitzero"` // jti of the one before it, "" at the beginning
+	Spent     bool      `json:"spent,omitzero"`  // Before is not accepted (again)
+	RequestID string    `json:"request_id"`      // jti of the last request
+	RequestAt time.Time `json:"request_at"`      // its iat: recorded, never judged
+	Digest    []byte    `json:"digest"`          // of the last request's bytes
+	Older     []string  `json:"older,omitzero"`  // jtis of the requests before it, newest first
+	Forks     int       `json:"forks,omitzero"`  // how often the chain forked
+	ForkedAt  time.Time `json:"forked_at,omitzero"`
+}
+
+// Repeat says how a request stands to those before it.
+type Repeat int
+
+// The answers of Chain.Repeats.
+const (
+	RequestNew      Repeat = iota
+	RequestSame            // the same bytes again: the same answer
+	RequestConflict        // the same jti with other bytes
+	RequestOlder           // a request from before the last one
+)
+
+// Repeats compares a request, by its jti and the digest of its bytes, with
+// those that came before.
+func (c Chain) Repeats(jti string, digest []byte) Repeat {
+	switch {
+	case c.RequestID == "":
+		return RequestNew
+	case jti == c.RequestID && subtle.ConstantTimeCompare(digest, c.Digest) == 1:
+		return RequestSame
+	case jti == c.RequestID:
+		return RequestConflict
+	case slices.Contains(c.Older, jti):
+		return RequestOlder
+	}
+	return RequestNew
+}
+
+// Forked reports whether a new request that names prev as the newest licence
+// it holds comes from another line than the one that was issued to: neither
+// the last licence nor, once, the one before it while the last was never
+// presented (its answer may have been lost).
+func (c Chain) Forked(prev string) bool {
+	return prev != c.Last && (c.Spent || prev != c.Before)
+}
+
+// Next is the chain after a request was answered with the licence issued.
+func (c Chain) Next(issued, prev, requestID string, digest []byte, requestAt, now time.Time) Chain {
+	n := c
+	if c.RequestID != "" {
+		n.Older = append([]string{c.RequestID}, c.Older...)
+		n.Older = n.Older[:min(len(n.Older), olderRequests)]
+		if c.Forked(prev) {
+			n.Forks++
+			n.ForkedAt = now
+		}
+	}
+	// After the last licence was presented, it is the one that may be named once
+	// more; after the one before it was, no other may.
+	n.Spent = c.RequestID != "" && prev != c.Last
+	n.Before, n.Last = c.Last, issued
+	if n.Spent {
+		n.Before = ""
+	}
+	n.RequestID, n.Digest, n.RequestAt = requestID, slices.Clone(digest), requestAt
+	return n
+}

@@ -1,0 +1,121 @@
+package license
+
+import (
+	"time"
+)
+
+// Phase is where "now" stands against the dates of a signed licence.
+type Phase string
+
+// The phases, in the order in which they come.
+const (
+	PhaseValid   Phase = "valid"
+	PhaseWarning Phase = "warning"
+	PhaseGrace   Phase = "grace"
+	PhaseBlocked Phase = "blocked"
+)
+
+// Enforcement says what a blocked phase means to the product.
+type Enforcement string
+
+// The enforcements. Under Block a blocked licence is unusable; under Degrade
+// it is usable without features; under Advisory it is only reported.
+const (
+	EnforceBlock    Enforcement = "block"
+	EnforceDegrade  Enforcement = "degrade"
+	EnforceAdvisory Enforcement = "advisory"
+)
+
+// Dates are the instants of one signed licence that its phase is computed
+// from. All are set; "no end" is Forever.
+type Dates struct {
+	IssuedAt     time.Time // iat
+	NotBefore    time.Time // nbf
+	WarnAt       time.Time
+	ExpiresAt    time.Time
+	BlockAt      time.Time
+	Exp          time.Time // exp: not usable at or after it
+	RefreshAfter time.Time
+	LeaseUntil   time.Time
+	Enforcement  Enforcement
+}
+
+// Schedule is how a product turns the end of a licence into phases and leases.
+type Schedule struct {
+	Warn        time.Duration // how long before the end the warning phase begins
+	Grace       time.Duration // how long after the end the block comes
+	Enforcement Enforcement
+	Lease       time.Duration // how long an install may go without calling home, zero for ever
+	Refresh     time.Duration // when it should call home
+}
+
+// DatesFor computes the dates of a licence signed at issued that ends at
+// expires (zero: never) and begins at starts (zero: ten minutes ago, which
+// forgives the clock of the machine that receives it).
+func (s Schedule) DatesFor(issued, starts, expires time.Time) Dates {
+	d := Dates{
+		IssuedAt: issued, NotBefore: starts, WarnAt: Forever, ExpiresAt: Forever, BlockAt: Forever,
+		Exp: Forever, Enforcement: s.Enforcement,
+	}
+	if starts.IsZero() {
+		d.NotBefore = issued.Add(-10 * time.Minute)
+	}
+	if !expires.IsZero() {
+		d.ExpiresAt = capped(expires)
+		d.WarnAt = d.ExpiresAt.Add(-s.Warn)
+		d.BlockAt = capped(expires.Add(s.Grace))
+		if s.Enforcement == EnforceBlock {
+			d.Exp = d.BlockAt
+		}
+	}
+	d.LeaseUntil = d.Exp
+	if s.Lease > 0 {
+		d.LeaseUntil = earlier(issued.Add(s.Lease), d.Exp)
+	}
+	d.RefreshAfter = earlier(issued.Add(s.Refresh), d.LeaseUntil)
+	return d
+}
+
+// PhaseAt computes the phase at now; the first that fits counts: blocked from
+// the block, the end of the lease or exp on and before nbf, grace from the end
+// on or in the last quarter of the lease, warning, valid.
+//
+// A lease that runs until exp itself is no lease of its own: it ends when the
+// licence does, calling home would not extend it, so it brings no grace.
+func (d Dates) PhaseAt(now time.Time) Phase {
+	switch {
+	case now.Before(d.NotBefore), !now.Before(d.BlockAt), !now.Before(d.LeaseUntil), !now.Before(d.Exp):
+		return PhaseBlocked
+	case !now.Before(d.ExpiresAt), d.LeaseUntil.Before(d.Exp) && !now.Before(d.leaseGrace()):
+		return PhaseGrace
+	case !now.Before(d.WarnAt):
+		return PhaseWarning
+	}
+	return PhaseValid
+}
+
+// BlockedBy says why the phase at now is blocked, and is empty where it is not.
+func (d Dates) BlockedBy(now time.Time) Reason {
+	switch {
+	case now.Before(d.NotBefore):
+		return NotYetValid
+	case !now.Before(d.BlockAt), !now.Before(d.Exp):
+		return Expired
+	case !now.Before(d.LeaseUntil):
+		return LeaseOver
+	}
+	return ""
+}
+
+func (d Dates) leaseGrace() time.Time {
+	return d.LeaseUntil.Add(-d.LeaseUntil.Sub(d.IssuedAt) / 4)
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
+}
+
+func capped(t time.Time) time.Time { return earlier(t, Forever) }

@@ -1,0 +1,61 @@
+package license
+
+import (
+	"time"
+)
+
+// Product is what is sold, as the merchant configured it.
+type Product struct {
+	ID                  string
+	Name                string
+	MarketplaceProducts []string // productId values of the marketplace
+	Features            Features
+	Machines            int  // seats of a licence; at least 1
+	MachinesFromAmount  bool // take the order's quantity instead
+	Mode                Mode
+	InstallsPerMachine  int
+	FloatingLease       time.Duration
+	Binding             Policy
+	Schedule            Schedule
+	Transfers           TransferPolicy
+}
+
+// TransferPolicy limits moves to another machine.
+type TransferPolicy struct {
+	PerYear  int           // zero: none are allowed
+	CoolDown time.Duration // between two moves
+}
+
+// ScheduleFor is the product's schedule for a licence of mode m: a floating
+// seat is leased for a short while only.
+func (p Product) ScheduleFor(m Mode) Schedule {
+	s := p.Schedule
+	if m == ModeFloating && p.FloatingLease > 0 {
+		s.Lease = p.FloatingLease
+		s.Refresh = min(s.Refresh, s.Lease/3)
+	}
+	return s
+}
+
+// Transfer records a move to another machine at now, or refuses it with
+// TransferLimit. Moves older than a year are forgotten.
+func (l License) Transfer(p TransferPolicy, now time.Time) (License, error) {
+	next := l.Clone()
+	next.Transfers = nil
+	for _, t := range l.Transfers {
+		if now.Sub(t) < 365*24*time.Hour {
+			next.Transfers = append(next.Transfers, t)
+		}
+	}
+	n := len(next.Transfers)
+	if n >= p.PerYear {
+		return l, Errorf(TransferLimit, "this licence has been moved to another machine %d times within a year, and %d are allowed", n, p.PerYear)
+	}
+	if n > 0 {
+		if wait := p.CoolDown - now.Sub(next.Transfers[n-1]); wait > 0 {
+			return l, Errorf(TransferLimit, "this licence was moved to another machine a short while ago").WithRetryAfter(wait)
+		}
+	}
+	next.Transfers = append(next.Transfers, now)
+	return next, nil
+}
