@@ -1,0 +1,273 @@
+package koogallery
+
+import (
+	"encoding/json"
+	"errors"
+	"mime"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// CodeStatus is the state of a code in the open API. There is none for frozen
+// or not activated.
+type CodeStatus string
+
+// The documented states. Another text is passed on as it came.
+const (
+	CodeAlive    CodeStatus = "ALIVE"
+	CodeExpired  CodeStatus = "EXPIRED"
+	CodeReleased CodeStatus = "RELEASED"
+)
+
+// Activation is what activating a code tells. Each member is zero where the
+// answer has none that can be read: the code is active all the same.
+type Activation struct {
+	Status CodeStatus
+	// ExpireTime is only an estimate, in UTC; what Query says decides.
+	ExpireTime time.Time
+	ProductID  string
+	OrderID    string
+	// Amount is the order's quantity, 0 where absent or no whole number.
+	Amount int64
+}
+
+// CodeInfo is the authoritative state of a code. Members but Status are zero
+// where the answer has none.
+type CodeInfo struct {
+	Status CodeStatus
+	// ExpireTime in UTC. Zero means that the answer names no expiry, as for a
+	// purchase without a period; one that is there and cannot be read is an
+	// error instead, so that it is not taken for "never".
+	ExpireTime   time.Time
+	ActivateTime time.Time // UTC; zero too where it cannot be read
+	ProductID    string
+	OrderID      string
+	// Amount is the order's quantity, 0 where absent or no whole number.
+	Amount int64
+}
+
+type activateRequest struct {
+	License        string `json:"license"`
+	RealEffectTime string `json:"real_effect_time,omitempty"`
+}
+
+type activateBatchRequest struct {
+	LicenseList    []string `json:"license_list"`
+	RealEffectTime string   `json:"real_effect_time,omitempty"`
+}
+
+type queryRequest struct {
+	License string `json:"license"`
+}
+
+func effectTime(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format(compactLayout)
+}
+
+// readAnswer separates success, business errors and everything that is no
+// answer of the open API at all.
+func readAnswer(host string, resp *http.Response, body []byte, codes []Code) (json.RawMessage, error) {
+	status := resp.StatusCode
+	unavailable := func(why string) error {
+		if status == http.StatusUnauthorized {
+			return &APIError{HTTPStatus: status, RequestID: requestID(resp, "", codes)}
+		}
+		return &UnavailableError{Host: host, HTTPStatus: status, Err: errors.New(why)}
+	}
+	if status >= 300 && status < 400 {
+		return nil, unavailable("redirects are not followed")
+	}
+	if media, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type")); media == "text/html" {
+		return nil, unavailable("answer is HTML")
+	}
+	var env struct {
+		ErrorCode scalar          `json:"error_code"`
+		ErrorMsg  scalar          `json:"error_msg"`
+		RequestID scalar          `json:"request_id"`
+		Data      json.RawMessage `json:"data"`
+	}
+	// The decoder's own error can quote the answer, so it is not passed on.
+	switch err := json.Unmarshal(body, &env); {
+	case len(body) == 0:
+		return nil, unavailable("answer is empty")
+	case err != nil:
+		return nil, unavailable("answer is not a whole JSON object")
+	case env.ErrorCode == "":
+		return nil, unavailable("answer has no error_code")
+	case env.ErrorCode == codeOK && status/100 == 2:
+		return env.Data, nil
+	case env.ErrorCode == codeOK:
+		return nil, unavailable("success with this status is a contradiction")
+	}
+	return nil, &APIError{
+		HTTPStatus: status,
+		Code:       cleanCode(string(env.ErrorCode), codes),
+		Msg:        clean(string(env.ErrorMsg), 1024, codes),
+		RequestID:  requestID(resp, string(env.RequestID), codes),
+	}
+}
+
+func requestID(resp *http.Response, fromBody string, codes []Code) string {
+	if fromBody == "" {
+		fromBody = resp.Header.Get("X-Request-Id")
+	}
+	return clean(fromBody, 64, codes)
+}
+
+// cleanCode leaves what looks like an error code alone: taking a very short
+// authorization code out of it would make another error of it.
+func cleanCode(s string, codes []Code) string {
+	short := len(s) <= 16
+	for i := 0; short && i < len(s); i++ {
+		c := s[i]
+		short = isDigit(c) || c == '.' || c == '_' || 'A' <= c && c <= 'Z'
+	}
+	if short {
+		return s
+	}
+	return clean(s, 64, codes)
+}
+
+// clean makes a text from outside fit for a log: without the codes of the call,
+// which a message may quote, without control characters, and short.
+func clean(s string, maxLen int, codes []Code) string {
+	for _, c := range codes {
+		s = strings.ReplaceAll(s, c.Reveal(), redacted)
+	}
+	s = strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7F {
+			return ' '
+		}
+		return r
+	}, strings.ToValidUTF8(s, "?"))
+	return cutText(s, maxLen)
+}
+
+// scalar is a JSON string, or the literal text of a number or boolean. Null,
+// arrays and objects are empty: answers may be extended in any way.
+type scalar string
+
+func (s *scalar) UnmarshalJSON(b []byte) error {
+	*s = ""
+	switch b[0] {
+	case '"':
+		var text string
+		if err := json.Unmarshal(b, &text); err != nil {
+			return err
+		}
+		*s = scalar(text)
+	case 'n', '[', '{':
+	default:
+		*s = scalar(b)
+	}
+	return nil
+}
+
+// details are the members of a code's description.
+type details map[string]scalar
+
+// first returns the first of several spellings that is there and not empty.
+func (d details) first(names ...string) string {
+	for _, n := range names {
+		if d[n] != "" {
+			return string(d[n])
+		}
+	}
+	return ""
+}
+
+// expiry reads the expiry. For Query the stored pages do not show its name, so
+// beside expire_time, which Activate documents, the spellings that other calls
+// of the marketplace use or a mapper would make are read, in this order.
+func (d details) expiry(loc *time.Location) (time.Time, bool) {
+	return readTime(d.first("expire_time", "expireTime", "expire_date", "expireDate", "expired_time", "expiredTime",
+		"expiry_time", "expiryTime", "expiration_time", "expirationTime", "expire_at", "expireAt"), loc)
+}
+
+func (d details) amount() int64 {
+	n, err := strconv.ParseInt(strings.TrimSpace(d.first("amount")), 10, 64)
+	if err != nil || n < 0 {
+		return 0
+	}
+	return n
+}
+
+// readTime reads yyyyMMddHHmmss with or without milliseconds, "yyyy-MM-dd
+// HH:mm:ss", RFC 3339 and Unix milliseconds (13 digits). An empty text is the
+// zero time and fine.
+func readTime(s string, loc *time.Location) (time.Time, bool) {
+	if s = strings.TrimSpace(s); s == "" {
+		return time.Time{}, true
+	}
+	if t, ok := parseCompact(s, loc); ok {
+		return t, true
+	}
+	if loc == nil {
+		loc = time.UTC
+	}
+	if t, err := time.ParseInLocation(time.DateTime, s, loc); err == nil {
+		return t.UTC().Truncate(time.Second), true
+	}
+	if t, err := time.Parse(time.RFC3339, s); err == nil {
+		return t.UTC().Truncate(time.Second), true
+	}
+	if ms, err := strconv.ParseInt(s, 10, 64); err == nil && len(s) == 13 && ms > 0 {
+		return time.UnixMilli(ms).UTC().Truncate(time.Second), true
+	}
+	return time.Time{}, false
+}
+
+// readActivation reads data.license_code_info, a JSON document inside a string.
+// A document that is not wrapped is read as well.
+func readActivation(data json.RawMessage, loc *time.Location) Activation {
+	var outer struct {
+		Info json.RawMessage `json:"license_code_info"`
+	}
+	_ = json.Unmarshal(data, &outer) // nothing readable leaves zero members
+	inner := []byte(outer.Info)
+	var text string
+	if json.Unmarshal(inner, &text) == nil {
+		inner = []byte(text)
+	}
+	var d details
+	_ = json.Unmarshal(inner, &d)
+	expires, _ := d.expiry(loc)
+	return Activation{
+		Status:     CodeStatus(d.first("status")),
+		ExpireTime: expires,
+		ProductID:  d.first("product_id", "productId"),
+		OrderID:    d.first("order_id", "orderId"),
+		Amount:     d.amount(),
+	}
+}
+
+func readCodeInfo(data json.RawMessage, loc *time.Location) (CodeInfo, error) {
+	var d details
+	if err := json.Unmarshal(data, &d); err != nil || d.first("status") == "" {
+		return CodeInfo{}, &malformedError{"data without a status"}
+	}
+	expires, ok := d.expiry(loc)
+	if !ok {
+		return CodeInfo{}, &malformedError{"expiry cannot be read"}
+	}
+	activated, _ := readTime(d.first("activate_time", "activateTime"), loc)
+	return CodeInfo{
+		Status:       CodeStatus(d.first("status")),
+		ExpireTime:   expires,
+		ActivateTime: activated,
+		ProductID:    d.first("product_id", "productId"),
+		OrderID:      d.first("order_id", "orderId"),
+		Amount:       d.amount(),
+	}, nil
+}
+
+// malformedError is a success whose content cannot be used: ErrUnavailable.
+type malformedError struct{ why string }
+
+func (e *malformedError) Error() string { return "marketplace: answer cannot be used: " + e.why }
+func (e *malformedError) Unwrap() error { return ErrUnavailable }
