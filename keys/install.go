@@ -1,0 +1,203 @@
+package keys
+
+import (
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/seed-357fa782/licensed/license"
+	"github.com/seed-357fa782/licensed/license/token"
+)
+
+const (
+	// maxKeys is the most that a verifier reads of a key set, which travels in every
+	// licence file.
+	maxKeys = 64
+	// liveKeys is how many keys that can sign a key set should list: the current
+	// one and the next.
+	liveKeys = 2
+)
+
+// ProposeKeySet returns the next key set, unsigned, for an anchor to sign
+// offline. It lists the current key, the next one, and the retired ones until
+// their retirement; the keys named by revoke are left out, which revokes them
+// and all that they have signed once the set is installed. Where a key to sign
+// or to rotate to would be missing, a new one is made and stored, or one that an
+// earlier proposal made is taken again. The set in force does not change.
+//
+// Proposing again is harmless: of several sets with one seq the first that is
+// installed counts.
+func (r *Ring) ProposeKeySet(now time.Time, revoke ...string) ([]byte, error) {
+	now = atSecond(now)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if _, err := r.refresh(); err != nil {
+		return nil, fmt.Errorf("propose a key set: %w", err)
+	}
+	v := r.view.Load()
+	if err := v.checkClock(now); err != nil {
+		return nil, err
+	}
+	for _, kid := range revoke {
+		if !slices.Contains(v.state.Listed, kid) {
+			return nil, license.Errorf(license.NotFound, "there is no key %s in the key set in force", kid)
+		}
+	}
+	live, retired := v.kept(now, revoke)
+	live, err := r.folder.fill(v, live, now)
+	if err != nil {
+		return nil, fmt.Errorf("propose a key set: %w", err)
+	}
+	set := token.KeySet{
+		Issuer: v.set.Issuer, IssuedAt: now, ExpiresAt: now.Add(SetLife), Seq: v.state.Seq + 1,
+		Keys: slices.Concat(live, retired),
+	}
+	if len(set.Keys) > maxKeys {
+		return nil, license.Errorf(license.Conflict,
+			"the key set would list %d keys, more than %d: revoke retired ones under which no licence is in use any more", len(set.Keys), maxKeys)
+	}
+	if err := r.read(); err != nil { // lists the new private halves
+		return nil, fmt.Errorf("propose a key set: %w", err)
+	}
+	return set.MarshalUnsigned()
+}
+
+// kept returns the keys of the set in force that stay: those that can sign, the
+// current one first, with a longer life, and the others, which end where they
+// were retired.
+func (v *view) kept(now time.Time, revoke []string) (live, retired []token.Key) {
+	for _, k := range v.set.Keys {
+		switch {
+		case slices.Contains(revoke, k.ID):
+		case v.state.usable(k.ID, v.private):
+			if end := now.Add(keyLife); end.After(k.NotAfter) {
+				k.NotAfter = end
+			}
+			if k.ID == v.state.Current {
+				live = slices.Insert(live, 0, k)
+			} else {
+				live = append(live, k)
+			}
+		default:
+			at, ok := v.state.retiredAt(k.ID)
+			if end := at.Add(slack); ok && end.Before(k.NotAfter) && end.After(k.NotBefore) {
+				k.NotAfter = end
+			}
+			retired = append(retired, k)
+		}
+	}
+	return live, retired
+}
+
+// fill adds keys until there are enough that can sign.
+func (f *folder) fill(v *view, live []token.Key, now time.Time) ([]token.Key, error) {
+	for _, kid := range v.pending() {
+		if len(live) >= liveKeys {
+			break
+		}
+		s, err := f.openSigner(kid)
+		if err != nil {
+			return nil, err
+		}
+		live = append(live, newKey(s, now))
+	}
+	for len(live) < liveKeys {
+		k, err := f.makeSigningKey(now)
+		if err != nil {
+			return nil, err
+		}
+		live = append(live, k)
+	}
+	return live, nil
+}
+
+// Install puts a key set that an anchor has signed into force, durably. The set
+// in force itself is accepted again and changes nothing.
+//
+// The current key stays current where the set lists it. A set that does not has
+// revoked it: then the first key that it lists and whose private half is here
+// becomes current, usually the next. Private halves of revoked keys are
+// destroyed.
+//
+// It is refused with license.BadRequest when it does not verify, is expired or
+// is of another issuer, with license.Clock when it was made in the future, and
+// with license.Conflict when it is not newer than every set that was ever in
+// force (a later anchor counts before seq, and ends the earlier ones for good)
+// or lists no key that can sign here at now.
+func (r *Ring) Install(raw string, now time.Time) error {
+	raw, now = strings.TrimSpace(raw), atSecond(now)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if _, err := r.refresh(); err != nil {
+		return fmt.Errorf("install a key set: %w", err)
+	}
+	v := r.view.Load()
+	set, err := token.VerifyKeySet(raw, v.anchors)
+	if err != nil {
+		return license.FieldErrorf("keyset", "the key set does not verify under the anchors of this server").WithCause(err)
+	}
+	switch c, err := v.state.compare(set, v.anchors); {
+	case err != nil:
+		return fmt.Errorf("install a key set: %w", err)
+	case c == 0:
+		return r.read() // destroys what could not be destroyed before
+	case c < 0:
+		return v.olderThanMark(set)
+	}
+	if err := checkInstall(set, v.set.Issuer, now); err != nil {
+		return err
+	}
+	return r.install(v, set, now)
+}
+
+func (v *view) olderThanMark(set token.KeySet) error {
+	if set.Rank < v.set.Rank {
+		return license.Errorf(license.Conflict,
+			"the key set is signed by an anchor that a later one has replaced (%s); it is refused for good", v.state.Anchor)
+	}
+	return license.Errorf(license.Conflict, "the key set has seq %d and is not newer than the one in force, seq %d", set.Seq, v.state.Seq)
+}
+
+// checkInstall judges what the set says about itself.
+func checkInstall(set token.KeySet, issuer string, now time.Time) error {
+	switch {
+	case set.Issuer != issuer:
+		return license.FieldErrorf("keyset", "the key set is for the issuer %q, this server signs as %q", set.Issuer, issuer)
+	case set.IssuedAt.After(now.Add(slack)):
+		return license.Errorf(license.Clock, "the key set was made in the future, at %s", set.IssuedAt.Format(time.RFC3339))
+	case !now.Before(set.ExpiresAt):
+		return license.FieldErrorf("keyset", "the key set expired at %s", set.ExpiresAt.Format(time.RFC3339))
+	}
+	return nil
+}
+
+// install opens the keys that will sign under set before it changes anything.
+// The set is written first: it lies above the mark then, so that a crash before
+// the state is written is carried on by the next load.
+func (r *Ring) install(v *view, set token.KeySet, now time.Time) error {
+	f := r.folder
+	state, err := v.state.adopt(set, v.anchors, v.private)
+	if err != nil {
+		return err
+	}
+	if err := checkValid(set, "the key that would sign", state.Current, now); err != nil {
+		return err
+	}
+	if err := f.loadKeys(&view{set: set, state: state, private: v.private}); err != nil {
+		return fmt.Errorf("install a key set: %w", err)
+	}
+	err = f.disk.write(filepath.Join(f.dir, keySetFile), []byte(set.Raw+"\n"), publicPerm)
+	if err == nil {
+		err = f.writeState(state)
+	}
+	if err != nil {
+		_, _ = r.refresh() // what was written may be in place all the same
+		return fmt.Errorf("install a key set: %w", err)
+	}
+	if err := r.read(); err != nil {
+		return fmt.Errorf("read the keys after the installation: %w", err)
+	}
+	return nil
+}
