@@ -1,0 +1,202 @@
+package boltstore
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	bolt "go.etcd.io/bbolt"
+
+	"github.com/seed-357fa782/licensed/license"
+)
+
+// maxFindings is how many findings Check reports; a damaged file can have millions.
+const maxFindings = 20
+
+// Check reads the whole store and returns nil if it is sound, and what it
+// found otherwise, with reason license.Damaged: bbolt's own consistency, every
+// record readable and under its own key, every code index and every install
+// with its licence, the audit log without gaps. Writers wait meanwhile.
+func (s *Store) Check(ctx context.Context) error {
+	if err := s.admit(ctx); err != nil {
+		return err
+	}
+	// bbolt asks that nobody writes while it checks. The gate comes before the
+	// transaction: a writer that holds it may be waiting for readers to end.
+	s.gate.RLock()
+	defer s.gate.RUnlock()
+	return s.view(ctx, func(ctx context.Context, btx *bolt.Tx) error {
+		c := checker{ctx: ctx, b: openBuckets(btx)}
+		// The channel is read to its end, else bbolt's goroutine never ends.
+		for err := range btx.Check() {
+			c.found("bbolt: %v", err)
+		}
+		for _, check := range []func(){c.licenses, c.codes, c.installs, c.audit, c.rest} {
+			check()
+		}
+		return c.result()
+	})
+}
+
+// checker collects findings.
+type checker struct {
+	ctx      context.Context //nolint:containedctx // lives for one call of Check
+	b        *buckets
+	findings []error
+	count    int
+	read     int
+}
+
+func (c *checker) found(format string, args ...any) {
+	if c.count++; c.count <= maxFindings {
+		c.findings = append(c.findings, fmt.Errorf(format, args...))
+	}
+}
+
+func (c *checker) result() error {
+	if c.ctx.Err() != nil {
+		return context.Cause(c.ctx)
+	}
+	if c.count == 0 {
+		return nil
+	}
+	return license.Errorf(license.Damaged, "the check of the store found %d faults", c.count).
+		WithCause(errors.Join(c.findings...))
+}
+
+// each gives every record of a bucket to fn until ctx ends.
+func (c *checker) each(id bucketID, fn func(key, raw []byte) error) {
+	cur := c.b.get(id).Cursor()
+	for key, raw := cur.First(); key != nil; key, raw = cur.Next() {
+		if c.read++; c.read%scanStep == 0 && c.ctx.Err() != nil {
+			return
+		}
+		if err := fn(key, raw); err != nil {
+			c.found("%s %q: %w", layout[id].name, key, err)
+		}
+	}
+}
+
+func (c *checker) licenses() {
+	codes := c.b.get(bucketCodes)
+	c.each(bucketLicenses, func(key, raw []byte) error {
+		var l license.License
+		if err := decode(bucketLicenses, key, raw, &l); err != nil {
+			return err
+		}
+		switch {
+		case l.ID != string(key):
+			return fmt.Errorf("the record is that of %q", l.ID)
+		case l.Revision < 1:
+			return fmt.Errorf("its revision is %d", l.Revision)
+		case !bytes.Equal(codes.Get(l.Code.Index), key):
+			return errors.New("its code does not lead to it")
+		}
+		return nil
+	})
+}
+
+func (c *checker) codes() {
+	licenses := c.b.get(bucketLicenses)
+	c.each(bucketCodes, func(key, id []byte) error {
+		raw := licenses.Get(id)
+		if raw == nil {
+			return fmt.Errorf("there is no licence %q", id)
+		}
+		var l licenseHead
+		if err := decode(bucketLicenses, id, raw, &l); err != nil {
+			return err
+		}
+		if !bytes.Equal(l.Code.Index, key) {
+			return fmt.Errorf("licence %q has another code", id)
+		}
+		return nil
+	})
+}
+
+func (c *checker) installs() {
+	licenses := c.b.get(bucketLicenses)
+	c.each(bucketInstalls, func(key, raw []byte) error {
+		i, err := decodeInstall(key, raw)
+		switch {
+		case err != nil:
+			return err
+		case !bytes.Equal(key, installKey(i.LicenseID, i.ID)):
+			return fmt.Errorf("the record is that of %q of %q", i.ID, i.LicenseID)
+		case licenses.Get([]byte(i.LicenseID)) == nil:
+			return fmt.Errorf("there is no licence %q", i.LicenseID)
+		}
+		return nil
+	})
+}
+
+func (c *checker) audit() {
+	var last int64
+	c.each(bucketAudit, func(key, raw []byte) error {
+		seq := seqOf(key)
+		expected := last + 1
+		last = seq
+		var e license.AuditEvent
+		if err := decode(bucketAudit, key, raw, &e); err != nil {
+			return err
+		}
+		switch {
+		case seq != expected:
+			return fmt.Errorf("position %d follows %d", seq, expected-1)
+		case e.Seq != seq:
+			return fmt.Errorf("the record is that of position %d", e.Seq)
+		}
+		return nil
+	})
+}
+
+func (c *checker) rest() {
+	c.each(bucketPending, func(key, raw []byte) error {
+		var p license.Pending
+		if err := decode(bucketPending, key, raw, &p); err != nil {
+			return err
+		}
+		if !bytes.Equal(key, pendingKey(p.Channel, p.CodeIndex)) {
+			return errors.New("the record is that of another code")
+		}
+		return nil
+	})
+	c.each(bucketMarks, func(key, _ []byte) error {
+		if len(key) <= 8 {
+			return errors.New("the mark is too short")
+		}
+		return nil
+	})
+}
+
+// Backup writes a copy of the store as it stands to w and returns its size.
+// Reading and writing go on meanwhile.
+func (s *Store) Backup(ctx context.Context, w io.Writer) (int64, error) {
+	var n int64
+	err := s.view(ctx, func(ctx context.Context, btx *bolt.Tx) (err error) {
+		n, err = btx.WriteTo(&stopWriter{ctx, w})
+		if err != nil && ctx.Err() != nil {
+			return context.Cause(ctx) // bbolt keeps only its text
+		}
+		return err
+	})
+	if err != nil {
+		return n, fmt.Errorf("back up the store: %w", err)
+	}
+	return n, nil
+}
+
+// stopWriter lets the end of a ctx stop a long copy.
+type stopWriter struct {
+	ctx context.Context //nolint:containedctx // lives for one call of Backup
+	w   io.Writer
+}
+
+func (s *stopWriter) Write(p []byte) (int, error) {
+	if s.ctx.Err() != nil {
+		return 0, context.Cause(s.ctx)
+	}
+	return s.w.Write(p)
+}

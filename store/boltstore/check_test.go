@@ -1,0 +1,184 @@
+package boltstore_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+
+	"github.com/seed-357fa782/licensed/license"
+	"github.com/seed-357fa782/licensed/store"
+)
+
+func TestCheck(t *testing.T) {
+	id := benchLicense(1).ID
+	code := string(benchLicense(1).Code.Index)
+	second := string(binary.BigEndian.AppendUint64(nil, 2))
+	tests := map[string]struct {
+		bucket, key string
+		value       []byte // nil removes it
+		says        string
+	}{
+		"sound":                 {"values", "other", []byte("x"), ""},
+		"licence unreadable":    {"licenses", id, []byte("{"), `record \"` + id + `\" in licenses`},
+		"licence of another":    {"licenses", "lic_x", []byte(`{"id":"lic_y","revision":1}`), "is that of"},
+		"licence gone":          {"licenses", id, nil, "there is no licence"},
+		"code gone":             {"codes", code, nil, "does not lead to it"},
+		"code of another":       {"codes", code, []byte(benchLicense(2).ID), "has another code"},
+		"code of none":          {"codes", "x", []byte("lic_x"), "there is no licence"},
+		"install of none":       {"installs", "lic_x/ins", []byte(`{"id":"ins","license_id":"lic_x"}`), "there is no licence"},
+		"install under another": {"installs", id + "/x", []byte(`{"id":"ins","license_id":"` + id + `"}`), "is that of"},
+		"install unreadable":    {"installs", id + "/ins", []byte("x"), "cannot be read"},
+		"audit gap":             {"audit", second, nil, "position 3 follows 1"},
+		"audit moved":           {"audit", second, []byte(`{"seq":7}`), "position 7"},
+		"pending":               {"pending", "x", []byte(`{"channel":"k"}`), "another code"},
+		"mark":                  {"marks", "x", []byte{}, "too short"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			path := filled(t)
+			edit(t, path, func(tx *bolt.Tx) error {
+				b := tx.Bucket([]byte(test.bucket))
+				if test.value == nil {
+					return b.Delete([]byte(test.key))
+				}
+				return b.Put([]byte(test.key), test.value)
+			})
+			err := open(t, path).Check(t.Context())
+			switch {
+			case test.says == "":
+				if err != nil {
+					t.Error(err)
+				}
+			case !errors.Is(err, license.Damaged) || !strings.Contains(fmt.Sprintf("%q", err.Error()), test.says) && !strings.Contains(err.Error(), test.says):
+				t.Errorf("error is %v", err)
+			}
+		})
+	}
+}
+
+func TestCheckUnderLoad(t *testing.T) {
+	s := open(t, newPath(t))
+	done := make(chan error, 1)
+	go func() {
+		for n := range int64(60) {
+			if err := issue(s, n+1); err != nil {
+				done <- err
+				return
+			}
+		}
+		done <- nil
+	}()
+	for {
+		select {
+		case err := <-done:
+			if err != nil {
+				t.Error(err)
+			}
+			return
+		default:
+			if err := s.Check(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+func TestUnreadableRecord(t *testing.T) {
+	path := filled(t)
+	id := benchLicense(1).ID
+	edit(t, path, func(tx *bolt.Tx) error {
+		return errors.Join(
+			tx.Bucket([]byte("licenses")).Put([]byte(id), []byte(`{"id":7}`)),
+			tx.Bucket([]byte("installs")).Put([]byte(id+"/ins"), []byte("{}}\n{}")),
+			tx.Bucket([]byte("audit")).Put(binary.BigEndian.AppendUint64(nil, 1), []byte("x")),
+			tx.Bucket([]byte("pending")).Put([]byte("k\x00p"), []byte("[]")),
+		)
+	})
+	s := open(t, path)
+	for bucket, read := range map[string]func(ctx context.Context, tx store.Tx) error{
+		"licenses": func(ctx context.Context, tx store.Tx) error { _, err := tx.License(ctx, id); return err },
+		"installs": func(ctx context.Context, tx store.Tx) error { _, err := tx.Installs(ctx, id); return err },
+		"audit": func(ctx context.Context, tx store.Tx) error {
+			_, _, err := tx.Events(ctx, store.EventFilter{}, store.Page{})
+			return err
+		},
+		"pending": func(ctx context.Context, tx store.Tx) error { _, err := tx.Pending(ctx, "k", []byte("p")); return err },
+	} {
+		err := s.View(t.Context(), read)
+		if !errors.Is(err, license.Internal) || !strings.Contains(err.Error(), bucket) || !strings.Contains(err.Error(), "cannot be read") {
+			t.Errorf("%s: error is %v", bucket, err)
+		}
+	}
+}
+
+func TestBackup(t *testing.T) {
+	path := filled(t)
+	s := open(t, path)
+	var buf bytes.Buffer
+	n, err := s.Backup(t.Context(), &buf)
+	if err != nil || n != int64(buf.Len()) {
+		t.Fatalf("%d bytes of %d, %v", n, buf.Len(), err)
+	}
+	copied := filepath.Join(t.TempDir(), "copy.db")
+	if err := os.WriteFile(copied, buf.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := open(t, copied).Check(t.Context()); err != nil {
+		t.Error(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	_, err = s.Backup(ctx, writerFunc(func(p []byte) (int, error) {
+		cancel()
+		return len(p), nil
+	}))
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("error is %v", err)
+	}
+}
+
+type writerFunc func(p []byte) (int, error)
+
+func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
+
+// TestMarksAreDropped counts what lies in the file: old marks go, a few at a
+// time, and the file does not grow for ever.
+func TestMarksAreDropped(t *testing.T) {
+	path := newPath(t)
+	s := open(t, path)
+	mark := func(at time.Time, n int) {
+		t.Helper()
+		err := s.Update(t.Context(), func(ctx context.Context, tx store.Tx) error {
+			for i := range n {
+				if err := tx.MarkSeen(ctx, at, fmt.Appendf(nil, "%d", i)); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	mark(benchTime, 50)
+	later := benchTime.Add(store.MarkKept + time.Second)
+	mark(later, 1)
+	mark(later.Add(time.Second), 9)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	edit(t, path, func(tx *bolt.Tx) error {
+		if n := tx.Bucket([]byte("marks")).Stats().KeyN; n != 50+10-4*10 {
+			t.Errorf("%d marks are left, want 20", n)
+		}
+		return nil
+	})
+}

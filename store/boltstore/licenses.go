@@ -1,0 +1,149 @@
+package boltstore
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"strings"
+
+	"github.com/seed-357fa782/licensed/license"
+	"github.com/seed-357fa782/licensed/store"
+)
+
+// licenseHead is what UpdateLicense compares with the stored record.
+type licenseHead struct {
+	ID       string             `json:"id"`
+	Revision int64              `json:"revision"`
+	Product  string             `json:"product"`
+	Channel  string             `json:"channel"`
+	Code     license.StoredCode `json:"code"`
+}
+
+func headOf(l license.License) licenseHead {
+	// The index is copied: the record belongs to the function, which may change it.
+	code := license.StoredCode{Index: bytes.Clone(l.Code.Index)}
+	return licenseHead{ID: l.ID, Revision: l.Revision, Product: l.Product, Channel: l.Channel, Code: code}
+}
+
+func noLicense() error { return license.Errorf(license.NotFound, "there is no such licence") }
+
+// License returns the licence with the given id.
+func (t *txn) License(_ context.Context, id string) (license.License, error) {
+	if err := t.readable(); err != nil {
+		return license.License{}, err
+	}
+	return t.readLicense([]byte(id))
+}
+
+// LicenseByCode returns the licence whose code has the given index.
+func (t *txn) LicenseByCode(_ context.Context, index []byte) (license.License, error) {
+	if err := t.readable(); err != nil {
+		return license.License{}, err
+	}
+	id := t.b.get(bucketCodes).Get(index)
+	if id == nil {
+		return license.License{}, noLicense()
+	}
+	return t.readLicense(id)
+}
+
+func (t *txn) readLicense(id []byte) (license.License, error) {
+	raw := t.b.get(bucketLicenses).Get(id)
+	if raw == nil {
+		return license.License{}, noLicense()
+	}
+	var l license.License
+	if err := decode(bucketLicenses, id, raw, &l); err != nil {
+		return license.License{}, err
+	}
+	if t.writable {
+		t.license = headOf(l)
+	}
+	return l, nil
+}
+
+// CreateLicense stores a new licence with revision 1.
+func (t *txn) CreateLicense(_ context.Context, l license.License) error {
+	if err := cmp.Or(t.mayWrite(), checkKey("id", l.ID), checkBytes("code", l.Code.Index)); err != nil {
+		return err
+	}
+	if strings.Contains(l.ID, "/") {
+		return license.FieldErrorf("id", "id holds a slash")
+	}
+	id := []byte(l.ID)
+	if t.b.get(bucketLicenses).Get(id) != nil {
+		return license.Errorf(store.Exists, "there is a licence with this id already")
+	}
+	if t.b.get(bucketCodes).Get(l.Code.Index) != nil {
+		return license.Errorf(store.Exists, "there is a licence with this code already")
+	}
+	l.Revision = 1
+	raw, err := encode(utcLicense(l))
+	if err != nil {
+		return err
+	}
+	if err := t.putNew(bucketLicenses, id, raw); err != nil {
+		return err
+	}
+	t.license = headOf(l)
+	return t.putNew(bucketCodes, t.license.Code.Index, id)
+}
+
+// UpdateLicense replaces a licence and counts its revision up.
+func (t *txn) UpdateLicense(_ context.Context, l license.License) error {
+	if err := t.mayWrite(); err != nil {
+		return err
+	}
+	id := []byte(l.ID)
+	if t.license.ID != l.ID || l.ID == "" {
+		raw := t.b.get(bucketLicenses).Get(id)
+		if raw == nil {
+			return noLicense()
+		}
+		t.license = licenseHead{}
+		if err := decode(bucketLicenses, id, raw, &t.license); err != nil {
+			return err
+		}
+	}
+	was := t.license
+	switch {
+	case l.Revision != was.Revision:
+		return license.Errorf(license.Conflict, "the licence was changed since it was read")
+	case l.Product != was.Product, l.Channel != was.Channel, !bytes.Equal(l.Code.Index, was.Code.Index):
+		return license.Errorf(license.Internal, "the product, channel and code of licence %s cannot change", l.ID)
+	}
+	l.Revision++
+	raw, err := encode(utcLicense(l))
+	if err != nil {
+		return err
+	}
+	if err := t.put(bucketLicenses, id, raw); err != nil {
+		return err
+	}
+	t.license.Revision = l.Revision
+	return nil
+}
+
+// Licenses lists licences in the order of their ids.
+func (t *txn) Licenses(ctx context.Context, f store.Filter, p store.Page) ([]license.License, string, error) {
+	if err := t.readable(); err != nil {
+		return nil, "", err
+	}
+	var out []license.License
+	next, err := t.list(ctx, bucketLicenses, p, needles(f.Product, f.Channel, f.Customer, f.Order, f.Last4),
+		func(key, raw []byte) (bool, error) {
+			var l license.License
+			if err := decode(bucketLicenses, key, raw, &l); err != nil {
+				return false, err
+			}
+			if !f.Match(l) {
+				return false, nil
+			}
+			out = append(out, l)
+			return true, nil
+		})
+	if err != nil {
+		return nil, "", err
+	}
+	return out, next, nil
+}

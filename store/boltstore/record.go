@@ -1,0 +1,81 @@
+package boltstore
+
+import (
+	"bytes"
+	"encoding/json"
+	"slices"
+	"time"
+
+	"github.com/seed-357fa782/licensed/license"
+)
+
+func encode(v any) ([]byte, error) {
+	raw, err := json.Marshal(v)
+	if err != nil {
+		return nil, license.Errorf(license.Internal, "a record cannot be written").WithCause(err)
+	}
+	return raw, nil
+}
+
+func decode(id bucketID, key, raw []byte, v any) error {
+	if err := json.Unmarshal(raw, v); err != nil {
+		return license.Errorf(license.Internal, "the record %q in %s cannot be read", key, layout[id].name).WithCause(err)
+	}
+	return nil
+}
+
+// answerMark separates the JSON of an install, which holds no line break, from
+// the answer behind it. The answer must come back byte for byte, because
+// signing it again has to give the same signature, and JSON inside JSON is
+// compacted and escaped.
+var answerMark = []byte{'\n'}
+
+func encodeInstall(i license.Install) ([]byte, error) {
+	answer := i.Answer
+	i.Answer = nil
+	raw, err := encode(utcInstall(i))
+	if err != nil || len(answer) == 0 {
+		return raw, err
+	}
+	raw = append(raw, answerMark...)
+	return append(raw, answer...), nil
+}
+
+func decodeInstall(key, raw []byte) (license.Install, error) {
+	var i license.Install
+	record, answer, has := bytes.Cut(raw, answerMark)
+	if err := decode(bucketInstalls, key, record, &i); err != nil {
+		return license.Install{}, err
+	}
+	if has {
+		i.Answer = bytes.Clone(answer)
+	}
+	return i, nil
+}
+
+// Instants come back in UTC, whatever they were given in. The records are
+// copies of the caller's, but share its slices.
+
+func utcLicense(l license.License) license.License {
+	l.IssuedAt, l.ActivatedAt, l.ExpiresAt = l.IssuedAt.UTC(), l.ActivatedAt.UTC(), l.ExpiresAt.UTC()
+	l.ReleasedAt, l.RevokedAt = l.ReleasedAt.UTC(), l.RevokedAt.UTC()
+	if slices.ContainsFunc(l.Transfers, func(t time.Time) bool { return t.Location() != time.UTC }) {
+		l.Transfers = slices.Clone(l.Transfers)
+		for i, t := range l.Transfers {
+			l.Transfers[i] = t.UTC()
+		}
+	}
+	return l
+}
+
+func utcInstall(i license.Install) license.Install {
+	i.BoundAt, i.SeenAt, i.EndedAt, i.LeaseUntil = i.BoundAt.UTC(), i.SeenAt.UTC(), i.EndedAt.UTC(), i.LeaseUntil.UTC()
+	i.Chain.RequestAt, i.Chain.ForkedAt = i.Chain.RequestAt.UTC(), i.Chain.ForkedAt.UTC()
+	return i
+}
+
+func utcPending(p license.Pending) license.Pending {
+	p.ExpiresAt, p.ReleasedAt = p.ExpiresAt.UTC(), p.ReleasedAt.UTC()
+	p.FirstAt, p.LastAt = p.FirstAt.UTC(), p.LastAt.UTC()
+	return p
+}

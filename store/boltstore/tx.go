@@ -1,0 +1,276 @@
+package boltstore
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	bolt "go.etcd.io/bbolt"
+
+	"github.com/seed-357fa782/licensed/license"
+	"github.com/seed-357fa782/licensed/store"
+)
+
+// bucketID numbers the buckets.
+type bucketID int
+
+const (
+	bucketLicenses bucketID = iota
+	bucketCodes
+	bucketInstalls
+	bucketAudit
+	bucketPending
+	bucketMarks
+	bucketValues
+	bucketCount
+)
+
+// layout describes the buckets of format 1. How full a page is left when it is
+// split pays where keys come in order: nothing will be inserted between them.
+var layout = [bucketCount]struct {
+	name string
+	fill float64
+}{
+	bucketLicenses: {"licenses", 0.9},                     // licence id → record; records grow a little
+	bucketCodes:    {"codes", bolt.DefaultFillPercent},    // code index → licence id
+	bucketInstalls: {"installs", bolt.DefaultFillPercent}, // licence id "/" install id → record
+	bucketAudit:    {"audit", 1},                          // sequence, big-endian → event; never changed
+	bucketPending:  {"pending", bolt.DefaultFillPercent},  // channel 0 code index → record
+	bucketMarks:    {"marks", 0.9},                        // seconds, big-endian, and key → nothing
+	bucketValues:   {"values", bolt.DefaultFillPercent},   // name → value
+}
+
+// buckets are the buckets of one bbolt transaction, opened when they are first
+// asked for: most functions need three or four.
+type buckets struct {
+	btx    *bolt.Tx
+	opened [bucketCount]*bolt.Bucket
+	// lastSeq is the position of the newest audit event once it has been looked up.
+	lastSeq   int64
+	seqLoaded bool
+}
+
+func openBuckets(btx *bolt.Tx) *buckets { return &buckets{btx: btx} }
+
+func (b *buckets) get(id bucketID) *bolt.Bucket {
+	if b.opened[id] == nil {
+		bucket := b.btx.Bucket([]byte(layout[id].name))
+		bucket.FillPercent = layout[id].fill
+		b.opened[id] = bucket
+	}
+	return b.opened[id]
+}
+
+// txn is a store.Tx: one function's view of a bbolt transaction that it may
+// share with others.
+type txn struct {
+	b        *buckets
+	writable bool
+	ended    bool
+	journal  []change
+	appended int64 // audit events
+
+	// What was read or written last, since a record is mostly read just before
+	// it is replaced and need not be decoded again to compare it.
+	license licenseHead
+	install installHead
+}
+
+// change is how one key was before it was written.
+type change struct {
+	bucket bucketID
+	key    []byte
+	old    []byte // nil: there was none
+}
+
+var _ store.Tx = (*txn)(nil)
+
+var (
+	errEnded    = license.Errorf(license.Internal, "the transaction has ended")
+	errViewOnly = license.Errorf(license.Internal, "a View cannot write")
+)
+
+func newTxn(b *buckets, writable bool) *txn { return &txn{b: b, writable: writable} }
+
+// end makes a Tx that outlives its function harmless.
+func (t *txn) end() { t.ended = true }
+
+func (t *txn) readable() error {
+	if t.ended {
+		return errEnded
+	}
+	return nil
+}
+
+func (t *txn) mayWrite() error {
+	switch {
+	case t.ended:
+		return errEnded
+	case !t.writable:
+		return errViewOnly
+	}
+	return nil
+}
+
+// put stores a value, unless it is there already: a group in which nothing
+// changes need not be written. The bytes of key and value must not change
+// afterwards.
+func (t *txn) put(id bucketID, key, value []byte) error {
+	bucket := t.b.get(id)
+	old := bucket.Get(key)
+	if old != nil && bytes.Equal(old, value) {
+		return nil
+	}
+	if err := bucket.Put(key, value); err != nil {
+		return writeError(id, key, err)
+	}
+	t.journal = append(t.journal, change{id, key, old})
+	return nil
+}
+
+// putNew stores a value under a key that is known not to exist.
+func (t *txn) putNew(id bucketID, key, value []byte) error {
+	if err := t.b.get(id).Put(key, value); err != nil {
+		return writeError(id, key, err)
+	}
+	t.journal = append(t.journal, change{id, key, nil})
+	return nil
+}
+
+// remove deletes a key; it is no error if there is none.
+func (t *txn) remove(id bucketID, key []byte) error {
+	bucket := t.b.get(id)
+	old := bucket.Get(key)
+	if old == nil {
+		return nil
+	}
+	if err := bucket.Delete(key); err != nil {
+		return writeError(id, key, err)
+	}
+	t.journal = append(t.journal, change{id, key, old})
+	return nil
+}
+
+// undo puts back what every key was, newest first.
+func (t *txn) undo() error {
+	t.b.lastSeq -= t.appended
+	for _, c := range slices.Backward(t.journal) {
+		bucket := t.b.get(c.bucket)
+		var err error
+		if c.old == nil {
+			err = bucket.Delete(c.key)
+		} else {
+			// The old value may lie in the mapped file; bbolt asks for bytes of ours.
+			err = bucket.Put(c.key, append([]byte{}, c.old...))
+		}
+		if err != nil {
+			return writeError(c.bucket, c.key, err)
+		}
+	}
+	t.journal = nil
+	return nil
+}
+
+func writeError(id bucketID, key []byte, err error) error {
+	return license.Errorf(license.Internal, "%s %q cannot be written", layout[id].name, key).WithCause(err)
+}
+
+// maxKey bounds what becomes a part of a key.
+const maxKey = 512
+
+// checkKey refuses what cannot be a key, or would not come back as it was.
+// Control bytes are refused because they separate the parts of keys, a slash
+// in a licence's id because it separates that from the install's.
+func checkKey(field, s string) error {
+	switch {
+	case s == "":
+		return license.FieldErrorf(field, "%s is empty", field)
+	case len(s) > maxKey:
+		return license.FieldErrorf(field, "%s is longer than %d bytes", field, maxKey)
+	case !utf8.ValidString(s):
+		return license.FieldErrorf(field, "%s is not text", field)
+	case strings.IndexFunc(s, func(r rune) bool { return r < 0x20 || r == 0x7f }) >= 0:
+		return license.FieldErrorf(field, "%s holds a control character", field)
+	}
+	return nil
+}
+
+func checkBytes(field string, b []byte) error {
+	switch {
+	case len(b) == 0:
+		return license.FieldErrorf(field, "%s is empty", field)
+	case len(b) > maxKey:
+		return license.FieldErrorf(field, "%s is longer than %d bytes", field, maxKey)
+	}
+	return nil
+}
+
+// Pending returns what a marketplace said about a code not yet known.
+func (t *txn) Pending(_ context.Context, channel string, index []byte) (license.Pending, error) {
+	if err := t.readable(); err != nil {
+		return license.Pending{}, err
+	}
+	key := pendingKey(channel, index)
+	raw := t.b.get(bucketPending).Get(key)
+	if raw == nil {
+		return license.Pending{}, license.Errorf(license.NotFound, "nothing is pending for this code")
+	}
+	var p license.Pending
+	if err := decode(bucketPending, key, raw, &p); err != nil {
+		return license.Pending{}, err
+	}
+	return p, nil
+}
+
+// PutPending stores or replaces it.
+func (t *txn) PutPending(_ context.Context, p license.Pending) error {
+	if err := cmp.Or(t.mayWrite(), checkKey("channel", p.Channel), checkBytes("code", p.CodeIndex)); err != nil {
+		return err
+	}
+	raw, err := encode(utcPending(p))
+	if err != nil {
+		return err
+	}
+	return t.put(bucketPending, pendingKey(p.Channel, p.CodeIndex), raw)
+}
+
+// DeletePending removes it.
+func (t *txn) DeletePending(_ context.Context, channel string, index []byte) error {
+	if err := t.mayWrite(); err != nil {
+		return err
+	}
+	return t.remove(bucketPending, pendingKey(channel, index))
+}
+
+func pendingKey(channel string, index []byte) []byte {
+	key := make([]byte, 0, len(channel)+1+len(index))
+	key = append(key, channel...)
+	key = append(key, 0)
+	return append(key, index...)
+}
+
+// Value returns a small named value.
+func (t *txn) Value(_ context.Context, name string) ([]byte, error) {
+	if err := t.readable(); err != nil {
+		return nil, err
+	}
+	raw := t.b.get(bucketValues).Get([]byte(name))
+	if raw == nil {
+		return nil, license.Errorf(license.NotFound, "there is no value %q", name)
+	}
+	return append([]byte{}, raw...), nil
+}
+
+// SetValue stores, replaces or, when value is nil, removes it.
+func (t *txn) SetValue(_ context.Context, name string, value []byte) error {
+	if err := cmp.Or(t.mayWrite(), checkKey("name", name)); err != nil {
+		return err
+	}
+	if value == nil {
+		return t.remove(bucketValues, []byte(name))
+	}
+	return t.put(bucketValues, []byte(name), append([]byte{}, value...))
+}

@@ -1,0 +1,115 @@
+package faultstore
+
+import (
+	"context"
+	"time"
+
+	"github.com/seed-357fa782/licensed/license"
+	"github.com/seed-357fa782/licensed/store"
+)
+
+// faultTx notes every call and asks whether it may be made.
+type faultTx struct {
+	store    *Store
+	inner    store.Tx
+	writable bool
+	called   []string
+}
+
+var _ store.Tx = (*faultTx)(nil)
+
+func (t *faultTx) call(method string) error {
+	t.called = append(t.called, method)
+	return t.store.call(method, t.writable)
+}
+
+// do makes a call that returns an error only.
+func (t *faultTx) do(method string, fn func() error) error {
+	if err := t.call(method); err != nil {
+		return err
+	}
+	return fn()
+}
+
+// get makes a call that returns something.
+func get[T any](t *faultTx, method string, fn func() (T, error)) (T, error) {
+	if err := t.call(method); err != nil {
+		var zero T
+		return zero, err
+	}
+	return fn()
+}
+
+func (t *faultTx) License(ctx context.Context, id string) (license.License, error) {
+	return get(t, "License", func() (license.License, error) { return t.inner.License(ctx, id) })
+}
+
+func (t *faultTx) LicenseByCode(ctx context.Context, index []byte) (license.License, error) {
+	return get(t, "LicenseByCode", func() (license.License, error) { return t.inner.LicenseByCode(ctx, index) })
+}
+
+func (t *faultTx) CreateLicense(ctx context.Context, l license.License) error {
+	return t.do("CreateLicense", func() error { return t.inner.CreateLicense(ctx, l) })
+}
+
+func (t *faultTx) UpdateLicense(ctx context.Context, l license.License) error {
+	return t.do("UpdateLicense", func() error { return t.inner.UpdateLicense(ctx, l) })
+}
+
+func (t *faultTx) Licenses(ctx context.Context, f store.Filter, p store.Page) ([]license.License, string, error) {
+	if err := t.call("Licenses"); err != nil {
+		return nil, "", err
+	}
+	return t.inner.Licenses(ctx, f, p)
+}
+
+func (t *faultTx) Install(ctx context.Context, licenseID, installID string) (license.Install, error) {
+	return get(t, "Install", func() (license.Install, error) { return t.inner.Install(ctx, licenseID, installID) })
+}
+
+func (t *faultTx) CreateInstall(ctx context.Context, i license.Install) error {
+	return t.do("CreateInstall", func() error { return t.inner.CreateInstall(ctx, i) })
+}
+
+func (t *faultTx) UpdateInstall(ctx context.Context, i license.Install) error {
+	return t.do("UpdateInstall", func() error { return t.inner.UpdateInstall(ctx, i) })
+}
+
+func (t *faultTx) Installs(ctx context.Context, licenseID string) ([]license.Install, error) {
+	return get(t, "Installs", func() ([]license.Install, error) { return t.inner.Installs(ctx, licenseID) })
+}
+
+func (t *faultTx) Append(ctx context.Context, e license.AuditEvent) (int64, error) {
+	return get(t, "Append", func() (int64, error) { return t.inner.Append(ctx, e) })
+}
+
+func (t *faultTx) Events(ctx context.Context, f store.EventFilter, p store.Page) ([]license.AuditEvent, string, error) {
+	if err := t.call("Events"); err != nil {
+		return nil, "", err
+	}
+	return t.inner.Events(ctx, f, p)
+}
+
+func (t *faultTx) Pending(ctx context.Context, channel string, index []byte) (license.Pending, error) {
+	return get(t, "Pending", func() (license.Pending, error) { return t.inner.Pending(ctx, channel, index) })
+}
+
+func (t *faultTx) PutPending(ctx context.Context, p license.Pending) error {
+	return t.do("PutPending", func() error { return t.inner.PutPending(ctx, p) })
+}
+
+func (t *faultTx) DeletePending(ctx context.Context, channel string, index []byte) error {
+	return t.do("DeletePending", func() error { return t.inner.DeletePending(ctx, channel, index) })
+}
+
+func (t *faultTx) MarkSeen(ctx context.Context, sent time.Time, key []byte) error {
+	return t.do("MarkSeen", func() error { return t.inner.MarkSeen(ctx, sent, key) })
+}
+
+func (t *faultTx) Value(ctx context.Context, name string) ([]byte, error) {
+	return get(t, "Value", func() ([]byte, error) { return t.inner.Value(ctx, name) })
+}
+
+func (t *faultTx) SetValue(ctx context.Context, name string, value []byte) error {
+	return t.do("SetValue", func() error { return t.inner.SetValue(ctx, name, value) })
+}

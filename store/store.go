@@ -1,0 +1,201 @@
+// Package store is the contract between licensed and the database that keeps
+// its records. It holds no driver: boltstore is the embedded backend, and every
+// backend passes the same suite, storetest.
+//
+// The package may change in any release; it is importable so that a merchant
+// can read a store with the daemon's own types.
+package store
+
+import (
+	"context"
+	"time"
+
+	"github.com/seed-357fa782/licensed/license"
+)
+
+// Store keeps the records of one merchant. It is safe for concurrent use.
+//
+// Transactions are serializable: they behave as if they had run one after the
+// other. A function passed to View or Update gets a ctx of its own, which the
+// methods of Tx take, and an Update or View under that ctx is refused with an
+// error, since it would wait for itself. The function may be run again after a
+// conflict, so it touches nothing outside but through Tx and sets its results
+// anew each time. What it gets from Tx is a copy that it may keep and change.
+//
+// Strings compare bytewise. Records hold whole seconds in UTC; a backend
+// returns exactly the instants that it was given, and the bytes of an install's
+// Answer as they were. A part of a key (an id, a name, a channel) is text
+// without control characters and not empty, and a licence's id holds no slash;
+// anything else is refused with license.BadRequest.
+//
+// Three reasons are told apart: license.NotFound (there is no such record),
+// Exists (there is one already) and license.Conflict (it was changed since it
+// was read). A method that fails with one of them, or with license.BadRequest,
+// has changed nothing and leaves the transaction usable. Errors of the disk or
+// the database have the reason license.ReadOnly when reading still works,
+// license.Internal otherwise; after one of Update the change may, rarely, have
+// been made all the same, so what is tried again must bear that. After Close
+// everything fails with ErrClosed.
+type Store interface {
+	// View runs fn on a consistent state. Writing in it fails. When View returns,
+	// everything that fn has seen is on disk.
+	View(ctx context.Context, fn func(ctx context.Context, tx Tx) error) error
+
+	// Update runs fn and commits what it wrote if it returns nil, and nothing of
+	// it otherwise. When Update returns, with success or with the error of fn,
+	// everything that fn has seen is on disk. If ctx ends before the function
+	// has begun, it is not run and Update returns the cause; once it has begun
+	// it is carried through, and its own ctx does not end. A function that panics
+	// is undone, and the panic goes on in the caller.
+	Update(ctx context.Context, fn func(ctx context.Context, tx Tx) error) error
+
+	// Stats returns plain counters since the start.
+	Stats() Stats
+
+	// Close waits for what has begun and releases the files. It can be called twice.
+	Close() error
+}
+
+// Tx is one transaction. It is used by one goroutine and ends with the function.
+type Tx interface {
+	// License returns the licence with the given id, or license.NotFound.
+	License(ctx context.Context, id string) (license.License, error)
+	// LicenseByCode returns the licence whose code has the given index, or license.NotFound.
+	LicenseByCode(ctx context.Context, index []byte) (license.License, error)
+	// CreateLicense stores a new licence with revision 1. Exists if its id or its
+	// code's index is taken.
+	CreateLicense(ctx context.Context, l license.License) error
+	// UpdateLicense replaces a licence and counts its revision up. NotFound if it
+	// is missing, Conflict if l.Revision is not the stored one. Id, product,
+	// channel and code index must not change.
+	UpdateLicense(ctx context.Context, l license.License) error
+	// Licenses lists licences in the order of their ids, oldest first.
+	Licenses(ctx context.Context, f Filter, p Page) ([]license.License, string, error)
+
+	// Install returns an install of a licence, or license.NotFound.
+	Install(ctx context.Context, licenseID, installID string) (license.Install, error)
+	// CreateInstall stores a new install with revision 1. Exists if there is one,
+	// NotFound if there is no such licence.
+	CreateInstall(ctx context.Context, i license.Install) error
+	// UpdateInstall replaces an install: NotFound and Conflict as for licences.
+	UpdateInstall(ctx context.Context, i license.Install) error
+	// Installs returns all installs of a licence, in the order of their ids.
+	Installs(ctx context.Context, licenseID string) ([]license.Install, error)
+
+	// Append adds an event to the audit log and returns its position, which
+	// only grows. A transaction that is undone leaves no gap.
+	Append(ctx context.Context, e license.AuditEvent) (int64, error)
+	// Events lists the audit log, oldest first.
+	Events(ctx context.Context, f EventFilter, p Page) ([]license.AuditEvent, string, error)
+
+	// Pending returns what a marketplace said about a code not yet known, or
+	// license.NotFound.
+	Pending(ctx context.Context, channel string, index []byte) (license.Pending, error)
+	// PutPending stores or replaces it.
+	PutPending(ctx context.Context, p license.Pending) error
+	// DeletePending removes it; it is no error if there is none.
+	DeletePending(ctx context.Context, channel string, index []byte) error
+
+	// MarkSeen records that the message with the given key, sent at the instant
+	// sent, was taken: Exists if it was before. The same key at another instant
+	// is another message. Marks older than MarkKept before
+	// the newest are dropped little by little.
+	MarkSeen(ctx context.Context, sent time.Time, key []byte) error
+
+	// Value returns a small named value of the daemon itself, or license.NotFound.
+	Value(ctx context.Context, name string) ([]byte, error)
+	// SetValue stores or replaces it; nil removes it.
+	SetValue(ctx context.Context, name string, value []byte) error
+}
+
+// Exists is the reason for a record that is there already. To callers outside
+// it is a conflict.
+const Exists license.Reason = "exists"
+
+// ErrClosed is returned by every method after Close.
+var ErrClosed = license.Errorf(license.Internal, "the store is closed")
+
+// ErrNested is returned by an Update or View under another one's ctx.
+var ErrNested = license.Errorf(license.Internal, "a transaction was begun inside another")
+
+// MarkKept is how long a mark of MarkSeen is kept at least: the replay window
+// of a callback on both sides, with room to spare.
+const MarkKept = 10 * time.Minute
+
+// Limits of a page.
+const (
+	DefaultPage = 50
+	MaxPage     = 1000
+)
+
+// Page asks for a part of a list. The cursor is opaque: empty for the
+// beginning, else what the page before returned, which is empty at the end.
+// Only that tells the end: under a filter the last page can be empty. A cursor
+// that was not made by this list is refused with license.BadRequest, field
+// "cursor".
+type Page struct {
+	Limit  int // DefaultPage when zero, at most MaxPage
+	Cursor string
+}
+
+// Size returns the limit that applies.
+func (p Page) Size() int {
+	switch {
+	case p.Limit <= 0:
+		return DefaultPage
+	case p.Limit > MaxPage:
+		return MaxPage
+	}
+	return p.Limit
+}
+
+// Filter selects licences; zero fields select all.
+type Filter struct {
+	State          license.State
+	Product        string
+	Channel        string
+	Customer       string
+	Order          string
+	Last4          string
+	ExpiringBefore time.Time // those that end before it and have not ended at Now
+	Now            time.Time // for State and ExpiringBefore
+}
+
+// Match reports whether l is selected. Backends use it, so that all mean the same.
+func (f Filter) Match(l license.License) bool {
+	switch {
+	case f.Product != "" && l.Product != f.Product,
+		f.Channel != "" && l.Channel != f.Channel,
+		f.Customer != "" && l.Customer != f.Customer,
+		f.Order != "" && l.Order != f.Order,
+		f.Last4 != "" && l.Code.Last4 != f.Last4,
+		f.State != "" && l.StateAt(f.Now) != f.State:
+		return false
+	case f.ExpiringBefore.IsZero():
+		return true
+	}
+	return !l.ExpiresAt.IsZero() && l.ExpiresAt.After(f.Now) && l.ExpiresAt.Before(f.ExpiringBefore)
+}
+
+// EventFilter selects audit events; zero fields select all.
+type EventFilter struct {
+	License string
+	Action  license.Action
+	Since   time.Time
+}
+
+// Match reports whether e is selected.
+func (f EventFilter) Match(e license.AuditEvent) bool {
+	return (f.License == "" || e.License == f.License) &&
+		(f.Action == "" || e.Action == f.Action) &&
+		!e.At.Before(f.Since)
+}
+
+// Stats are counters since the start, for metrics.
+type Stats struct {
+	Commits   int64 // groups written to disk
+	Updates   int64 // functions that were committed
+	Undone    int64 // functions that were undone alone
+	Failed    int64 // groups that could not be written
+	SizeBytes int64 // of the file or database, where known
+}

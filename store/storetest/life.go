@@ -1,0 +1,344 @@
+package storetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/seed-357fa782/licensed/license"
+	"github.com/seed-357fa782/licensed/store"
+)
+
+func wantField(t *testing.T, err error, field string) {
+	t.Helper()
+	var e *license.Error
+	if !errors.As(err, &e) || e.Reason != license.BadRequest || e.Field != field {
+		t.Errorf("error is %v, want %s for %s", err, license.BadRequest, field)
+	}
+}
+
+func (s suite) timesExact(t *testing.T) {
+	st := s.open(t)
+	east := time.FixedZone("east", 5*3600+1800)
+	for i, at := range []time.Time{
+		time.Unix(0, 0), time.Unix(1, 0), base, time.Unix(1<<31, 0), time.Unix(1<<32+1, 0), license.Forever,
+		base.In(east), time.Date(2024, 2, 29, 23, 59, 59, 0, time.UTC), time.Date(2016, 12, 31, 23, 59, 59, 0, east),
+		time.Date(1969, 12, 31, 23, 59, 59, 0, time.UTC),
+	} {
+		id := fmt.Sprintf("lic_%d", i)
+		l := newLicense(id)
+		l.IssuedAt, l.ActivatedAt, l.ExpiresAt, l.ReleasedAt, l.RevokedAt = at, at, at, at, at
+		l.Transfers = []time.Time{base, at}
+		in := newInstall(id, "ins")
+		in.BoundAt, in.SeenAt, in.EndedAt, in.LeaseUntil, in.Chain.RequestAt, in.Chain.ForkedAt = at, at, at, at, at, at
+		e := newEvent(license.ActionIssue, id)
+		e.At = at
+		p := license.Pending{Channel: "k", CodeIndex: []byte(id), ExpiresAt: at, ReleasedAt: at, FirstAt: at, LastAt: at}
+		update(t, st, func(ctx context.Context, tx store.Tx) error {
+			_, err := tx.Append(ctx, e)
+			return errors.Join(err, tx.CreateLicense(ctx, l), tx.CreateInstall(ctx, in), tx.PutPending(ctx, p))
+		})
+		if l.Transfers[1] != at {
+			t.Error("the caller's record was changed")
+		}
+		view(t, st, func(ctx context.Context, tx store.Tx) error {
+			l, err1 := tx.License(ctx, id)
+			in, err2 := tx.Install(ctx, id, "ins")
+			events, _, err3 := tx.Events(ctx, store.EventFilter{License: id}, store.Page{})
+			p, err4 := tx.Pending(ctx, "k", []byte(id))
+			if err := errors.Join(err1, err2, err3, err4); err != nil {
+				return err
+			}
+			want := at.UTC()
+			for n, got := range []time.Time{
+				l.IssuedAt, l.ActivatedAt, l.ExpiresAt, l.ReleasedAt, l.RevokedAt, l.Transfers[1],
+				in.BoundAt, in.SeenAt, in.EndedAt, in.LeaseUntil, in.Chain.RequestAt, in.Chain.ForkedAt,
+				events[0].At, p.ExpiresAt, p.ReleasedAt, p.FirstAt, p.LastAt,
+			} {
+				if !got.Equal(want) || got.Location() != time.UTC {
+					t.Errorf("instant %d of %v came back as %v", n, at, got)
+				}
+			}
+			return nil
+		})
+	}
+}
+
+func (s suite) timesZero(t *testing.T) {
+	st := s.open(t)
+	l := newLicense("lic_1")
+	l.ActivatedAt, l.ExpiresAt, l.Transfers = time.Time{}, time.Time{}, nil
+	in := newInstall("lic_1", "ins")
+	in.BoundAt, in.SeenAt, in.LeaseUntil, in.Chain = time.Time{}, time.Time{}, time.Time{}, license.Chain{}
+	p := license.Pending{Channel: "k", CodeIndex: []byte("x")}
+	update(t, st, func(ctx context.Context, tx store.Tx) error {
+		return errors.Join(tx.CreateLicense(ctx, l), tx.CreateInstall(ctx, in), tx.PutPending(ctx, p))
+	})
+	view(t, st, func(ctx context.Context, tx store.Tx) error {
+		gotL, err1 := tx.License(ctx, "lic_1")
+		gotI, err2 := tx.Install(ctx, "lic_1", "ins")
+		gotP, err3 := tx.Pending(ctx, "k", []byte("x"))
+		in.Revision = 1
+		wantSame(t, "licence", gotL, stored(l, 1))
+		wantSame(t, "install", gotI, in)
+		wantSame(t, "pending", gotP, p)
+		for _, at := range []time.Time{gotL.ActivatedAt, gotL.ExpiresAt, gotI.SeenAt, gotI.Chain.ForkedAt, gotP.FirstAt} {
+			if !at.IsZero() {
+				t.Errorf("a zero time came back as %v", at)
+			}
+		}
+		return errors.Join(err1, err2, err3)
+	})
+}
+
+func mark(t *testing.T, st store.Store, sent time.Time, key string) error {
+	t.Helper()
+	return st.Update(t.Context(), func(ctx context.Context, tx store.Tx) error { return tx.MarkSeen(ctx, sent, []byte(key)) })
+}
+
+func (s suite) marksOnce(t *testing.T) {
+	st := s.open(t)
+	for _, m := range []struct {
+		sent time.Time
+		key  string
+		want error
+	}{
+		{base, "a", nil},
+		{base, "a", store.Exists},
+		{base, "b", nil},
+		{base, "A", nil},
+		{base, "a\x00", nil},
+		{base.Add(time.Second), "a", nil}, // another message
+		{base.In(time.FixedZone("", 3600)), "a", store.Exists},
+		{base, "b", store.Exists},
+	} {
+		if err := mark(t, st, m.sent, m.key); !errors.Is(err, m.want) {
+			t.Errorf("%q at %v: error is %v, want %v", m.key, m.sent, err, m.want)
+		}
+	}
+	won := atomic.Int32{}
+	parallel(16, func(int) {
+		err := mark(t, st, base, "race")
+		if err == nil {
+			won.Add(1)
+		} else if !errors.Is(err, store.Exists) {
+			t.Error(err)
+		}
+	})
+	if won.Load() != 1 {
+		t.Errorf("a message was taken %d times", won.Load())
+	}
+}
+
+// marksKept checks that no mark younger than MarkKept is dropped.
+func (s suite) marksKept(t *testing.T) {
+	st := s.open(t)
+	step := store.MarkKept / 40
+	key := func(i int) string { return fmt.Sprintf("key %d", i) }
+	for i := range 60 {
+		if err := mark(t, st, base.Add(time.Duration(i)*step), key(i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := 59 - 40; i < 60; i++ {
+		if err := mark(t, st, base.Add(time.Duration(i)*step), key(i)); !errors.Is(err, store.Exists) {
+			t.Errorf("mark %d is gone: %v", i, err)
+		}
+	}
+}
+
+func (s suite) marksUndone(t *testing.T) {
+	st := s.open(t)
+	err := st.Update(t.Context(), func(ctx context.Context, tx store.Tx) error {
+		if err := tx.MarkSeen(ctx, base, []byte("a")); err != nil {
+			return err
+		}
+		if err := expect("again", tx.MarkSeen(ctx, base, []byte("a")), store.Exists); err != nil {
+			return err
+		}
+		return errRefused
+	})
+	if !errors.Is(err, errRefused) {
+		t.Fatal(err)
+	}
+	if err := mark(t, st, base, "a"); err != nil {
+		t.Errorf("the mark of a transaction that was undone is there: %v", err)
+	}
+}
+
+func (s suite) cancelled(t *testing.T) {
+	st := s.open(t)
+	cause := errors.New("nobody waits")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(cause)
+	fn := func(context.Context, store.Tx) error {
+		t.Error("a function was run whose ctx had ended before")
+		return nil
+	}
+	for _, run := range []func(context.Context, txFunc) error{st.Update, st.View} {
+		if err := run(ctx, fn); !errors.Is(err, cause) {
+			t.Errorf("error is %v, want the cause", err)
+		}
+	}
+
+	// One that ends while it waits for another. Backends that run functions at
+	// once may have begun it, so it may also have been carried through.
+	inside, goOn := make(chan struct{}), make(chan struct{})
+	first := make(chan error, 1)
+	go func() {
+		var once atomic.Bool
+		first <- st.Update(context.WithoutCancel(t.Context()), func(ctx context.Context, tx store.Tx) error {
+			if once.CompareAndSwap(false, true) {
+				close(inside)
+				<-goOn
+			}
+			return addTo(ctx, tx, "first", 1)
+		})
+	}()
+	<-inside
+	ctx, cancel = context.WithCancelCause(t.Context())
+	second := make(chan error, 1)
+	go func() {
+		second <- st.Update(ctx, func(ctx context.Context, tx store.Tx) error { return addTo(ctx, tx, "second", 1) })
+	}()
+	cancel(cause)
+	err := <-second
+	close(goOn)
+	if err != nil && !errors.Is(err, cause) {
+		t.Errorf("error is %v, want the cause", err)
+	}
+	if err := <-first; err != nil {
+		t.Error(err)
+	}
+	if got := number(t, st, "second"); got != 0 && err != nil || got != 1 && err == nil {
+		t.Errorf("error is %v and the change was made %d times", err, got)
+	}
+}
+
+func (s suite) carriedThrough(t *testing.T) {
+	st := s.open(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	err := st.Update(ctx, func(ctx context.Context, tx store.Tx) error {
+		cancel()
+		if ctx.Err() != nil {
+			t.Error("the ctx of a function has ended that had begun")
+		}
+		return addTo(ctx, tx, "n", 1)
+	})
+	if err != nil {
+		t.Errorf("error is %v", err)
+	}
+	if got := number(t, st, "n"); got != 1 {
+		t.Errorf("the change was made %d times", got)
+	}
+}
+
+func (s suite) reopen(t *testing.T) {
+	open := s.create(t)
+	st := openWith(t, open)
+	prepare(t, st)
+	update(t, st, writeEverything)
+	before, events := getLicense(t, st, "lic_1"), allEvents(t, st)
+	if err := st.Close(); err != nil {
+		t.Fatal(err)
+	}
+	st = openWith(t, open)
+	wantSame(t, "licence", getLicense(t, st, "lic_1"), before)
+	wantSame(t, "events", allEvents(t, st), events)
+	if err := mark(t, st, base.Add(2*store.MarkKept), "m2"); !errors.Is(err, store.Exists) {
+		t.Errorf("the mark is gone: %v", err)
+	}
+	update(t, st, func(ctx context.Context, tx store.Tx) error {
+		_, err := tx.Append(ctx, newEvent(license.ActionRelease, "lic_1"))
+		return err
+	})
+	wantGapless(t, st, len(events)+1)
+}
+
+func (s suite) closed(t *testing.T) {
+	st := s.open(t)
+	put(t, st, "lic_1")
+	for range 2 {
+		if err := st.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, run := range []func(context.Context, txFunc) error{st.Update, st.View} {
+		err := run(t.Context(), func(context.Context, store.Tx) error { return errRefused })
+		if !errors.Is(err, store.ErrClosed) {
+			t.Errorf("error is %v", err)
+		}
+	}
+	st.Stats() // must not panic
+}
+
+// closeWhileWriting closes a store under load: every change that was answered
+// with success is there afterwards, and no other.
+func (s suite) closeWhileWriting(t *testing.T) {
+	open := s.create(t)
+	st, err := open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var done atomic.Int64
+	const workers = 16
+	closing := make(chan struct{})
+	go func() {
+		<-closing
+		if err := st.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	parallel(workers, func(w int) {
+		for i := 0; ; i++ {
+			if w == 0 && i == 5 {
+				close(closing)
+			}
+			err := st.Update(context.WithoutCancel(t.Context()), func(ctx context.Context, tx store.Tx) error {
+				return addTo(ctx, tx, "n", 1)
+			})
+			if errors.Is(err, store.ErrClosed) {
+				if w == 0 && i < 5 {
+					t.Error("closed too early")
+				}
+				return
+			}
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			done.Add(1)
+		}
+	})
+	if err := st.Close(); err != nil { // waits for the other one
+		t.Error(err)
+	}
+	if got := number(t, openWith(t, open), "n"); int64(got) != done.Load() {
+		t.Errorf("%d changes are there, %d were answered", got, done.Load())
+	}
+}
+
+func (s suite) stats(t *testing.T) {
+	st := s.open(t)
+	before := st.Stats()
+	for i := range 5 {
+		_ = st.Update(t.Context(), func(ctx context.Context, tx store.Tx) error {
+			if i == 2 {
+				return errRefused
+			}
+			return addTo(ctx, tx, "n", 1)
+		})
+	}
+	after := st.Stats()
+	got := []int64{after.Commits - before.Commits, after.Updates - before.Updates, after.Undone - before.Undone, after.Failed - before.Failed}
+	if want := []int64{4, 4, 1, 0}; !slices.Equal(got, want) {
+		t.Errorf("commits, updates, undone, failed are %v, want %v", got, want)
+	}
+	if after.SizeBytes < 0 {
+		t.Errorf("size is %d", after.SizeBytes)
+	}
+}
