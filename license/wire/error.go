@@ -8,12 +8,10 @@ import (
 
 // asError finds the licence error in err, or makes one of a bare reason.
 func asError(err error) (*license.Error, bool) {
-	var e *license.Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*license.Error](err); ok {
 		return e, true
 	}
-	var r license.Reason
-	if errors.As(err, &r) {
+	if r, ok := errors.AsType[license.Reason](err); ok {
 		return &license.Error{Reason: r}, true
 	}
 	return nil, false

@@ -1,0 +1,202 @@
+// Package daemon is the licence server as a program runs it: it reads the
+// configuration, opens keys and store, wires the use cases to their listeners,
+// serves and stops. cmd/licensed is a thin main over it; tests and the demo
+// start it on port 0 and ask Addr.
+//
+// The package can be imported, and may change in any release.
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/seed-357fa782/licensed/daemon/internal/authority"
+	"github.com/seed-357fa782/licensed/internal/config"
+	"github.com/seed-357fa782/licensed/keys"
+	"github.com/seed-357fa782/licensed/store"
+)
+
+// Options say how a daemon runs. The zero value runs on embedded defaults in
+// the working folder: data in ./licensed-data, loopback only, one product,
+// demo.
+type Options struct {
+	ConfigFile string            // YAML; "" for embedded defaults
+	Environ    []string          // as os.Environ gives it: LICENSED_… variables; nil for none
+	Set        map[string]string // settings that win over everything, by key: "public.listen"
+	Logger     *slog.Logger      // nil discards
+	Now        func() time.Time  // nil means time.Now
+}
+
+// ConfigError is an error of the configuration, as opposed to one of the
+// machine that the daemon starts on.
+type ConfigError struct{ Err error }
+
+func (e *ConfigError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e *ConfigError) Unwrap() error { return e.Err }
+
+// Daemon is a licence server that has bound its listeners.
+type Daemon struct {
+	config    config.Config
+	log       *slog.Logger
+	now       func() time.Time
+	startedAt time.Time
+
+	ring      *keys.Ring
+	store     store.Store
+	authority *authority.Authority
+	servers   []*server
+
+	closers  []func() error // undone in reverse by New's failure and by Stop
+	ready    atomic.Bool
+	serving  sync.WaitGroup
+	failed   chan error
+	stopOnce sync.Once
+	stopErr  error
+}
+
+// CheckConfig does what New does up to the point where it would touch
+// anything: it reads and validates the configuration and the files it names.
+func CheckConfig(o Options) error {
+	_, err := load(o)
+	return err
+}
+
+// New reads the configuration, opens keys and store and binds the listeners.
+// It serves nothing yet. What it has opened is closed again where it fails.
+func New(ctx context.Context, o Options) (_ *Daemon, err error) {
+	c, err := load(o)
+	if err != nil {
+		return nil, err
+	}
+	d := &Daemon{config: c, log: o.Logger, now: o.Now, failed: make(chan error, 8)}
+	if d.log == nil {
+		d.log = slog.New(slog.DiscardHandler)
+	}
+	if d.now == nil {
+		d.now = time.Now //nolint:forbidigo // the one default of Now
+	}
+	d.startedAt = d.now().UTC().Truncate(time.Second)
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, d.unwind())
+		}
+	}()
+	for _, step := range []func(context.Context) error{d.openKeys, d.openStore, d.makeAuthority, d.listen} {
+		if err := step(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return d, nil
+}
+
+// load reads the configuration and refuses what this version does not do yet,
+// rather than leave it without effect.
+func load(o Options) (config.Config, error) {
+	c, err := config.Load(o.ConfigFile, o.Environ, o.Set)
+	if err != nil {
+		return config.Config{}, &ConfigError{err}
+	}
+	later := func(key string, used bool) error {
+		if !used {
+			return nil
+		}
+		return c.KeyError(key, errors.New("this version does not have it yet"))
+	}
+	errs := []error{c.CheckFiles(), later("admin.listen", c.Admin.Listen != ""), later("webhooks", len(c.Webhooks) > 0)}
+	for i, m := range c.Marketplaces {
+		errs = append(errs, later(fmt.Sprintf("marketplaces[%d].license_v1", i), m.LicenseV1))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return config.Config{}, &ConfigError{err}
+	}
+	return c, nil
+}
+
+// Start serves. It returns at once.
+func (d *Daemon) Start() error {
+	for _, s := range d.servers {
+		d.serving.Go(func() {
+			if err := s.serve(); err != nil {
+				d.failed <- fmt.Errorf("serve %s: %w", s.name, err)
+			}
+		})
+	}
+	d.ready.Store(true)
+	d.log.Info("licensed is serving", "public", d.Addr(), "ops", d.OpsAddr(), "admin", d.AdminSocket(), "issuer", d.ring.KeySet().Issuer)
+	return nil
+}
+
+// Stop answers what is under way, until ctx ends, and closes everything. It
+// can be called more than once.
+func (d *Daemon) Stop(ctx context.Context) error {
+	d.stopOnce.Do(func() {
+		d.ready.Store(false)
+		var errs []error
+		for _, s := range d.servers {
+			errs = append(errs, s.shutdown(ctx))
+		}
+		d.serving.Wait()
+		errs = append(errs, d.unwind())
+		d.stopErr = errors.Join(errs...)
+		d.log.Info("licensed has stopped")
+	})
+	return d.stopErr
+}
+
+// stopTimeout is how long Run lets requests under way finish.
+const stopTimeout = 30 * time.Second
+
+// Run is New, Start, and Stop when ctx ends or a listener fails.
+func Run(ctx context.Context, o Options) error {
+	d, err := New(ctx, o)
+	if err != nil {
+		return err
+	}
+	if err := d.Start(); err != nil {
+		return errors.Join(err, d.Stop(context.WithoutCancel(ctx)))
+	}
+	var failure error
+	select {
+	case <-ctx.Done():
+	case failure = <-d.failed:
+	}
+	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+	defer cancel()
+	return errors.Join(failure, d.Stop(stopping))
+}
+
+// Addr is the address of the public listener, host:port.
+func (d *Daemon) Addr() string { return d.addr(publicListener) }
+
+// OpsAddr is the address of the operations listener, "" where there is none.
+func (d *Daemon) OpsAddr() string { return d.addr(opsListener) }
+
+// AdminSocket is the path of the admin socket.
+func (d *Daemon) AdminSocket() string { return d.config.Admin.Socket }
+
+func (d *Daemon) addr(name string) string {
+	for _, s := range d.servers {
+		if s.name == name {
+			return s.listener.Addr().String()
+		}
+	}
+	return ""
+}
+
+// unwind closes what was opened, last first.
+func (d *Daemon) unwind() error {
+	var errs []error
+	for _, v := range slices.Backward(d.closers) {
+		errs = append(errs, v())
+	}
+	d.closers = nil
+	return errors.Join(errs...)
+}

@@ -1,0 +1,473 @@
+package daemon_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"maps"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/seed-357fa782/licensed/daemon"
+	"github.com/seed-357fa782/licensed/internal/adminwire"
+	"github.com/seed-357fa782/licensed/license"
+	"github.com/seed-357fa782/licensed/license/token"
+	"github.com/seed-357fa782/licensed/license/wire"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// merchant is a running daemon with a folder of its own.
+type merchant struct {
+	t   *testing.T
+	dir string
+	d   *daemon.Daemon
+	c   *http.Client
+}
+
+const config = `
+issuer: http://licence.test
+public: {listen: "127.0.0.1:0"}
+ops: {listen: "127.0.0.1:0"}
+limits: {requests_per_minute: 0}
+products:
+  - {id: cad, name: CAD, marketplace_products: [OFFI1], machines: 2, features: {export: true, projects: 10, edition: gold}}
+`
+
+func start(t *testing.T, yaml string, files map[string]string) *merchant {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "ld") //nolint:usetesting // a socket's path is short, a test's folder is not
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	m := &merchant{t: t, dir: dir, c: &http.Client{}}
+	files = withDefault(files, "licensed.yaml", yaml)
+	for name, content := range files {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	m.up()
+	t.Cleanup(func() { m.down(); m.c.CloseIdleConnections() })
+	return m
+}
+
+func withDefault(files map[string]string, name, content string) map[string]string {
+	out := map[string]string{name: content}
+	maps.Copy(out, files)
+	return out
+}
+
+func (m *merchant) options() daemon.Options {
+	return daemon.Options{ConfigFile: filepath.Join(m.dir, "licensed.yaml"), Logger: slog.New(slog.DiscardHandler)}
+}
+
+func (m *merchant) up() {
+	m.t.Helper()
+	d, err := daemon.New(m.t.Context(), m.options())
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	if err := d.Start(); err != nil {
+		m.t.Fatal(err)
+	}
+	m.d = d
+}
+
+func (m *merchant) down() {
+	m.t.Helper()
+	if err := m.d.Stop(context.Background()); err != nil {
+		m.t.Error(err)
+	}
+}
+
+// do sends a request to the public listener.
+func (m *merchant) do(method, path, contentType, body string, header ...string) (*http.Response, string) {
+	m.t.Helper()
+	rq, err := http.NewRequestWithContext(m.t.Context(), method, "http://"+m.d.Addr()+path, strings.NewReader(body))
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	if contentType != "" {
+		rq.Header.Set("Content-Type", contentType)
+	}
+	for i := 0; i+1 < len(header); i += 2 {
+		rq.Header.Set(header[i], header[i+1])
+	}
+	return m.send(m.c, rq)
+}
+
+func (m *merchant) send(c *http.Client, rq *http.Request) (*http.Response, string) {
+	m.t.Helper()
+	rs, err := c.Do(rq)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	defer rs.Body.Close()
+	data, err := io.ReadAll(rs.Body)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	return rs, string(data)
+}
+
+// admin calls the admin API over its socket.
+func (m *merchant) admin(method, path string, in, out any) *license.Error {
+	m.t.Helper()
+	body, err := json.Marshal(in)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	if in == nil {
+		body = nil
+	}
+	c := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "unix", m.d.AdminSocket())
+	}}}
+	rq, err := http.NewRequestWithContext(m.t.Context(), method, "http://admin"+path, bytes.NewReader(body))
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	rq.Header.Set("Content-Type", wire.TypeJSON)
+	rs, text := m.send(c, rq)
+	if rs.StatusCode >= 400 {
+		var p wire.Problem
+		if err := json.Unmarshal([]byte(text), &p); err != nil {
+			m.t.Fatalf("HTTP %d: %s", rs.StatusCode, text)
+		}
+		return p.Err()
+	}
+	if out != nil {
+		if err := json.Unmarshal([]byte(text), out); err != nil {
+			m.t.Fatalf("%s: %v", text, err)
+		}
+	}
+	return nil
+}
+
+func (m *merchant) issue() adminwire.License {
+	m.t.Helper()
+	var out adminwire.LicenseList
+	if err := m.admin(http.MethodPost, adminwire.PathLicenses, adminwire.Issue{Product: "cad", For: "365d", Customer: "ACME"}, &out); err != nil {
+		m.t.Fatal(err)
+	}
+	return out.Licenses[0]
+}
+
+// activation is a signed request of a new install on the given machine.
+func activation(t *testing.T, code, machine string) string {
+	t.Helper()
+	_, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := token.NewSigningKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fp := license.Fingerprint{Salt: license.ProductSalt("cad"), Components: license.Components{}}
+	for _, kind := range []license.Kind{license.KindDisk, license.KindOS} {
+		d, _ := license.DigestValue(fp.Salt, kind, machine)
+		fp.Components[kind] = []license.Digest{d}
+	}
+	r := token.Request{ID: rand.Text(), IssuedAt: time.Now(), Op: token.OpActivate, Product: "cad", Fingerprint: fp}
+	if code != "" {
+		if r.Code, err = license.ParseCode(code); err != nil {
+			t.Fatal(err)
+		}
+	}
+	raw, err := token.SignRequest(r, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return raw
+}
+
+func problem(t *testing.T, rs *http.Response, body string) wire.Problem {
+	t.Helper()
+	var p wire.Problem
+	if err := json.Unmarshal([]byte(body), &p); err != nil || rs.Header.Get("Content-Type") != wire.TypeProblem {
+		t.Fatalf("HTTP %d, %s: %s", rs.StatusCode, rs.Header.Get("Content-Type"), body)
+	}
+	if p.RequestID == "" || p.Status != rs.StatusCode {
+		t.Errorf("problem %+v with HTTP %d", p, rs.StatusCode)
+	}
+	return p
+}
+
+// What is wrong with a request is said in the documented form, and changes nothing.
+func TestBadRequests(t *testing.T) {
+	t.Parallel()
+	m := start(t, config, nil)
+	l := m.issue()
+	raw := activation(t, l.Code, "m")
+	huge := `{"request":"` + strings.Repeat("a", wire.MaxBody) + `"}`
+	for name, c := range map[string]struct {
+		method, path, contentType, body string
+		status                          int
+		reason                          license.Reason
+		field                           string
+	}{
+		"no document":       {"POST", wire.PathRequests, wire.TypeJSON, "", 400, license.BadRequest, ""},
+		"not JSON":          {"POST", wire.PathRequests, wire.TypeJSON, "{", 400, license.BadRequest, "body"},
+		"a list":            {"POST", wire.PathRequests, wire.TypeJSON, "[]", 400, license.BadRequest, "body"},
+		"wrong type":        {"POST", wire.PathRequests, wire.TypeJSON, `{"request": 7}`, 400, license.BadRequest, "body"},
+		"two documents":     {"POST", wire.PathRequests, wire.TypeJSON, `{"request":"x"} {}`, 400, license.BadRequest, "body"},
+		"unknown member":    {"POST", wire.PathRequests, wire.TypeJSON, `{"request":"x","licence":"y"}`, 400, license.BadRequest, "body"},
+		"empty":             {"POST", wire.PathRequests, wire.TypeJSON, `{}`, 400, license.BadRequest, "request"},
+		"not a token":       {"POST", wire.PathRequests, wire.TypeJSON, `{"request":"x"}`, 400, license.BadRequest, "request"},
+		"code with a typo":  {"POST", wire.PathRequests, wire.TypeJSON, `{"request":"` + raw + `","code":"` + l.Code[:len(l.Code)-1] + `U"}`, 400, license.BadRequest, "code"},
+		"forged":            {"POST", wire.PathRequests, wire.TypeJSON, `{"request":"` + raw[:len(raw)-6] + `AAAAAA"}`, 401, license.Unauthorized, ""},
+		"too large":         {"POST", wire.PathRequests, wire.TypeJSON, huge, 400, license.BadRequest, ""},
+		"form":              {"POST", wire.PathRequests, "application/x-www-form-urlencoded", "request=x", 400, license.BadRequest, "body"},
+		"not a file":        {"POST", wire.PathRequests, wire.TypePEM, "hello", 400, license.BadRequest, "body"},
+		"nothing there":     {"GET", "/nothing", "", "", 404, license.NotFound, ""},
+		"wrong method":      {"GET", wire.PathRequests, "", "", 405, license.BadRequest, ""},
+		"admin from public": {"GET", adminwire.PathLicenses, "", "", 404, license.NotFound, ""},
+		"unknown entry":     {"POST", "/marketplace/elsewhere", wire.TypeJSON, "{}", 404, license.NotFound, ""},
+	} {
+		rs, body := m.do(c.method, c.path, c.contentType, c.body)
+		p := problem(t, rs, body)
+		if p.Status != c.status || p.Reason != c.reason || c.field != "" && p.Field != c.field {
+			t.Errorf("%s: HTTP %d: %s", name, rs.StatusCode, body)
+		}
+		if strings.Contains(body, l.Code) || strings.Contains(body, raw) {
+			t.Errorf("%s: the answer repeats a secret: %s", name, body)
+		}
+	}
+	var shown adminwire.License
+	if err := m.admin(http.MethodPost, adminwire.PathLookup, adminwire.Lookup{Ref: l.Code}, &shown); err != nil {
+		t.Fatal(err)
+	}
+	if shown.State != license.StateIssued || shown.Revision != 1 {
+		t.Errorf("a bad request changed the licence: %+v", shown)
+	}
+}
+
+// A request file is answered with a licence file or with JSON, as the caller
+// accepts, and both are the same answer.
+func TestFilesAndJSON(t *testing.T) {
+	t.Parallel()
+	m := start(t, config, nil)
+	l := m.issue()
+	raw := activation(t, "", "m")
+	body, err := json.Marshal(wire.Request{Request: raw, Code: strings.ToLower(strings.ReplaceAll(l.Code, "-", " "))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	rs, text := m.do(http.MethodPost, wire.PathRequests, wire.TypeJSON, string(body), "Accept", "*/*")
+	if rs.StatusCode != http.StatusOK || rs.Header.Get("Content-Type") != wire.TypeJSON {
+		t.Fatalf("HTTP %d: %s", rs.StatusCode, text)
+	}
+	var ans wire.Answer
+	if err := json.Unmarshal([]byte(text), &ans); err != nil {
+		t.Fatal(err)
+	}
+	withCode := activation(t, l.Code, "m2")
+	rs, text = m.do(http.MethodPost, wire.PathRequests, wire.TypePEM, string(token.MarshalRequestFile(withCode)), "Accept", wire.TypePEM)
+	if rs.StatusCode != http.StatusOK || rs.Header.Get("Content-Type") != wire.TypePEM {
+		t.Fatalf("HTTP %d: %s", rs.StatusCode, text)
+	}
+	f, err := token.ParseFile([]byte(text))
+	if err != nil || len(f.Licenses) != 1 || len(f.KeySets) != 1 || len(f.Times) != 1 || f.KeySets[0] != ans.Keys {
+		t.Fatalf("%v: %+v", err, f)
+	}
+	rs, again := m.do(http.MethodPost, wire.PathRequests, wire.TypePEM, string(token.MarshalRequestFile(withCode)), "Accept", wire.TypePEM)
+	if rs.StatusCode != http.StatusOK || again != text {
+		t.Error("the same request got another answer")
+	}
+	refusedRs, refused := m.do(http.MethodPost, wire.PathRequests, wire.TypePEM,
+		string(token.MarshalRequestFile(activation(t, l.Code, "m3"))), "Accept", wire.TypePEM)
+	if p := problem(t, refusedRs, refused); p.Reason != license.MachineLimit {
+		t.Errorf("a third machine: %s", refused)
+	}
+}
+
+func TestKeysAreCacheable(t *testing.T) {
+	t.Parallel()
+	m := start(t, config, nil)
+	rs, set := m.do(http.MethodGet, wire.PathKeys, "", "")
+	if rs.StatusCode != http.StatusOK || rs.Header.Get("Content-Type") != wire.TypeJWT || rs.Header.Get("Cache-Control") == "no-store" {
+		t.Fatalf("HTTP %d: %v", rs.StatusCode, rs.Header)
+	}
+	anchors, err := os.ReadFile(filepath.Join(m.dir, "licensed-data/keys/anchors.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	as, err := token.ParseAnchors(anchors)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ks, err := token.VerifyKeySet(set, as)
+	if err != nil || ks.Issuer != "http://licence.test" {
+		t.Fatalf("%v: %+v", err, ks)
+	}
+	if rs, body := m.do(http.MethodGet, wire.PathKeys, "", "", "If-None-Match", rs.Header.Get("Etag")); rs.StatusCode != http.StatusNotModified || body != "" {
+		t.Errorf("HTTP %d for a known set", rs.StatusCode)
+	}
+	rs, plain := m.do(http.MethodGet, wire.PathJWKS, "", "")
+	var jwks struct {
+		Keys []struct{ Kid, Kty, Crv string }
+	}
+	if err := json.Unmarshal([]byte(plain), &jwks); err != nil || rs.StatusCode != http.StatusOK || len(jwks.Keys) != len(ks.Keys) {
+		t.Fatalf("HTTP %d: %s", rs.StatusCode, plain)
+	}
+	var rotated adminwire.Rotated
+	if err := m.admin(http.MethodPost, adminwire.PathRotate, nil, &rotated); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.admin(http.MethodPost, adminwire.PathRotate, nil, nil); err == nil || err.Reason != license.Conflict {
+		t.Errorf("rotated without a next key: %v", err)
+	}
+	_, body := m.do(http.MethodPost, wire.PathRequests, wire.TypeJSON, `{"request":"`+activation(t, m.issue().Code, "m")+`"}`)
+	var ans wire.Answer
+	if err := json.Unmarshal([]byte(body), &ans); err != nil {
+		t.Fatal(err)
+	}
+	l, err := token.VerifyLicense(ans.License, ks, token.Expect{Product: "cad"})
+	if err != nil || l.KeyID != rotated.Current {
+		t.Errorf("after the rotation: %v, signed by %s, want %s", err, l.KeyID, rotated.Current)
+	}
+}
+
+func TestOpenAPI(t *testing.T) {
+	t.Parallel()
+	m := start(t, config, nil)
+	rs, body := m.do(http.MethodGet, wire.PathOpenAPI, "", "")
+	var doc struct {
+		OpenAPI string
+		Paths   map[string]any
+	}
+	if err := json.Unmarshal([]byte(body), &doc); err != nil || rs.StatusCode != http.StatusOK {
+		t.Fatalf("HTTP %d: %v", rs.StatusCode, err)
+	}
+	if !strings.HasPrefix(doc.OpenAPI, "3.1") || doc.Paths[wire.PathRequests] == nil {
+		t.Errorf("OpenAPI %s with %d paths", doc.OpenAPI, len(doc.Paths))
+	}
+	var admin struct{ Paths map[string]any }
+	if err := m.admin(http.MethodGet, adminwire.PathOpenAPI, nil, &admin); err != nil || admin.Paths[adminwire.PathLicenses] == nil {
+		t.Errorf("admin: %v, %d paths", err, len(admin.Paths))
+	}
+}
+
+// An address that was refused too often waits; installs that are known do not.
+func TestRefusalsAreLimited(t *testing.T) {
+	t.Parallel()
+	m := start(t, strings.Replace(config, "requests_per_minute: 0", "requests_per_minute: 3", 1), nil)
+	l := m.issue()
+	known := `{"request":"` + activation(t, l.Code, "m") + `"}`
+	if rs, body := m.do(http.MethodPost, wire.PathRequests, wire.TypeJSON, known); rs.StatusCode != http.StatusOK {
+		t.Fatal(body)
+	}
+	unknown, err := license.NewCode(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		rs, body := m.do(http.MethodPost, wire.PathRequests, wire.TypeJSON, `{"request":"`+activation(t, unknown.Reveal(), "m")+`"}`)
+		if p := problem(t, rs, body); p.Reason != license.UnknownCode {
+			t.Fatal(body)
+		}
+	}
+	for _, code := range []string{unknown.Reveal(), l.Code} {
+		rs, body := m.do(http.MethodPost, wire.PathRequests, wire.TypeJSON, `{"request":"`+activation(t, code, "m")+`"}`)
+		p := problem(t, rs, body)
+		if p.Reason != license.RateLimited || p.RetryAfter < 1 || p.RetryAfter > 60 || rs.Header.Get("Retry-After") == "" {
+			t.Errorf("HTTP %d: %s", rs.StatusCode, body)
+		}
+	}
+	if rs, body := m.do(http.MethodPost, wire.PathRequests, wire.TypeJSON, known); rs.StatusCode != http.StatusOK {
+		t.Errorf("a known install was refused: %s", body)
+	}
+}
+
+func TestHealth(t *testing.T) {
+	t.Parallel()
+	m := start(t, config, nil)
+	for _, path := range []string{"/healthz", "/readyz"} {
+		rq, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+m.d.OpsAddr()+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if rs, body := m.send(m.c, rq); rs.StatusCode != http.StatusOK {
+			t.Errorf("%s: HTTP %d %s", path, rs.StatusCode, body)
+		}
+	}
+	if info, err := os.Stat(m.d.AdminSocket()); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("the admin socket: %v, %v", info.Mode(), err)
+	}
+}
+
+// A daemon that cannot start leaves nothing open; one that stops can be
+// stopped again, and started again on what it left.
+func TestStartAndStop(t *testing.T) {
+	t.Parallel()
+	m := start(t, config, nil)
+	l := m.issue()
+	if _, err := daemon.New(t.Context(), m.options()); err == nil {
+		t.Fatal("two daemons share a folder")
+	}
+	for range 5 {
+		m.down()
+		m.down()
+		m.up()
+		var shown adminwire.License
+		if err := m.admin(http.MethodPost, adminwire.PathLookup, adminwire.Lookup{Ref: l.ID}, &shown); err != nil || shown.ID != l.ID {
+			t.Fatalf("after a restart: %v, %+v", err, shown)
+		}
+	}
+	m.down()
+	ctx, cancel := context.WithCancel(t.Context())
+	o := m.options()
+	o.Logger = slog.New(onMessage{"licensed is serving", cancel})
+	if err := daemon.Run(ctx, o); err != nil {
+		t.Errorf("run until the context ends: %v", err)
+	}
+	m.up()
+}
+
+// onMessage is a log that acts on one message.
+type onMessage struct {
+	message string
+	act     func()
+}
+
+func (o onMessage) Enabled(context.Context, slog.Level) bool { return true }
+func (o onMessage) WithAttrs([]slog.Attr) slog.Handler       { return o }
+func (o onMessage) WithGroup(string) slog.Handler            { return o }
+func (o onMessage) Handle(_ context.Context, r slog.Record) error {
+	if r.Message == o.message {
+		o.act()
+	}
+	return nil
+}
+
+// The keys of another store are noticed before anything is served.
+func TestForeignKeys(t *testing.T) {
+	t.Parallel()
+	m := start(t, config, nil)
+	m.down()
+	if err := os.RemoveAll(filepath.Join(m.dir, "licensed-data/keys")); err != nil {
+		t.Fatal(err)
+	}
+	_, err := daemon.New(t.Context(), m.options())
+	if err == nil || !strings.Contains(err.Error(), "data key") {
+		t.Errorf("started with other keys: %v", err)
+	}
+	if _, ok := errors.AsType[*daemon.ConfigError](err); ok {
+		t.Error("it is not the configuration's fault")
+	}
+}

@@ -1,0 +1,329 @@
+// Package adminapi is the admin API: what licensectl does to a running daemon,
+// one call for each. It decodes, calls the authority and encodes. On the unix
+// socket the permissions of the file are the authentication.
+package adminapi
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/seed-357fa782/licensed/daemon/internal/authority"
+	"github.com/seed-357fa782/licensed/daemon/internal/operation"
+	"github.com/seed-357fa782/licensed/internal/adminwire"
+	"github.com/seed-357fa782/licensed/license"
+	"github.com/seed-357fa782/licensed/license/token"
+	"github.com/seed-357fa782/licensed/license/wire"
+)
+
+// Options of the admin API; Authority and Status are required.
+type Options struct {
+	Authority *authority.Authority
+	Status    func(context.Context) adminwire.Status
+	// Duration reads durations as the configuration does: Go's plus d.
+	Duration func(string) (time.Duration, error)
+	Version  string
+}
+
+// Register adds the admin API to mux.
+func Register(mux *http.ServeMux, o Options) huma.API {
+	api := operation.New(mux, operation.Options{
+		Title: "licensed admin", Version: o.Version, OpenAPIPath: "/admin/openapi",
+		Formats: map[string]huma.Format{wire.TypePEM: operation.LicenseFile},
+	})
+	s := &server{a: o.Authority, status: o.Status, duration: o.Duration}
+	get := func(id, path, summary string) huma.Operation { return op(http.MethodGet, id, path, summary) }
+	post := func(id, path, summary string) huma.Operation { return op(http.MethodPost, id, path, summary) }
+
+	operation.Register(api, get("status", adminwire.PathStatus, "How the daemon is doing"), s.getStatus)
+	operation.Register(api, post("issue", adminwire.PathLicenses, "Issue licences"), s.issue)
+	operation.Register(api, get("list", adminwire.PathLicenses, "List licences, oldest first"), s.list)
+	operation.Register(api, get("show", adminwire.PathLicense, "One licence with its installs"), s.show)
+	operation.Register(api, post("lookup", adminwire.PathLookup, "Find a licence by id or by code"), s.lookup)
+	operation.Register(api, post("renew", adminwire.PathRenew, "Set another end"), s.renew)
+	for _, e := range []struct {
+		id, path, summary string
+		event             license.Event
+	}{
+		{"suspend", adminwire.PathSuspend, "Set the merchant's hold", license.EventSuspend},
+		{"resume", adminwire.PathResume, "Lift the merchant's hold", license.EventResume},
+		{"undo-revoke", adminwire.PathUndoRevoke, "Undo a revocation within its window", license.EventUndoRevoke},
+		{"release", adminwire.PathRelease, "End a licence for good", license.EventRelease},
+	} {
+		operation.Register(api, post(e.id, e.path, e.summary), func(ctx context.Context, in *IDInput) (*body[adminwire.Edited], error) {
+			return s.edit(ctx, in.ID, authority.Edit{Event: e.event})
+		})
+	}
+	operation.Register(api, post("revoke", adminwire.PathRevoke, "Revoke a licence"), s.revoke)
+	operation.Register(api, post("sign", adminwire.PathRequests, "Answer a request file of a machine without network"), s.sign)
+	operation.Register(api, get("events", adminwire.PathEvents, "The audit log, oldest first"), s.events)
+	operation.Register(api, get("keys", adminwire.PathKeys, "The key set in force"), s.keys)
+	operation.Register(api, get("anchors", adminwire.PathAnchors, "The anchors' public halves, primary first"), s.anchors)
+	operation.Register(api, post("rotate", adminwire.PathRotate, "Move to the next signing key"), s.rotate)
+	operation.Register(api, post("propose", adminwire.PathProposal, "Make the next key set, unsigned"), s.propose)
+	operation.Register(api, post("install-keys", adminwire.PathKeySet, "Put a signed key set in force"), s.install)
+	return api
+}
+
+func op(method, id, path, summary string) huma.Operation {
+	return huma.Operation{
+		OperationID: id, Method: method, Path: path, Summary: summary,
+		Errors: []int{http.StatusForbidden, http.StatusNotFound, http.StatusConflict, http.StatusServiceUnavailable},
+	}
+}
+
+type server struct {
+	a        *authority.Authority
+	status   func(context.Context) adminwire.Status
+	duration func(string) (time.Duration, error)
+}
+
+type (
+	empty       struct{}
+	body[T any] struct{ Body T }
+	// IDInput names a licence.
+	IDInput struct {
+		ID string `path:"id" maxLength:"128" doc:"Id of a licence."`
+	}
+)
+
+func actor(ctx context.Context) license.Actor {
+	return license.Actor{Kind: license.ActorAdmin, Addr: operation.ClientAddr(ctx)}
+}
+
+func (s *server) getStatus(ctx context.Context, _ *empty) (*body[adminwire.Status], error) {
+	return &body[adminwire.Status]{s.status(ctx)}, nil
+}
+
+func (s *server) issue(ctx context.Context, in *body[adminwire.Issue]) (*body[adminwire.LicenseList], error) {
+	b := in.Body
+	o := authority.Order{
+		Product: b.Product, Customer: b.Customer, Order: b.Order, Perpetual: b.Perpetual, Machines: b.Machines, Count: b.Count,
+	}
+	var err error
+	if o.ExpiresAt, o.For, err = s.end(b.ExpiresAt, b.For); err != nil {
+		return nil, err
+	}
+	if o.Features, err = features(b.Features); err != nil {
+		return nil, err
+	}
+	issued, err := s.a.Issue(ctx, actor(ctx), o)
+	if err != nil {
+		return nil, err
+	}
+	out := &body[adminwire.LicenseList]{adminwire.LicenseList{Licenses: make([]adminwire.License, 0, len(issued))}}
+	for _, i := range issued {
+		l := adminwire.NewLicense(i.License, nil, s.a.Now())
+		l.Code = i.Code.Reveal()
+		out.Body.Licenses = append(out.Body.Licenses, l)
+	}
+	return out, nil
+}
+
+// features reads the values that a feature can have; false takes one away.
+func features(in map[string]any) (license.Features, error) {
+	out := make(license.Features, len(in))
+	for name, v := range in {
+		if name == "" || len(name) > 128 || len(in) > 256 {
+			return nil, license.FieldErrorf("features", "a feature's name has 1 to 128 bytes, and there are at most 256")
+		}
+		switch v := v.(type) {
+		case bool:
+			out[name] = license.Feature{}
+			if v {
+				out[name] = license.FeatureOn()
+			}
+		case string:
+			if len(v) > 1024 {
+				return nil, license.FieldErrorf("features."+name, "the value is longer than 1024 bytes")
+			}
+			out[name] = license.FeatureText(v)
+		case float64:
+			raw, err := json.Marshal(v)
+			if err != nil {
+				return nil, license.FieldErrorf("features."+name, "the value is not a number")
+			}
+			if out[name], err = license.FeatureNumber(string(raw)); err != nil {
+				return nil, err
+			}
+		default:
+			return nil, license.FieldErrorf("features."+name, "the value must be true, false, a number or a string")
+		}
+	}
+	return out, nil
+}
+
+// end reads the two ways to give an end.
+func (s *server) end(at *time.Time, in string) (time.Time, time.Duration, error) {
+	var t time.Time
+	var d time.Duration
+	if at != nil {
+		t = *at
+	}
+	if in != "" {
+		var err error
+		if d, err = s.duration(in); err != nil || d <= 0 {
+			return t, d, license.FieldErrorf("for", "it is not a duration such as 365d or 36h")
+		}
+	}
+	return t, d, nil
+}
+
+type listInput struct {
+	State    string `query:"state" maxLength:"16"`
+	Product  string `query:"product" maxLength:"128"`
+	Channel  string `query:"channel" maxLength:"64"`
+	Customer string `query:"customer" maxLength:"256"`
+	Order    string `query:"order" maxLength:"128"`
+	Last4    string `query:"last4" maxLength:"16"`
+	Expiring string `query:"expiring_within" maxLength:"32" doc:"A duration such as 30d."`
+	PageInput
+}
+
+// PageInput asks for a part of a list. It is exported because the library sees
+// only exported embedded fields, like IDInput.
+type PageInput struct {
+	Limit  int    `query:"limit" minimum:"0" maximum:"1000"`
+	Cursor string `query:"cursor" maxLength:"512"`
+}
+
+func (s *server) list(ctx context.Context, in *listInput) (*body[adminwire.LicenseList], error) {
+	f := authority.Filter{Product: in.Product, Channel: in.Channel, Customer: in.Customer, Order: in.Order, Last4: in.Last4}
+	var err error
+	if in.State != "" {
+		if f.State, err = license.ParseState(in.State); err != nil {
+			return nil, err
+		}
+	}
+	if in.Product != "" && !slices.Contains(s.a.Products(), in.Product) {
+		return nil, license.FieldErrorf("product", "there is no such product")
+	}
+	if in.Expiring != "" {
+		d, err := s.duration(in.Expiring)
+		if err != nil || d <= 0 {
+			return nil, license.FieldErrorf("expiring_within", "it is not a duration such as 30d or 36h")
+		}
+		f.ExpiringBefore = s.a.Now().Add(d)
+	}
+	ls, next, err := s.a.Licenses(ctx, f, authority.Page{Limit: in.Limit, Cursor: in.Cursor})
+	if err != nil {
+		return nil, err
+	}
+	out := adminwire.LicenseList{Licenses: make([]adminwire.License, 0, len(ls)), Next: next}
+	for _, l := range ls {
+		out.Licenses = append(out.Licenses, adminwire.NewLicense(l.License, l.Installs, s.a.Now()))
+	}
+	return &body[adminwire.LicenseList]{out}, nil
+}
+
+func (s *server) one(ctx context.Context, ref string) (adminwire.License, error) {
+	l, installs, err := s.a.License(ctx, ref)
+	if err != nil {
+		return adminwire.License{}, err
+	}
+	return adminwire.NewLicense(l, installs, s.a.Now()), nil
+}
+
+func (s *server) show(ctx context.Context, in *IDInput) (*body[adminwire.License], error) {
+	l, err := s.one(ctx, in.ID)
+	return &body[adminwire.License]{l}, err
+}
+
+func (s *server) lookup(ctx context.Context, in *body[adminwire.Lookup]) (*body[adminwire.License], error) {
+	l, err := s.one(ctx, in.Body.Ref)
+	return &body[adminwire.License]{l}, err
+}
+
+func (s *server) edit(ctx context.Context, id string, e authority.Edit) (*body[adminwire.Edited], error) {
+	l, changed, err := s.a.Edit(ctx, actor(ctx), id, e)
+	if err != nil {
+		return nil, err
+	}
+	shown, err := s.one(ctx, l.ID)
+	return &body[adminwire.Edited]{adminwire.Edited{License: shown, Changed: changed}}, err
+}
+
+func (s *server) renew(ctx context.Context, in *struct {
+	IDInput
+	Body adminwire.Renew
+},
+) (*body[adminwire.Edited], error) {
+	at, d, err := s.end(in.Body.ExpiresAt, in.Body.For)
+	if err != nil {
+		return nil, err
+	}
+	return s.edit(ctx, in.ID, authority.Edit{Event: license.EventRenew, ExpiresAt: at, For: d, Perpetual: in.Body.Perpetual})
+}
+
+func (s *server) revoke(ctx context.Context, in *struct {
+	IDInput
+	Body adminwire.Revoke
+},
+) (*body[adminwire.Edited], error) {
+	return s.edit(ctx, in.ID, authority.Edit{Event: license.EventRevoke, Reason: in.Body.Reason})
+}
+
+func (s *server) sign(ctx context.Context, in *body[wire.Request]) (*body[wire.Answer], error) {
+	var code license.Code
+	if in.Body.Code != "" {
+		var err error
+		if code, err = license.ParseCode(in.Body.Code); err != nil {
+			return nil, err
+		}
+	}
+	ans, err := s.a.Request(ctx, in.Body.Request, code, authority.Caller{Addr: operation.ClientAddr(ctx)})
+	return &body[wire.Answer]{wire.Answer(ans)}, err
+}
+
+func (s *server) events(ctx context.Context, in *struct {
+	License string         `query:"license" maxLength:"128"`
+	Action  license.Action `query:"action" maxLength:"64"`
+	PageInput
+},
+) (*body[adminwire.EventList], error) {
+	events, next, err := s.a.Events(ctx, authority.EventFilter{License: in.License, Action: in.Action},
+		authority.Page{Limit: in.Limit, Cursor: in.Cursor})
+	if err != nil {
+		return nil, err
+	}
+	out := adminwire.EventList{Events: make([]adminwire.Event, 0, len(events)), Next: next}
+	for _, e := range events {
+		out.Events = append(out.Events, adminwire.NewEvent(e))
+	}
+	return &body[adminwire.EventList]{out}, nil
+}
+
+func (s *server) keys(context.Context, *empty) (*body[adminwire.KeyList], error) {
+	set := s.a.KeySet()
+	out := adminwire.KeyList{Seq: set.Seq, ExpiresAt: set.ExpiresAt, Keys: []adminwire.Key{}}
+	for _, k := range s.a.Keys() {
+		out.Keys = append(out.Keys, adminwire.Key(k))
+	}
+	return &body[adminwire.KeyList]{out}, nil
+}
+
+func (s *server) anchors(context.Context, *empty) (*body[json.RawMessage], error) {
+	data, err := token.MarshalAnchors(s.a.Anchors())
+	return &body[json.RawMessage]{data}, err
+}
+
+func (s *server) rotate(ctx context.Context, _ *empty) (*body[adminwire.Rotated], error) {
+	r, err := s.a.RotateKeys(ctx, actor(ctx))
+	return &body[adminwire.Rotated]{adminwire.Rotated(r)}, err
+}
+
+func (s *server) propose(ctx context.Context, _ *empty) (*body[adminwire.Proposal], error) {
+	unsigned, err := s.a.ProposeKeySet(ctx, actor(ctx))
+	return &body[adminwire.Proposal]{adminwire.Proposal{KeySet: unsigned}}, err
+}
+
+func (s *server) install(ctx context.Context, in *body[adminwire.KeySet]) (*body[adminwire.KeyList], error) {
+	if err := s.a.InstallKeySet(ctx, actor(ctx), in.Body.Token); err != nil {
+		return nil, err
+	}
+	return s.keys(ctx, nil)
+}

@@ -1,0 +1,171 @@
+// Package authority holds the use cases of the licence server: issue, activate,
+// refresh, renew, suspend, release, revoke, and what a marketplace says. It is
+// the only writer. Adapters (HTTP, console, marketplace) translate and call it.
+//
+// Every use case is one store transaction that changes facts, writes the audit
+// event that goes with the change, and decides; what is signed is signed after
+// the commit, from what was stored. So an answer never leaves before its change
+// is on disk, and a crash between the two is healed by asking again: the same
+// request gets the same answer.
+package authority
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+	"time"
+
+	"github.com/seed-357fa782/licensed/license"
+	"github.com/seed-357fa782/licensed/license/token"
+	"github.com/seed-357fa782/licensed/store"
+)
+
+// Signer signs with the keys of the day.
+type Signer interface {
+	// Current returns the key that signs and the set that vouches for it,
+	// both of the same moment.
+	Current() (token.SigningKey, token.KeySet)
+	KeySet() token.KeySet
+}
+
+// Codes keeps codes secret: found by a keyed digest, stored sealed.
+type Codes interface {
+	Index(code license.Code) []byte
+	Seal(code license.Code, licenseID string) ([]byte, error)
+}
+
+// Channel is a marketplace entry that codes can come from.
+type Channel struct {
+	Name     string
+	Pattern  *regexp.Regexp // what may be asked upstream at all
+	Upstream Upstream       // nil: codes cannot be activated through it
+}
+
+// Upstream is the marketplace's own knowledge of its codes. Its errors have
+// the reasons UnknownCode, NotReceived or MarketplaceUnavailable.
+type Upstream interface {
+	// Query returns the authoritative state of a code, or ErrNotActivated.
+	Query(ctx context.Context, code license.Code) (Entitlement, error)
+	// Activate tells the marketplace that a code is in use. Activating one that
+	// is active already is a success with an empty Entitlement.
+	Activate(ctx context.Context, code license.Code) (Entitlement, error)
+}
+
+// ErrNotActivated is how an Upstream says that a code exists and waits for its
+// activation.
+var ErrNotActivated = errors.New("the code has not been activated at the marketplace")
+
+// Entitlement is what a marketplace says about a code. Absent fields are zero.
+type Entitlement struct {
+	Released  bool
+	Expired   bool // it has ended, whatever ExpiresAt says or leaves out
+	ExpiresAt time.Time
+	Product   string // the marketplace's product id
+	Order     string
+	Amount    int
+}
+
+// Options configure an Authority. Store, Custody and Codes are required.
+type Options struct {
+	Store    store.Store
+	Custody  Custody
+	Codes    Codes
+	Products []license.Product
+	Channels []Channel
+	// UndoWindow is how long a revocation can be undone; zero means 24 hours.
+	UndoWindow time.Duration
+	// Random is where ids and codes come from; nil means crypto/rand.
+	Random io.Reader
+	// Now is the clock; nil means time.Now.
+	Now func() time.Time
+}
+
+// Authority is the licence server's use cases. It is safe for concurrent use.
+type Authority struct {
+	store    store.Store
+	custody  Custody
+	codes    Codes
+	products map[string]license.Product
+	byMarket map[string]string // marketplace's product id → product id
+	channels []Channel
+	undo     time.Duration
+	random   io.Reader
+	ids      *license.IDs
+	clock    func() time.Time
+}
+
+// New checks the options and returns an Authority.
+func New(o Options) (*Authority, error) {
+	if o.Store == nil || o.Custody == nil || o.Codes == nil {
+		return nil, errors.New("authority: store, custody and codes are required")
+	}
+	a := &Authority{
+		store: o.Store, custody: o.Custody, codes: o.Codes, channels: o.Channels,
+		undo: o.UndoWindow, random: o.Random, ids: &license.IDs{Random: o.Random}, clock: o.Now,
+		products: make(map[string]license.Product), byMarket: make(map[string]string),
+	}
+	if a.clock == nil {
+		a.clock = time.Now //nolint:forbidigo // the one default of Now
+	}
+	if a.undo == 0 {
+		a.undo = 24 * time.Hour
+	}
+	for _, p := range o.Products {
+		if _, twice := a.products[p.ID]; twice {
+			return nil, fmt.Errorf("authority: product %q is configured twice", p.ID)
+		}
+		p.Machines = max(p.Machines, 1)
+		p.InstallsPerMachine = max(p.InstallsPerMachine, 1)
+		a.products[p.ID] = p
+		for _, id := range p.MarketplaceProducts {
+			a.byMarket[id] = p.ID
+		}
+	}
+	return a, nil
+}
+
+// now is the instant at which a use case happens: whole seconds, UTC.
+func (a *Authority) now() time.Time { return a.clock().UTC().Truncate(time.Second) }
+
+// product returns a configured product.
+func (a *Authority) product(id string) (license.Product, error) {
+	p, ok := a.products[id]
+	if !ok {
+		return license.Product{}, license.Errorf(license.WrongProduct, "this server has no product %q", printable(id))
+	}
+	return p, nil
+}
+
+// Products returns the configured products' ids.
+func (a *Authority) Products() []string {
+	ids := make([]string, 0, len(a.products))
+	for id := range a.products {
+		ids = append(ids, id)
+	}
+	return ids
+}
+
+// KeySet returns the signed key set in force.
+func (a *Authority) KeySet() token.KeySet { return a.custody.KeySet() }
+
+// Ready reports whether the store answers.
+func (a *Authority) Ready(ctx context.Context) error {
+	return a.store.View(ctx, func(ctx context.Context, tx store.Tx) error {
+		_, err := tx.Value(ctx, "ready")
+		if errors.Is(err, license.NotFound) {
+			return nil
+		}
+		return err
+	})
+}
+
+// printable cuts a text from outside to what may stand in an error.
+func printable(s string) string {
+	const most = 64
+	if len(s) > most {
+		s = s[:most] + "…"
+	}
+	return s
+}

@@ -1,0 +1,92 @@
+package authority
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/seed-357fa782/licensed/license"
+	"github.com/seed-357fa782/licensed/license/token"
+	"github.com/seed-357fa782/licensed/store"
+)
+
+// Custody keeps the signing keys: it signs, and it can be told to change them.
+// Anchors are never needed for any of it.
+type Custody interface {
+	Signer
+	// Anchors are the public halves that products compile in, primary first.
+	Anchors() token.Anchors
+	// Keys lists the keys of the set in force.
+	Keys() []KeyInfo
+	// Rotate moves to the next key and destroys the private half of the last.
+	Rotate(now time.Time) (Rotated, error)
+	// Propose makes the next key set, unsigned, for an anchor to sign offline.
+	Propose(now time.Time) ([]byte, error)
+	// Install puts a signed key set in force.
+	Install(raw string, now time.Time) error
+}
+
+// KeyInfo is one key of the set in force.
+type KeyInfo struct {
+	ID        string
+	Role      string // current, next or retired
+	NotBefore time.Time
+	NotAfter  time.Time
+	Private   bool // its private half is here
+}
+
+// Rotated says which key signs from now on.
+type Rotated struct {
+	Current string
+	Retired string
+	HasNext bool
+	// Leftover are files with private halves that should have been destroyed
+	// and could not be.
+	Leftover []string
+}
+
+// Anchors are the public halves that products compile in, primary first.
+func (a *Authority) Anchors() token.Anchors { return a.custody.Anchors() }
+
+// Keys lists the keys of the set in force.
+func (a *Authority) Keys() []KeyInfo { return a.custody.Keys() }
+
+// RotateKeys moves to the next signing key.
+func (a *Authority) RotateKeys(ctx context.Context, actor license.Actor) (Rotated, error) {
+	now := a.now()
+	r, err := a.custody.Rotate(now)
+	if err != nil {
+		return Rotated{}, fmt.Errorf("rotate the signing key: %w", err)
+	}
+	return r, a.auditKeys(ctx, actor, now, license.ActionKeysRotate, map[string]any{"current": r.Current, "retired": r.Retired})
+}
+
+// ProposeKeySet makes the next key set, unsigned.
+func (a *Authority) ProposeKeySet(ctx context.Context, actor license.Actor) ([]byte, error) {
+	now := a.now()
+	unsigned, err := a.custody.Propose(now)
+	if err != nil {
+		return nil, fmt.Errorf("propose a key set: %w", err)
+	}
+	return unsigned, a.auditKeys(ctx, actor, now, license.ActionKeysRequested, nil)
+}
+
+// InstallKeySet puts a signed key set in force.
+func (a *Authority) InstallKeySet(ctx context.Context, actor license.Actor, raw string) error {
+	now := a.now()
+	if err := a.custody.Install(raw, now); err != nil {
+		return fmt.Errorf("install a key set: %w", err)
+	}
+	return a.auditKeys(ctx, actor, now, license.ActionKeysInstall, map[string]any{"seq": a.custody.KeySet().Seq})
+}
+
+func (a *Authority) auditKeys(ctx context.Context, actor license.Actor, now time.Time, action license.Action, after map[string]any) error {
+	err := a.store.Update(ctx, func(ctx context.Context, tx store.Tx) error {
+		_, err := tx.Append(ctx, license.AuditEvent{At: now, Actor: actor, Action: action, After: after})
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("it was done, but the audit log could not be written: %w", err)
+	}
+	return nil
+}

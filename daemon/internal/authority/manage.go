@@ -1,0 +1,332 @@
+package authority
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"time"
+
+	"github.com/seed-357fa782/licensed/license"
+	"github.com/seed-357fa782/licensed/store"
+)
+
+// MaxIssue is how many licences one call issues at most.
+const MaxIssue = 1000
+
+// Order is what the merchant issues by hand. Zero fields follow the product.
+type Order struct {
+	Product   string
+	Customer  string
+	Order     string
+	ExpiresAt time.Time     // either this
+	For       time.Duration // or this, from now
+	Perpetual bool          // or this; exactly one is required
+	Machines  int
+	Features  license.Features // in addition to, or instead of, those of the product
+	Count     int              // how many; zero means one
+}
+
+// Issued is a new licence with its code, which is shown this once.
+type Issued struct {
+	License license.License
+	Code    license.Code
+}
+
+// Issue makes licences: all of them, or none.
+func (a *Authority) Issue(ctx context.Context, actor license.Actor, o Order) ([]Issued, error) {
+	now := a.now()
+	l, err := a.draft(o, now)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]Issued, max(o.Count, 1))
+	for i := range out {
+		if out[i], err = a.issueOne(l, now); err != nil {
+			return nil, err
+		}
+	}
+	err = a.store.Update(ctx, func(ctx context.Context, tx store.Tx) error {
+		for _, is := range out {
+			if err := tx.CreateLicense(ctx, is.License); err != nil {
+				return fmt.Errorf("issue: %w", err)
+			}
+			_, after := difference(license.License{}, is.License)
+			if _, err := tx.Append(ctx, license.AuditEvent{
+				At: now, Actor: actor, Action: license.ActionIssue, License: is.License.ID, Product: is.License.Product, After: after,
+			}); err != nil {
+				return fmt.Errorf("audit an issue: %w", err)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// draft checks an order and makes the licence that it asks for, but for id and code.
+func (a *Authority) draft(o Order, now time.Time) (license.License, error) {
+	p, ok := a.products[o.Product]
+	if !ok {
+		return license.License{}, license.FieldErrorf("product", "there is no product %q", printable(o.Product))
+	}
+	given := 0
+	for _, is := range []bool{!o.ExpiresAt.IsZero(), o.For != 0, o.Perpetual} {
+		if is {
+			given++
+		}
+	}
+	switch {
+	case given != 1:
+		return license.License{}, license.FieldErrorf("expires_at", "exactly one of an end, a duration and perpetual is required")
+	case o.Count < 0 || o.Count > MaxIssue:
+		return license.License{}, license.FieldErrorf("count", "the count must be between 1 and %d", MaxIssue)
+	case o.Machines < 0 || o.Machines > 1_000_000:
+		return license.License{}, license.FieldErrorf("machines", "the number of machines must be between 1 and 1000000")
+	case len(o.Customer) > 256:
+		return license.License{}, license.FieldErrorf("customer", "the customer is longer than 256 bytes")
+	case len(o.Order) > 128:
+		return license.License{}, license.FieldErrorf("order", "the order is longer than 128 bytes")
+	}
+	l := license.License{
+		Product: p.ID, Channel: license.ChannelManual, Customer: o.Customer, Order: o.Order,
+		Machines: p.Machines, Mode: p.Mode, Features: merge(p.Features, o.Features), IssuedAt: now,
+	}
+	if o.Machines > 0 {
+		l.Machines = o.Machines
+	}
+	var err error
+	l.ExpiresAt, err = end(o.ExpiresAt, o.For, now, now)
+	return l, err
+}
+
+func (a *Authority) issueOne(draft license.License, now time.Time) (Issued, error) {
+	l := draft.Clone()
+	code, err := license.NewCode(a.random)
+	if err != nil {
+		return Issued{}, err
+	}
+	if l.ID, err = a.ids.New(license.LicensePrefix, now); err != nil {
+		return Issued{}, err
+	}
+	l.Code = license.StoredCode{Last4: code.Last4(), Index: a.codes.Index(code)}
+	if l.Code.Sealed, err = a.codes.Seal(code, l.ID); err != nil {
+		return Issued{}, fmt.Errorf("seal a code: %w", err)
+	}
+	l.Revision = 1
+	return Issued{License: l, Code: code}, nil
+}
+
+// merge lays features over those of a product; one without a value takes away.
+func merge(base, over license.Features) license.Features {
+	out := make(license.Features, len(base)+len(over))
+	maps.Copy(out, base)
+	for name, f := range over {
+		if f.On() {
+			out[name] = f
+		} else {
+			delete(out, name)
+		}
+	}
+	return out
+}
+
+// end is the instant that a licence ends at: the given one, or so long after
+// from. Neither is no end. It must lie ahead and within the calendar.
+func end(at time.Time, in time.Duration, from, now time.Time) (time.Time, error) {
+	if in != 0 {
+		at = from.Add(in)
+	}
+	switch {
+	case at.IsZero():
+		return time.Time{}, nil
+	case in < 0 || !at.After(now):
+		return time.Time{}, license.FieldErrorf("expires_at", "the end, %s, is not in the future", at.UTC().Format(time.RFC3339))
+	case !at.Before(license.Forever):
+		return time.Time{}, license.FieldErrorf("expires_at", "the end is past the year 9999; use perpetual")
+	}
+	return at.UTC().Truncate(time.Second), nil
+}
+
+// Edit is one change of a licence by the merchant: EventRenew, EventSuspend,
+// EventResume, EventRelease, EventRevoke or EventUndoRevoke.
+type Edit struct {
+	Event     license.Event
+	ExpiresAt time.Time     // EventRenew: either this
+	For       time.Duration // or this, from the later of now and the present end
+	Perpetual bool          // or this
+	Reason    string        // EventRevoke: required
+}
+
+// Edit changes the licence that ref names, by id or by code, and reports
+// whether anything changed.
+func (a *Authority) Edit(ctx context.Context, actor license.Actor, ref string, e Edit) (l license.License, changed bool, err error) {
+	now := a.now()
+	if e.Event == license.EventRevoke && e.Reason == "" {
+		return license.License{}, false, license.FieldErrorf("reason", "a revocation needs a reason")
+	}
+	if len(e.Reason) > 512 {
+		return license.License{}, false, license.FieldErrorf("reason", "the reason is longer than 512 bytes")
+	}
+	err = a.store.Update(ctx, func(ctx context.Context, tx store.Tx) error {
+		was, err := a.find(ctx, tx, ref)
+		if err != nil {
+			return err
+		}
+		change := license.Change{Event: e.Event, At: now, Reason: e.Reason, Undo: a.undo}
+		if e.Event == license.EventRenew {
+			if change.ExpiresAt, err = renewed(was, e, now); err != nil {
+				return err
+			}
+		}
+		if l, changed, err = was.Apply(change); err != nil || !changed {
+			return err
+		}
+		if err := tx.UpdateLicense(ctx, l); err != nil {
+			return fmt.Errorf("update %s: %w", l.ID, err)
+		}
+		l.Revision++
+		before, after := difference(was, l)
+		_, err = tx.Append(ctx, license.AuditEvent{
+			At: now, Actor: actor, Action: license.ActionOf(e.Event), License: l.ID, Product: l.Product,
+			Before: before, After: after, Note: e.Reason,
+		})
+		return err
+	})
+	if err != nil {
+		return license.License{}, false, err
+	}
+	return l, changed, nil
+}
+
+// renewed is the end that a renewal asks for.
+func renewed(l license.License, e Edit, now time.Time) (time.Time, error) {
+	given := 0
+	for _, is := range []bool{!e.ExpiresAt.IsZero(), e.For != 0, e.Perpetual} {
+		if is {
+			given++
+		}
+	}
+	if given != 1 {
+		return time.Time{}, license.FieldErrorf("expires_at", "exactly one of an end, a duration and perpetual is required")
+	}
+	if e.For > 0 && l.ExpiresAt.IsZero() {
+		return time.Time{}, license.FieldErrorf("for", "the licence has no end that could be moved; give an end instead")
+	}
+	from := now
+	if l.ExpiresAt.After(now) {
+		from = l.ExpiresAt
+	}
+	return end(e.ExpiresAt, e.For, from, now)
+}
+
+// find returns the licence that a person names by id or by code.
+func (a *Authority) find(ctx context.Context, tx store.Tx, ref string) (license.License, error) {
+	unknown := license.Errorf(license.UnknownLicense, "there is no such licence")
+	var l license.License
+	var err error
+	if license.IsLicenseID(ref) {
+		l, err = tx.License(ctx, ref)
+	} else {
+		code, bad := license.ParseCode(ref)
+		if bad != nil {
+			return license.License{}, unknown.WithCause(bad)
+		}
+		l, err = tx.LicenseByCode(ctx, a.codes.Index(code))
+	}
+	if errors.Is(err, license.NotFound) {
+		return license.License{}, unknown
+	}
+	return l, err
+}
+
+// License returns the licence that ref names, by id or by code, and its installs.
+func (a *Authority) License(ctx context.Context, ref string) (l license.License, installs []license.Install, err error) {
+	err = a.store.View(ctx, func(ctx context.Context, tx store.Tx) error {
+		if l, err = a.find(ctx, tx, ref); err != nil {
+			return err
+		}
+		installs, err = tx.Installs(ctx, l.ID)
+		return err
+	})
+	return l, installs, err
+}
+
+// What selects and pages lists is the store's, so that both mean the same.
+type (
+	// Filter selects licences.
+	Filter = store.Filter
+	// EventFilter selects audit events.
+	EventFilter = store.EventFilter
+	// Page asks for a part of a list.
+	Page = store.Page
+)
+
+// Listed is a licence with its installs.
+type Listed struct {
+	License  license.License
+	Installs []license.Install
+}
+
+// Licenses lists licences, oldest first. The filter's Now is set here.
+func (a *Authority) Licenses(ctx context.Context, f Filter, p Page) (out []Listed, next string, err error) {
+	f.Now = a.now()
+	err = a.store.View(ctx, func(ctx context.Context, tx store.Tx) error {
+		out = nil
+		var ls []license.License
+		if ls, next, err = tx.Licenses(ctx, f, p); err != nil {
+			return err
+		}
+		for _, l := range ls {
+			installs, err := tx.Installs(ctx, l.ID)
+			if err != nil {
+				return err
+			}
+			out = append(out, Listed{License: l, Installs: installs})
+		}
+		return nil
+	})
+	return out, next, err
+}
+
+// Events lists the audit log, oldest first.
+func (a *Authority) Events(ctx context.Context, f EventFilter, p Page) (events []license.AuditEvent, next string, err error) {
+	err = a.store.View(ctx, func(ctx context.Context, tx store.Tx) error {
+		events, next, err = tx.Events(ctx, f, p)
+		return err
+	})
+	return events, next, err
+}
+
+// Now is the server's time: what states in answers are computed for.
+func (a *Authority) Now() time.Time { return a.now() }
+
+// difference is what changed between two records, by the names of the admin
+// API, without secrets.
+func difference(was, is license.License) (before, after map[string]any) {
+	before, after = map[string]any{}, map[string]any{}
+	put := func(name string, differs bool, b, a any) {
+		if differs {
+			before[name], after[name] = b, a
+		}
+	}
+	put("customer", was.Customer != is.Customer, was.Customer, is.Customer)
+	put("order", was.Order != is.Order, was.Order, is.Order)
+	put("machines", was.Machines != is.Machines, was.Machines, is.Machines)
+	put("activated_at", !was.ActivatedAt.Equal(is.ActivatedAt), instant(was.ActivatedAt), instant(is.ActivatedAt))
+	put("expires_at", !was.ExpiresAt.Equal(is.ExpiresAt), instant(was.ExpiresAt), instant(is.ExpiresAt))
+	put("released_at", !was.ReleasedAt.Equal(is.ReleasedAt), instant(was.ReleasedAt), instant(is.ReleasedAt))
+	put("revoked_at", !was.RevokedAt.Equal(is.RevokedAt), instant(was.RevokedAt), instant(is.RevokedAt))
+	put("holds", was.Holds != is.Holds, was.Holds.Names(), is.Holds.Names())
+	return before, after
+}
+
+// instant is a time as the audit log writes it, nil where absent.
+func instant(t time.Time) any {
+	if t.IsZero() {
+		return nil
+	}
+	return t.UTC().Format(time.RFC3339)
+}

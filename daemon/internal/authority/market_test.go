@@ -1,0 +1,224 @@
+package authority_test
+
+import (
+	"errors"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/seed-357fa782/licensed/daemon/internal/authority"
+	"github.com/seed-357fa782/licensed/license"
+)
+
+func asError(err error, target **license.Error) bool { return errors.As(err, target) }
+
+func code(t *testing.T, s string) license.Code {
+	t.Helper()
+	c, err := license.ParseCode(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// sell puts a code on the marketplace and returns its authoritative end.
+func (w *world) sell(s string) (license.Code, time.Time) {
+	end := w.clock().Add(100 * 24 * time.Hour)
+	w.up.codes[s] = &sold{
+		received: true, estimate: end.Add(24 * time.Hour),
+		e: authority.Entitlement{ExpiresAt: end, Product: "OFFI1", Order: "CS1", Amount: 2},
+	}
+	return code(w.t, s), end
+}
+
+// say sends a message as the marketplace; n tells messages apart.
+func (w *world) say(c license.Code, event license.Event, n byte, edit ...func(*authority.Message)) (authority.Outcome, error) {
+	w.t.Helper()
+	m := authority.Message{Channel: "koogallery", Event: event, Code: c, SentAt: w.clock(), ReplayKey: []byte{n}}
+	for _, f := range edit {
+		f(&m)
+	}
+	return w.a.Message(w.t.Context(), m)
+}
+
+// A bought code is queried, activated, and queried again for the end that
+// counts; after that the marketplace is not asked for further machines.
+func TestActivateBoughtCode(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(p *license.Product) { p.MachinesFromAmount = true })
+	c, end := w.sell("PL001")
+	i := w.install("machine-1")
+	w.must(i.activate(c), "")
+	if want := []string{"query", "activate", "query"}; !slices.Equal(w.up.calls, want) {
+		t.Errorf("calls %v, want %v", w.up.calls, want)
+	}
+	if !i.held.Dates.ExpiresAt.Equal(end) || i.held.Channel != "koogallery" || i.held.Order != "CS1" || i.held.Machines != 2 {
+		t.Errorf("licence %+v", i.held)
+	}
+	w.must(w.install("machine-2").activate(c), "")
+	w.must(w.install("machine-3").activate(c), license.MachineLimit)
+	if len(w.up.calls) != 3 {
+		t.Errorf("calls %v", w.up.calls)
+	}
+}
+
+// Wherever the marketplace fails on the way, trying again ends well, and the
+// product that the activation named is not forgotten.
+func TestMarketplaceFails(t *testing.T) {
+	t.Parallel()
+	down := license.Errorf(license.MarketplaceUnavailable, "down")
+	for _, failing := range []string{"query", "activate", "second query"} {
+		w := newWorld(t)
+		c, end := w.sell("PL001")
+		i := w.install("machine-1")
+		w.up.failOn(failing, down)
+		w.must(i.activate(c), license.MarketplaceUnavailable)
+		w.must(i.activate(c), "")
+		if !i.held.Dates.ExpiresAt.Equal(end) {
+			t.Errorf("%s failing: the end is %v, want %v", failing, i.held.Dates.ExpiresAt, end)
+		}
+	}
+}
+
+// failOn makes one call fail: the first query, the activation, or the query after it.
+func (u *upstream) failOn(call string, err error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.failAt, u.failWith = map[string]int{"query": 1, "activate": 2, "second query": 3}[call], err
+}
+
+func TestMarketplaceRefuses(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	i := w.install("machine-1")
+	w.must(i.activate(code(t, "PL404")), license.UnknownCode)
+	calls := len(w.up.calls)
+	w.must(i.activate(code(t, "not-of-the-pattern")), license.UnknownCode)
+	if len(w.up.calls) != calls {
+		t.Error("a code that does not fit the pattern was asked upstream")
+	}
+	c, _ := w.sell("PL002")
+	w.up.codes["PL002"].received = false
+	w.must(i.activate(c), license.NotReceived)
+	w.up.codes["PL002"].received = true
+	w.up.codes["PL002"].e.Product = "OFFI-unknown"
+	w.must(i.activate(c), license.WrongProduct)
+	w.up.codes["PL002"].active = false
+	w.up.codes["PL002"].e.Product = "OFFI1"
+	w.must(i.activate(c), "")
+
+	released, _ := w.sell("PL003")
+	w.up.codes["PL003"].e.Released = true
+	w.must(w.install("m").activate(released), license.Released)
+	expired, _ := w.sell("PL004")
+	w.up.codes["PL004"].e.Expired = true
+	w.must(w.install("m").activate(expired), license.Expired)
+}
+
+func expiring(at time.Time) func(*authority.Message) {
+	return func(m *authority.Message) { m.ExpiresAt, m.Order = at, "CS2" }
+}
+
+func TestMessages(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	c, end := w.sell("PL001")
+	i := w.install("machine-1")
+	w.must(i.activate(c), "")
+	later := end.Add(365 * 24 * time.Hour)
+	out, err := w.say(c, license.EventSetExpiry, 1, expiring(later))
+	w.must(err, "")
+	if !out.Changed {
+		t.Error("a renewal changed nothing")
+	}
+	w.must(i.refresh(), "")
+	if !i.held.Dates.ExpiresAt.Equal(later) {
+		t.Error("the renewal did not arrive")
+	}
+	_, err = w.say(c, license.EventSetExpiry, 1, expiring(later))
+	w.must(err, license.Replayed)
+	out, err = w.say(c, license.EventSetExpiry, 2, expiring(later)) // repeated by the marketplace
+	if err != nil || out.Changed {
+		t.Errorf("repeated: %+v, %v", out, err)
+	}
+	_, err = w.say(c, license.EventSetExpiry, 3, expiring(end)) // the renewal is cancelled
+	w.must(err, "")
+	if l, _ := w.license(c.Reveal()); !l.ExpiresAt.Equal(end) {
+		t.Error("the end did not go back")
+	}
+	// A merchant's hold is not the marketplace's to lift.
+	w.must(w.edit(i.held.LicenseID, license.EventSuspend), "")
+	_, err = w.say(c, license.EventFreeze, 4)
+	w.must(err, "")
+	_, err = w.say(c, license.EventUnfreeze, 5)
+	w.must(err, "")
+	w.must(i.refresh(), license.Suspended)
+	w.must(w.edit(i.held.LicenseID, license.EventResume), "")
+	w.must(i.refresh(), "")
+	_, err = w.say(c, license.EventRelease, 6)
+	w.must(err, "")
+	w.must(i.refresh(), license.Released)
+	out, err = w.say(c, license.EventSetExpiry, 7, expiring(later)) // late
+	if err != nil || !out.Late || out.Changed {
+		t.Errorf("late: %+v, %v", out, err)
+	}
+	out, err = w.say(c, license.EventRelease, 8)
+	if err != nil || out.Changed || out.Late {
+		t.Errorf("released again: %+v, %v", out, err)
+	}
+}
+
+// What the marketplace says about a code that nobody has presented is kept and
+// applied when somebody does.
+func TestUnknownCodes(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	frozen, _ := w.sell("PL001")
+	_, err := w.say(frozen, license.EventFreeze, 1)
+	w.must(err, "")
+	w.must(w.install("m").activate(frozen), license.Suspended)
+	_, err = w.say(frozen, license.EventUnfreeze, 2)
+	w.must(err, "")
+	w.must(w.install("m").activate(frozen), "")
+
+	released, _ := w.sell("PL002")
+	_, err = w.say(released, license.EventRelease, 3)
+	w.must(err, "")
+	w.must(w.install("m").activate(released), license.Released)
+
+	renewed, end := w.sell("PL003")
+	w.up.codes["PL003"].e.ExpiresAt = time.Time{} // the query does not tell
+	w.up.codes["PL003"].estimate = time.Time{}
+	_, err = w.say(renewed, license.EventSetExpiry, 4, expiring(end))
+	w.must(err, "")
+	i := w.install("m")
+	w.must(i.activate(renewed), "")
+	if !i.held.Dates.ExpiresAt.Equal(end) {
+		t.Errorf("the end is %v", i.held.Dates.ExpiresAt)
+	}
+	if n := w.events(license.ActionUnknownCode); n != 3 {
+		t.Errorf("%d events about unknown codes", n)
+	}
+}
+
+// A message touches only licences of the entry that authenticated it.
+func TestMessageOfAnotherEntry(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	c, _ := w.sell("PL001")
+	i := w.install("machine-1")
+	w.must(i.activate(c), "")
+	manual := w.issue()
+	other := func(m *authority.Message) { m.Channel = "elsewhere" }
+	out, err := w.say(c, license.EventRelease, 1, other)
+	w.must(err, "")
+	if out.License != "" {
+		t.Error("another entry's message found the licence")
+	}
+	_, err = w.say(manual.Code, license.EventRelease, 2)
+	w.must(err, "")
+	w.must(i.refresh(), "")
+	if got := w.state(manual.License.ID); got != license.StateIssued {
+		t.Errorf("a marketplace made a manual licence %s", got)
+	}
+}

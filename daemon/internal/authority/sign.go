@@ -1,0 +1,52 @@
+package authority
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/seed-357fa782/licensed/license"
+	"github.com/seed-357fa782/licensed/license/token"
+)
+
+// grant decides what inst is given: it writes the claims of its next licence
+// into inst.Answer and moves its chain on. Nothing is signed yet.
+func (c *call) grant(inst *license.Install, l license.License) error {
+	jti, err := c.a.ids.New("", c.now)
+	if err != nil {
+		return err
+	}
+	d := c.product.ScheduleFor(l.Mode).DatesFor(c.now, time.Time{}, l.ExpiresAt)
+	claims := token.License{
+		Issuer: c.a.custody.KeySet().Issuer, ID: jti, LicenseID: l.ID, Product: l.Product, Dates: d,
+		Customer: l.Customer, Order: l.Order, Channel: l.Channel, CodeLast4: l.Code.Last4,
+		Features: l.Features, Machines: l.Machines, Mode: l.Mode, Binding: inst.Binding,
+		InstallKey: c.req.InstallKey,
+	}
+	if inst.Answer, err = claims.Payload(); err != nil {
+		return fmt.Errorf("make the claims of %s: %w", l.ID, err)
+	}
+	inst.Chain = inst.Chain.Next(jti, c.req.Prev, c.req.ID, c.req.Digest, c.req.IssuedAt, c.now)
+	inst.SeenAt, inst.LeaseUntil = c.now, d.LeaseUntil
+	return nil
+}
+
+// answer signs what was granted. It depends on nothing but the stored install
+// and the key of the day, so that it can be made again.
+func (c *call) answer(inst license.Install) (Answer, error) {
+	key, keys := c.a.custody.Current()
+	ans := Answer{LicenseID: inst.LicenseID, Keys: keys.Raw}
+	var err error
+	if inst.Answer != nil {
+		ans.InstallID = inst.ID
+		if ans.License, err = token.SignLicense(inst.Answer, key); err != nil {
+			return Answer{}, fmt.Errorf("sign a licence of %s: %w", inst.LicenseID, err)
+		}
+	}
+	ans.Time, err = token.SignTime(token.Time{
+		Issuer: keys.Issuer, IssuedAt: inst.SeenAt, InstallID: inst.ID, Nonce: c.req.ID,
+	}, key)
+	if err != nil {
+		return Answer{}, fmt.Errorf("sign the time for %s: %w", inst.LicenseID, err)
+	}
+	return ans, nil
+}

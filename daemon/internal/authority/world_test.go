@@ -1,0 +1,310 @@
+package authority_test
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"fmt"
+	"path/filepath"
+	"regexp"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/seed-357fa782/licensed/daemon/internal/authority"
+	"github.com/seed-357fa782/licensed/keys"
+	"github.com/seed-357fa782/licensed/license"
+	"github.com/seed-357fa782/licensed/license/token"
+	"github.com/seed-357fa782/licensed/store"
+	"github.com/seed-357fa782/licensed/store/boltstore"
+)
+
+const issuer = "https://licence.example.com"
+
+// world is an authority on a real store with real keys and a clock of its own.
+type world struct {
+	t     *testing.T
+	a     *authority.Authority
+	ring  *keys.Ring
+	store store.Store
+	up    *upstream
+
+	mu  sync.Mutex
+	now time.Time
+}
+
+type custody struct{ *keys.Ring }
+
+func (c custody) Keys() []authority.KeyInfo { return nil }
+func (c custody) Rotate(now time.Time) (authority.Rotated, error) {
+	r, err := c.Ring.Rotate(now)
+	return authority.Rotated{Current: r.To, Retired: r.From}, err
+}
+func (c custody) Propose(now time.Time) ([]byte, error) { return c.ProposeKeySet(now) }
+
+func newWorld(t *testing.T, edit ...func(*license.Product)) *world {
+	t.Helper()
+	s, err := boltstore.Open(filepath.Join(t.TempDir(), "test.db"), boltstore.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return newWorldOn(t, s, edit...)
+}
+
+func newWorldOn(t *testing.T, s store.Store, edit ...func(*license.Product)) *world {
+	t.Helper()
+	w := &world{t: t, now: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC), store: s, up: &upstream{codes: map[string]*sold{}}}
+	dir := filepath.Join(t.TempDir(), "keys")
+	if _, err := keys.Init(dir, keys.Options{Issuer: issuer, Now: w.clock}); err != nil {
+		t.Fatal(err)
+	}
+	ring, err := keys.Open(dir, keys.Options{Issuer: issuer})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.ring = ring
+	p := license.Product{
+		ID: "cad", Name: "CAD", MarketplaceProducts: []string{"OFFI1"}, Features: license.Features{"export": license.FeatureOn()},
+		Machines: 1, Mode: license.ModeNode, InstallsPerMachine: 3, Binding: license.PolicyFuzzy,
+		Schedule: license.Schedule{
+			Warn: 30 * 24 * time.Hour, Grace: 15 * 24 * time.Hour, Enforcement: license.EnforceBlock,
+			Lease: 14 * 24 * time.Hour, Refresh: 24 * time.Hour,
+		},
+		FloatingLease: 15 * time.Minute,
+		Transfers:     license.TransferPolicy{PerYear: 3, CoolDown: 24 * time.Hour},
+	}
+	for _, f := range edit {
+		f(&p)
+	}
+	other := license.Product{ID: "other", Mode: license.ModeNode, Binding: license.PolicyFuzzy, Schedule: p.Schedule}
+	w.a, err = authority.New(authority.Options{
+		Store: w.store, Custody: custody{ring}, Codes: ring.CodeKey(), Products: []license.Product{p, other}, Now: w.clock,
+		Channels: []authority.Channel{{Name: "koogallery", Pattern: regexp.MustCompile(`^PL[0-9]+$`), Upstream: w.up}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+func (w *world) clock() time.Time {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.now
+}
+
+func (w *world) pass(d time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.now = w.now.Add(d)
+}
+
+var admin = license.Actor{Kind: license.ActorAdmin, Name: "test"}
+
+// issue makes one manual licence for a year.
+func (w *world) issue(edit ...func(*authority.Order)) authority.Issued {
+	w.t.Helper()
+	o := authority.Order{Product: "cad", Customer: "ACME", For: 365 * 24 * time.Hour}
+	for _, f := range edit {
+		f(&o)
+	}
+	is, err := w.a.Issue(w.t.Context(), admin, o)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return is[0]
+}
+
+// install is one installed copy: a key, a machine and what it was given.
+type install struct {
+	w       *world
+	key     token.SigningKey
+	machine string
+	product string
+	held    token.License
+	n       int
+}
+
+func (w *world) install(machine string) *install {
+	w.t.Helper()
+	_, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	key, err := token.NewSigningKey(private)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return &install{w: w, key: key, machine: machine, product: "cad"}
+}
+
+// fingerprint is that of a machine with a disk, a network card and an id of
+// its system.
+func fingerprint(product, machine string) license.Fingerprint {
+	fp := license.Fingerprint{Salt: license.ProductSalt(product), Components: license.Components{}, Environment: "metal"}
+	for _, kind := range []license.Kind{license.KindDisk, license.KindMAC, license.KindOS} {
+		d, _ := license.DigestValue(fp.Salt, kind, machine)
+		fp.Components[kind] = []license.Digest{d}
+	}
+	return fp
+}
+
+// request signs a request; the given functions change it first.
+func (i *install) request(op token.Op, edit ...func(*token.Request)) string {
+	i.w.t.Helper()
+	i.n++
+	r := token.Request{
+		ID: fmt.Sprintf("%s-%s-%d", i.key.ID[:8], op, i.n), IssuedAt: i.w.clock(), Op: op, Product: i.product, Prev: i.held.ID,
+		Fingerprint: fingerprint(i.product, i.machine),
+	}
+	if op == token.OpRefresh || op == token.OpDeactivate {
+		r.License = i.held.Raw
+	}
+	for _, f := range edit {
+		f(&r)
+	}
+	raw, err := token.SignRequest(r, i.key)
+	if err != nil {
+		i.w.t.Fatal(err)
+	}
+	return raw
+}
+
+func withCode(c license.Code) func(*token.Request) { return func(r *token.Request) { r.Code = c } }
+
+// send sends a request and keeps the licence of the answer.
+func (i *install) send(raw string) (authority.Answer, error) {
+	i.w.t.Helper()
+	ans, err := i.w.a.Request(i.w.t.Context(), raw, license.Code{}, authority.Caller{Addr: "192.0.2.1"})
+	if err != nil || ans.License == "" {
+		return ans, err
+	}
+	i.held = i.w.verify(ans.License, i.product)
+	return ans, nil
+}
+
+func (i *install) activate(c license.Code) error {
+	i.w.t.Helper()
+	_, err := i.send(i.request(token.OpActivate, withCode(c)))
+	return err
+}
+
+func (i *install) refresh() error {
+	i.w.t.Helper()
+	_, err := i.send(i.request(token.OpRefresh))
+	return err
+}
+
+func (w *world) verify(raw, product string) token.License {
+	w.t.Helper()
+	set, err := token.VerifyKeySet(w.ring.KeySet().Raw, w.ring.Anchors())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	l, err := token.VerifyLicense(raw, set, token.Expect{Product: product, Issuer: issuer})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return l
+}
+
+// must fails the test where err has another reason than want, "" for none.
+func (w *world) must(err error, want license.Reason) {
+	w.t.Helper()
+	if got := license.ReasonOf(err); got != want {
+		w.t.Fatalf("reason %q, want %q (%v)", got, want, err)
+	}
+}
+
+func (w *world) license(ref string) (license.License, []license.Install) {
+	w.t.Helper()
+	l, is, err := w.a.License(w.t.Context(), ref)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return l, is
+}
+
+func (w *world) state(id string) license.State {
+	w.t.Helper()
+	l, _ := w.license(id)
+	return l.StateAt(w.clock())
+}
+
+// events counts the audit events of an action.
+func (w *world) events(action license.Action) int {
+	w.t.Helper()
+	events, _, err := w.a.Events(w.t.Context(), store.EventFilter{Action: action}, store.Page{Limit: store.MaxPage})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return len(events)
+}
+
+func (w *world) edit(id string, event license.Event) error {
+	w.t.Helper()
+	_, _, err := w.a.Edit(w.t.Context(), admin, id, authority.Edit{Event: event, Reason: "test"})
+	return err
+}
+
+// upstream is a marketplace's open API.
+type upstream struct {
+	mu    sync.Mutex
+	codes map[string]*sold
+	calls []string
+
+	failAt   int // which call fails, once
+	failWith error
+}
+
+type sold struct {
+	active   bool
+	received bool
+	e        authority.Entitlement
+	estimate time.Time
+}
+
+func (u *upstream) take(call string, code license.Code) (*sold, error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.calls = append(u.calls, call)
+	if len(u.calls) == u.failAt {
+		return nil, u.failWith
+	}
+	s, ok := u.codes[code.Reveal()]
+	if !ok {
+		return nil, license.Errorf(license.UnknownCode, "unknown")
+	}
+	return s, nil
+}
+
+func (u *upstream) Query(_ context.Context, code license.Code) (authority.Entitlement, error) {
+	s, err := u.take("query", code)
+	switch {
+	case err != nil:
+		return authority.Entitlement{}, err
+	case !s.active:
+		return authority.Entitlement{}, authority.ErrNotActivated
+	}
+	// The query names no product: that it does is not documented.
+	return authority.Entitlement{Released: s.e.Released, Expired: s.e.Expired, ExpiresAt: s.e.ExpiresAt}, nil
+}
+
+func (u *upstream) Activate(_ context.Context, code license.Code) (authority.Entitlement, error) {
+	s, err := u.take("activate", code)
+	switch {
+	case err != nil:
+		return authority.Entitlement{}, err
+	case !s.received:
+		return authority.Entitlement{}, license.Errorf(license.NotReceived, "not received")
+	}
+	s.active = true
+	e := s.e
+	e.ExpiresAt = s.estimate
+	return e, nil
+}

@@ -1,0 +1,152 @@
+// Package httpapi is the public API, version 1: it decodes requests of
+// installs, calls the authority and encodes its answers.
+package httpapi
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"net/http"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/seed-357fa782/licensed/daemon/internal/authority"
+	"github.com/seed-357fa782/licensed/daemon/internal/operation"
+	"github.com/seed-357fa782/licensed/license"
+	"github.com/seed-357fa782/licensed/license/token"
+	"github.com/seed-357fa782/licensed/license/wire"
+)
+
+// Options of the public API. Authority is required.
+type Options struct {
+	Authority *authority.Authority
+	Version   string // of the daemon, for the OpenAPI document
+	// RefusalsPerMinute is how many refused requests a client address may make
+	// before it has to wait; zero is no limit. Known installs are exempt.
+	RefusalsPerMinute int
+	Now               func() time.Time
+}
+
+// Register adds the public API to mux.
+func Register(mux *http.ServeMux, o Options) huma.API {
+	if o.Now == nil {
+		o.Now = time.Now //nolint:forbidigo // the one default of Now
+	}
+	api := operation.New(mux, operation.Options{
+		Title: "licensed", Version: o.Version, OpenAPIPath: "/openapi",
+		Formats: map[string]huma.Format{wire.TypePEM: operation.LicenseFile},
+	})
+	s := &server{authority: o.Authority, limit: newLimiter(o.RefusalsPerMinute, o.Now)}
+	operation.Register(api, huma.Operation{
+		OperationID: "request", Method: http.MethodPost, Path: wire.PathRequests,
+		Summary: "Activate, refresh, transfer or deactivate an install",
+		Description: "Takes a request signed by an install key, as JSON or as a LICENSE REQUEST PEM file. " +
+			"The answer is JSON, or a licence file with Accept: application/x-pem-file. The same bytes again get the same answer.",
+		SkipValidateBody: true, // decoded once, strictly, and checked below
+		Errors: []int{
+			http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusConflict,
+			http.StatusTooManyRequests, http.StatusServiceUnavailable,
+		},
+	}, s.request)
+	mux.Handle("GET "+wire.PathKeys, &cached{source: func() ([]byte, error) {
+		return []byte(o.Authority.KeySet().Raw), nil
+	}, key: o.Authority.KeySet, contentType: wire.TypeJWT})
+	mux.Handle("GET "+wire.PathJWKS, &cached{source: func() ([]byte, error) {
+		return o.Authority.KeySet().JWKS()
+	}, key: o.Authority.KeySet, contentType: "application/jwk-set+json"})
+	return api
+}
+
+type server struct {
+	authority *authority.Authority
+	limit     *limiter
+}
+
+type requestInput struct {
+	Body wire.Request
+}
+
+type requestOutput struct {
+	Body wire.Answer
+}
+
+func (s *server) request(ctx context.Context, in *requestInput) (*requestOutput, error) {
+	addr := operation.ClientAddr(ctx)
+	wait := s.limit.wait(addr)
+	out, err := s.answer(ctx, in.Body, authority.Caller{Addr: addr, KnownOnly: wait > 0})
+	if err == nil {
+		return out, nil
+	}
+	if status := wire.StatusOf(license.ReasonOf(err)); status < http.StatusInternalServerError {
+		s.limit.refused(addr)
+	}
+	var e *license.Error
+	if errors.As(err, &e) && e.Reason == license.RateLimited {
+		err = e.WithRetryAfter(wait)
+	}
+	return nil, err
+}
+
+func (s *server) answer(ctx context.Context, body wire.Request, caller authority.Caller) (*requestOutput, error) {
+	if body.Request == "" {
+		return nil, license.FieldErrorf("request", "a signed request is required")
+	}
+	var code license.Code
+	if body.Code != "" {
+		var err error
+		if code, err = license.ParseCode(body.Code); err != nil {
+			return nil, err
+		}
+	}
+	ans, err := s.authority.Request(ctx, body.Request, code, caller)
+	if err != nil {
+		return nil, err
+	}
+	return &requestOutput{Body: wire.Answer(ans)}, nil
+}
+
+// cached serves a small document that changes only with the key set.
+type cached struct {
+	source      func() ([]byte, error)
+	key         func() token.KeySet
+	contentType string
+	now         atomic.Pointer[document]
+}
+
+type document struct {
+	of     string // the key set that it was made from
+	body   []byte
+	etag   string
+	length string
+}
+
+func (c *cached) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	d := c.now.Load()
+	if raw := c.key().Raw; d == nil || d.of != raw {
+		body, err := c.source()
+		if err != nil {
+			operation.WriteProblem(w, r, err)
+			return
+		}
+		sum := sha256.Sum256(body)
+		d = &document{
+			of: raw, body: body, length: strconv.Itoa(len(body)),
+			etag: `"` + base64.RawURLEncoding.EncodeToString(sum[:16]) + `"`,
+		}
+		c.now.Store(d)
+	}
+	h := w.Header()
+	h.Set("Cache-Control", "public, max-age=300")
+	h.Set("Etag", d.etag)
+	if r.Header.Get("If-None-Match") == d.etag {
+		w.WriteHeader(http.StatusNotModified)
+		return
+	}
+	h.Set("Content-Type", c.contentType)
+	h.Set("Content-Length", d.length)
+	_, _ = w.Write(d.body) // the client may be gone
+}

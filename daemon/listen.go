@@ -1,0 +1,272 @@
+package daemon
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/seed-357fa782/licensed/daemon/internal/adminapi"
+	"github.com/seed-357fa782/licensed/daemon/internal/httpapi"
+	"github.com/seed-357fa782/licensed/daemon/internal/market"
+	"github.com/seed-357fa782/licensed/daemon/internal/operation"
+	"github.com/seed-357fa782/licensed/internal/adminwire"
+	"github.com/seed-357fa782/licensed/internal/buildinfo"
+	"github.com/seed-357fa782/licensed/internal/config"
+)
+
+// Names of the listeners.
+const (
+	publicListener = "public"
+	adminListener  = "admin"
+	opsListener    = "ops"
+)
+
+// server is one listener and what it serves.
+type server struct {
+	name     string
+	listener net.Listener
+	http     *http.Server
+}
+
+func (s *server) serve() error {
+	if err := s.http.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+// shutdown waits for requests under way until ctx ends, then breaks them off.
+func (s *server) shutdown(ctx context.Context) error {
+	if err := s.http.Shutdown(ctx); err != nil {
+		return errors.Join(fmt.Errorf("stop %s: %w", s.name, err), s.http.Close())
+	}
+	return nil
+}
+
+// listen binds the three listeners.
+func (d *Daemon) listen(context.Context) error {
+	public, err := d.publicMux()
+	if err != nil {
+		return err
+	}
+	listener, err := listenTCP("public.listen", d.config.Public.Listen)
+	if err != nil {
+		return err
+	}
+	trusted := operation.Proxies(d.config.Public.TrustedProxies)
+	if t := d.config.Public.TLS; t.Enabled() {
+		certs := &certificate{files: t, now: d.now, log: d.log}
+		if _, err := certs.get(nil); err != nil {
+			return errors.Join(&ConfigError{d.config.KeyError("public.tls", err)}, listener.Close())
+		}
+		listener = tls.NewListener(listener, &tls.Config{
+			MinVersion: tls.VersionTLS12, GetCertificate: certs.get, NextProtos: []string{"h2", "http/1.1"},
+		})
+	}
+	d.serveOn(publicListener, listener, operation.Wrap(public, d.log, trusted))
+
+	admin := http.NewServeMux()
+	adminapi.Register(admin, adminapi.Options{
+		Authority: d.authority, Status: d.status, Version: buildinfo.Version(),
+		Duration: func(s string) (time.Duration, error) {
+			v, err := config.ParseDuration(s)
+			return time.Duration(v), err
+		},
+	})
+	socket, err := listenUnix(d.config.Admin.Socket)
+	if err != nil {
+		return err
+	}
+	d.serveOn(adminListener, socket, operation.Wrap(admin, d.log, nil))
+
+	if d.config.Ops.Listen == "" {
+		return nil
+	}
+	ops, err := listenTCP("ops.listen", d.config.Ops.Listen)
+	if err != nil {
+		return err
+	}
+	d.serveOn(opsListener, ops, operation.Wrap(d.opsMux(), d.log, nil))
+	return nil
+}
+
+// publicMux is the table of routes that anybody can reach.
+func (d *Daemon) publicMux() (*http.ServeMux, error) {
+	mux := http.NewServeMux()
+	httpapi.Register(mux, httpapi.Options{
+		Authority: d.authority, Version: buildinfo.Version(),
+		RefusalsPerMinute: d.config.Limits.RequestsPerMinute, Now: d.now,
+	})
+	for i, m := range d.config.Marketplaces {
+		o := market.Options{Name: m.Name, Authority: d.authority, Log: d.log, Now: d.now}
+		for k, path := range m.AccessKeyFiles {
+			secret, err := config.ReadSecret(path)
+			if err != nil {
+				return nil, &ConfigError{d.config.KeyError(fmt.Sprintf("marketplaces[%d].access_key_files[%d]", i, k), err)}
+			}
+			o.AccessKeys = append(o.AccessKeys, secret.Reveal())
+		}
+		var err error
+		if o.Location, err = m.Location(); err != nil {
+			return nil, &ConfigError{d.config.KeyError(fmt.Sprintf("marketplaces[%d].expire_time_zone", i), err)}
+		}
+		mux.Handle("POST /marketplace/"+m.Name, market.Callbacks(o))
+	}
+	return mux, nil
+}
+
+func (d *Daemon) serveOn(name string, l net.Listener, h http.Handler) {
+	s := &server{name: name, listener: l, http: &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       30 * time.Second,
+		WriteTimeout:      60 * time.Second, // an activation waits for the marketplace
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    16 << 10,
+		ErrorLog:          slog.NewLogLogger(d.log.Handler(), slog.LevelDebug),
+	}}
+	d.servers = append(d.servers, s)
+	d.closers = append(d.closers, func() error {
+		if err := l.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+			return fmt.Errorf("close the %s listener: %w", name, err)
+		}
+		return nil
+	})
+}
+
+func listenTCP(key, addr string) (net.Listener, error) {
+	l, err := net.Listen("tcp", addr) //nolint:noctx // binding does not wait
+	if err != nil {
+		return nil, fmt.Errorf("%s: listen on %s: %w", key, addr, err)
+	}
+	return l, nil
+}
+
+// listenUnix binds the admin socket for its owner only. A socket that a daemon
+// left behind when it was killed is replaced, one that answers is not.
+func listenUnix(path string) (net.Listener, error) {
+	const most = 100 // what every system allows for the path of a socket
+	if len(path) > most {
+		return nil, fmt.Errorf("admin.socket: %s is longer than the %d bytes that systems allow for a socket; choose another", path, most)
+	}
+	if info, err := os.Lstat(path); err == nil {
+		if info.Mode()&fs.ModeSocket == 0 {
+			return nil, fmt.Errorf("admin.socket: %s is there and is not a socket", path)
+		}
+		if c, err := net.Dial("unix", path); err == nil { //nolint:noctx // local, answers at once
+			return nil, errors.Join(fmt.Errorf("admin.socket: another daemon serves %s", path), c.Close())
+		}
+		if err := os.Remove(path); err != nil {
+			return nil, fmt.Errorf("admin.socket: remove a stale socket: %w", err)
+		}
+	}
+	l, err := net.Listen("unix", path) //nolint:noctx // binding does not wait
+	if err != nil {
+		return nil, fmt.Errorf("admin.socket: %w", err)
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		return nil, errors.Join(fmt.Errorf("admin.socket: %w", err), l.Close())
+	}
+	return l, nil
+}
+
+// opsMux answers whoever watches the daemon.
+func (d *Daemon) opsMux() *http.ServeMux {
+	mux := http.NewServeMux()
+	say := func(w http.ResponseWriter, status int, text string) {
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		w.WriteHeader(status)
+		_, _ = w.Write([]byte(text + "\n")) // the watcher may be gone
+	}
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { say(w, http.StatusOK, "ok") })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
+		if !d.ready.Load() {
+			say(w, http.StatusServiceUnavailable, "not serving")
+			return
+		}
+		if err := d.authority.Ready(r.Context()); err != nil {
+			d.log.ErrorContext(r.Context(), "not ready", "error", err.Error())
+			say(w, http.StatusServiceUnavailable, "the store does not answer")
+			return
+		}
+		say(w, http.StatusOK, "ready")
+	})
+	return mux
+}
+
+// status is how the daemon is doing, for the admin API.
+func (d *Daemon) status(ctx context.Context) adminwire.Status {
+	health := d.ring.Health(d.now())
+	set := d.ring.KeySet()
+	s := adminwire.Status{
+		Version: buildinfo.Version(), Now: d.authority.Now(), StartedAt: d.startedAt, Issuer: set.Issuer,
+		Public: d.Addr(), Ops: d.OpsAddr(), Store: d.config.Store, StoreBytes: d.store.Stats().SizeBytes,
+		Products: []string{}, Channels: []string{}, Ready: d.ready.Load() && d.authority.Ready(ctx) == nil,
+		Keys: adminwire.KeyHealth{
+			Seq: set.Seq, ExpiresAt: set.ExpiresAt, Current: health.Current, HasNext: health.Next != "",
+			AnchorsPresent: append([]string{}, d.ring.AnchorPrivatesPresent()...),
+		},
+	}
+	for _, p := range d.config.Products {
+		s.Products = append(s.Products, p.ID)
+	}
+	for _, m := range d.config.Marketplaces {
+		s.Channels = append(s.Channels, m.Name)
+	}
+	return s
+}
+
+// certificate is a certificate that is read again when its files change.
+type certificate struct {
+	files config.TLS
+	now   func() time.Time
+	log   *slog.Logger
+
+	mu      sync.Mutex
+	checked time.Time
+	stamp   [2]time.Time
+	cert    *tls.Certificate
+}
+
+// get returns the certificate. Files that cannot be read any more are logged,
+// and the one at hand is kept.
+func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	const every = 5 * time.Second
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := c.now()
+	if c.cert != nil && now.Sub(c.checked).Abs() < every {
+		return c.cert, nil
+	}
+	c.checked = now
+	stamp := [2]time.Time{modified(c.files.CertFile), modified(c.files.KeyFile)}
+	if c.cert != nil && stamp == c.stamp {
+		return c.cert, nil
+	}
+	cert, err := tls.LoadX509KeyPair(c.files.CertFile, c.files.KeyFile)
+	if err != nil {
+		if c.cert == nil {
+			return nil, fmt.Errorf("load the certificate: %w", err)
+		}
+		c.log.Error("the certificate cannot be loaded again; the one before is kept", "error", err.Error())
+		return c.cert, nil
+	}
+	c.cert, c.stamp = &cert, stamp
+	return c.cert, nil
+}
+
+func modified(path string) time.Time {
+	info, err := os.Stat(path)
+	if err != nil {
+		return time.Time{}
+	}
+	return info.ModTime()
+}
