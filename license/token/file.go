@@ -121,19 +121,19 @@ func parseBlocks(data []byte) (blocks []block, wrong string) {
 	if len(data) > MaxFile {
 		return nil, "it is longer than 1 MiB"
 	}
-	lines := strings.FieldsFunc(toUTF8(data), func(r rune) bool { return r == '\n' || r == '\r' })
+	lines := strings.Split(strings.ReplaceAll(toUTF8(data), "\r", "\n"), "\n")
 	for i := 0; i < len(lines); i++ {
 		label, ok := boundary(cleanLine(lines[i]), "BEGIN")
 		if !ok || !ourBlock(label) {
 			continue
 		}
-		end, body := i+1, strings.Builder{}
+		end, body := i+1, make([]byte, 0, usualBlock)
 		for ; end < len(lines); end++ {
 			line := cleanLine(lines[end])
 			if strings.HasPrefix(line, "-----") {
 				break
 			}
-			body.WriteString(line)
+			body = append(body, line...)
 		}
 		if end == len(lines) {
 			return nil, "its " + label + " block has no end; some of it is missing"
@@ -141,7 +141,7 @@ func parseBlocks(data []byte) (blocks []block, wrong string) {
 		if closing, ok := boundary(cleanLine(lines[end]), "END"); !ok || closing != label {
 			return nil, "its " + label + " block has no end; some of it is missing"
 		}
-		raw, err := base64.StdEncoding.Strict().DecodeString(body.String())
+		raw, err := strictBase64.AppendDecode(nil, body)
 		if err != nil || !tokenText(raw) {
 			return nil, "its " + label + " block is not complete or was changed"
 		}
@@ -159,12 +159,31 @@ func ourBlock(label string) bool {
 	return false
 }
 
+// usualBlock is room for the base64 of a licence or a key set.
+const usualBlock = 4096
+
+var strictBase64 = base64.StdEncoding.Strict()
+
 // cleanLine takes away what mail puts around a line: blanks of any kind, and
 // the marks of quotation before it. Base64 holds neither.
 func cleanLine(line string) string {
+	if isClean(line) {
+		return line
+	}
 	line = strings.TrimLeft(line, noise+">|")
 	line = strings.TrimPrefix(line, "- ") // signed mail, RFC 9580 section 7.2
 	return strings.TrimRight(line, noise)
+}
+
+// isClean reports whether a line needs no cleaning at either end, which is so
+// of nearly all: a product that starts waits for this.
+func isClean(line string) bool {
+	if line == "" {
+		return true
+	}
+	visible := func(c byte) bool { return ' ' < c && c < 0x7f }
+	first := line[0]
+	return visible(first) && first != '>' && first != '|' && visible(line[len(line)-1]) && !strings.HasPrefix(line, "- ")
 }
 
 // noise is blanks and characters that cannot be seen: no-break space,

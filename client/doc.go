@@ -1,0 +1,38 @@
+// Package client is what a product links: it verifies licences offline, and
+// keeps the licence of one installed copy.
+//
+// Verifying and enforcing are separate. A Verifier says whether a licence file
+// is authentic and meant for this product; it judges no clock and no machine.
+// License.Check says where the licence stands at an instant, License.Match
+// whether this is the machine that it was made for. What to do about it is the
+// product's decision.
+//
+//	v := client.Verifier{Anchors: anchors, Product: "cad-pro"}
+//	lic, err := v.Verify(file)
+//	st := lic.Check(now)
+//
+// A Guard does all of it for one install: it holds the install's key, calls
+// the licence server to activate, refresh and deactivate, carries requests and
+// answers as files where there is no network, and remembers everything that
+// must not be forgotten in one file.
+//
+//	g, err := client.Open(ctx, client.Options{Anchors: anchors, Product: "cad-pro", Server: "https://licence.example.com"})
+//	err = g.Activate(ctx, code)
+//	if g.Feature("export") { … }
+//
+// # What can be relied upon
+//
+//   - Nothing here panics on any input, writes to a log or to standard output,
+//     or starts a goroutine that Close does not wait for.
+//   - A server that is down, slow or not a licence server at all changes
+//     nothing: what was held stays, and the error says Unreachable. A refusal by
+//     the server is reported and ends nothing either; only something signed does.
+//   - Every error has a license.Reason (errors.Is, license.ReasonOf), and a
+//     Detail for the person in front of the machine.
+//   - It links golang-jwt/jwt/v5 and denisbrodbeck/machineid, on Windows x/sys,
+//     and the standard library.
+//
+// The anchors are the public root keys of the merchant: the output of
+// "licensectl keys anchors -o json", compiled in and read by ParseAnchors.
+// They are the only thing that the product trusts from the start.
+package client

@@ -1,0 +1,93 @@
+package fingerprint
+
+import (
+	"io"
+	"os"
+	"strings"
+)
+
+// environment finds out what kind of machine this is.
+func (g *gathering) environment() {
+	switch {
+	case g.inContainer():
+		g.set.Environment = Container
+	case g.inVM():
+		g.set.Environment = VM
+	default:
+		g.set.Environment = Metal
+	}
+}
+
+func (g *gathering) inContainer() bool {
+	for _, file := range []string{
+		"/.dockerenv", "/run/.containerenv", "/run/systemd/container", "/run/host/container-manager",
+		"/var/run/secrets/kubernetes.io/serviceaccount", "/dev/.lxc", "/dev/lxd/sock",
+	} {
+		if g.exists(file) && !g.says(file, "wsl") {
+			return true
+		}
+	}
+	if groups := g.head("/proc/1/cgroup", maxRead); containsAny(groups, "docker", "kubepods", "containerd", "libpod", "/lxc/", "lxc.payload") {
+		return true
+	}
+	for line := range strings.Lines(g.head("/proc/self/mountinfo", 16*maxRead)) {
+		// A line reads: id parent major:minor root mountpoint options … - type source superoptions.
+		fields := strings.Fields(line)
+		if len(fields) > 4 && fields[4] == "/" && strings.Contains(line, " - overlay ") &&
+			containsAny(line, "/docker/", "containerd", "/containers/storage/", "kubelet", "/buildkit/") {
+			return true
+		}
+	}
+	return false
+}
+
+// says reports whether a file, if it is one, consists of the word.
+func (g *gathering) says(file, word string) bool {
+	return strings.TrimSpace(g.head(file, 64)) == word
+}
+
+func (g *gathering) inVM() bool {
+	if g.underWindows() || g.exists("/sys/hypervisor/type") {
+		return true
+	}
+	for line := range strings.Lines(g.head("/proc/cpuinfo", maxRead)) {
+		if name, value, found := strings.Cut(line, ":"); found && strings.TrimSpace(name) == "flags" {
+			if strings.Contains(value+" ", " hypervisor ") || strings.Contains(value, " hypervisor\n") {
+				return true
+			}
+			break
+		}
+	}
+	maker := g.head("/sys/class/dmi/id/sys_vendor", 256) + g.head("/sys/class/dmi/id/product_name", 256)
+	return containsAny(maker, "QEMU", "KVM", "VMware", "VirtualBox", "innotek", "Xen", "Bochs", "Parallels", "BHYVE",
+		"Virtual Machine", "Google Compute Engine", "OpenStack", "Apple Virtualization")
+}
+
+// underWindows reports whether this is the Linux subsystem of Windows.
+func (g *gathering) underWindows() bool {
+	release := strings.ToLower(g.head("/proc/sys/kernel/osrelease", 256))
+	return strings.Contains(release, "microsoft")
+}
+
+// head returns at most n bytes of a file, or nothing.
+func (g *gathering) head(file string, n int64) string {
+	f, err := os.Open(g.path(file))
+	if err != nil {
+		return ""
+	}
+	defer func() { _ = f.Close() }() // it was only read
+	data, err := io.ReadAll(io.LimitReader(f, n))
+	if err != nil {
+		return ""
+	}
+	return string(data)
+}
+
+func containsAny(s string, words ...string) bool {
+	for _, w := range words {
+		if strings.Contains(s, w) {
+			return true
+		}
+	}
+	return false
+}

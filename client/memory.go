@@ -1,0 +1,190 @@
+package client
+
+import (
+	"crypto/ed25519"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/seed-357fa782/licensed/license"
+	"github.com/seed-357fa782/licensed/license/token"
+)
+
+// memoryFormat is the version of the form in which memory is kept. History: 1,
+// the first.
+const memoryFormat = 1
+
+// memory is everything that an install must not forget. It is one value in one
+// file on purpose: who deletes it to forget a floor or a newer licence deletes
+// the key with it, and the licence is worth nothing without.
+type memory struct {
+	Product string `json:"product"`
+	// Key is the seed of the live install key, absent until something was activated.
+	Key []byte `json:"key,omitempty"`
+	// Floor: it cannot be earlier than this, in seconds since the epoch.
+	Floor int64 `json:"floor,omitempty"`
+	// Keys is the newest key set seen.
+	Keys string `json:"keys,omitempty"`
+	// License is the newest licence held; IssuedAt and Prev are its iat and jti.
+	// IssuedAt stays when the licence is given up.
+	License  string `json:"license,omitempty"`
+	IssuedAt int64  `json:"issued_at,omitempty"`
+	Prev     string `json:"prev,omitempty"`
+	// Pending is the request that was sent and waits for its answer, Carried the
+	// one that went out as a file: the answer to one must not cost the other.
+	Pending *pending `json:"pending,omitempty"`
+	Carried *pending `json:"carried,omitempty"`
+	// Receipt is the signed deactivation with which the licence was given up.
+	Receipt string `json:"receipt,omitempty"`
+}
+
+// pending is a request that was made and not answered yet. The same bytes are
+// sent until they are.
+type pending struct {
+	Op      token.Op `json:"op"`
+	ID      string   `json:"id"`
+	Request string   `json:"request"`
+	// Subject is a digest of everything that was asked for: another wish is
+	// another request.
+	Subject []byte `json:"subject"`
+	MadeAt  int64  `json:"made_at"`
+	// Key is the seed of the new key that signed it, where the op wants one.
+	Key []byte `json:"key,omitempty"`
+}
+
+// String hides what is secret from logs.
+func (memory) String() string { return "client.memory{…}" }
+
+// GoString hides what is secret from %#v.
+func (memory) GoString() string { return "client.memory{…}" }
+
+// LogValue hides what is secret from slog.
+func (memory) LogValue() slog.Value { return slog.StringValue("client.memory{…}") }
+
+type memoryFile struct {
+	Format int             `json:"format"`
+	Check  []byte          `json:"check"` // of Memory, keyed by the install key
+	Memory json.RawMessage `json:"memory"`
+}
+
+func (m memory) encode() ([]byte, error) {
+	body, err := json.Marshal(m)
+	if err != nil {
+		return nil, fmt.Errorf("write the install's memory: %w", err)
+	}
+	data, err := json.Marshal(memoryFile{Format: memoryFormat, Check: m.check(body), Memory: body})
+	if err != nil {
+		return nil, fmt.Errorf("write the install's memory: %w", err)
+	}
+	return append(data, '\n'), nil
+}
+
+// check tells a memory that was damaged, or edited by hand, from a whole one.
+// It is no secret from somebody who reads the key beside it; that one could
+// keep an old copy of the file as well.
+func (m memory) check(body []byte) []byte {
+	h := hmac.New(sha256.New, m.Key)
+	h.Write([]byte("licensed install memory v1\n"))
+	h.Write(body)
+	return h.Sum(nil)
+}
+
+// decodeMemory reads what encode wrote. It fails with Conflict on a newer form
+// and with Damaged on anything else that it did not write.
+func decodeMemory(data []byte) (memory, error) {
+	damaged := func(what string) (memory, error) {
+		return memory{}, license.Errorf(license.Damaged, "the install's memory is damaged: %s", what)
+	}
+	if len(data) > maxMemory {
+		return damaged("it is too large")
+	}
+	var f memoryFile
+	if err := json.Unmarshal(data, &f); err != nil {
+		return damaged("it is not JSON")
+	}
+	if f.Format > memoryFormat {
+		return memory{}, license.Errorf(license.Conflict, "the install's memory was written by a newer version of this product; "+
+			"it was left as it is, so please run that version")
+	}
+	var m memory
+	if f.Format != memoryFormat || json.Unmarshal(f.Memory, &m) != nil {
+		return damaged("it has not the form that this version knows")
+	}
+	if !hmac.Equal(f.Check, m.check(f.Memory)) {
+		return damaged("its check does not fit; it was changed by hand or by a failing disk")
+	}
+	if !seedOrNone(m.Key) || !m.Pending.whole() || !m.Carried.whole() {
+		return damaged("a key or a request in it is incomplete")
+	}
+	return m, nil
+}
+
+func seedOrNone(seed []byte) bool { return len(seed) == 0 || len(seed) == ed25519.SeedSize }
+
+// installID is the id of the install that a seed is the key of, "" of none.
+func installID(seed []byte) string {
+	if len(seed) != ed25519.SeedSize {
+		return ""
+	}
+	pub, ok := ed25519.NewKeyFromSeed(seed).Public().(ed25519.PublicKey)
+	if !ok {
+		return ""
+	}
+	return token.Thumbprint(pub)
+}
+
+func (p *pending) whole() bool {
+	return p == nil || seedOrNone(p.Key) && p.ID != "" && p.Request != ""
+}
+
+// signer returns the seed of the key that signed a request.
+func (m memory) signer(p *pending) []byte {
+	if len(p.Key) > 0 {
+		return p.Key
+	}
+	return m.Key
+}
+
+// hold takes a licence, and with it the key that it was made for. What was
+// asked for on the ground of the licence before is moot.
+func (m memory) hold(c token.License) memory {
+	if c.InstallID != installID(m.Key) {
+		key := []byte(nil)
+		for _, p := range []*pending{m.Pending, m.Carried} {
+			if p != nil && installID(p.Key) == c.InstallID {
+				key = p.Key
+			}
+		}
+		m.Key = key
+	}
+	m.Pending, m.Carried = m.Pending.after(c), m.Carried.after(c)
+	m.License, m.Prev, m.Receipt = c.Raw, c.ID, ""
+	m.IssuedAt = c.Dates.IssuedAt.Unix()
+	m.raise(c.Dates.IssuedAt)
+	return m
+}
+
+// after is what is left of a request once a licence came: an activation that
+// the licence does not answer.
+func (p *pending) after(c token.License) *pending {
+	if p == nil || len(p.Key) == 0 || installID(p.Key) == c.InstallID {
+		return nil
+	}
+	return p
+}
+
+// giveUp drops licence and key; the signed request is the receipt. What was
+// seen stays seen.
+func (m memory) giveUp(request string) memory {
+	m.Key, m.License, m.Prev, m.Pending, m.Carried = nil, "", "", nil, nil
+	m.Receipt = request
+	return m
+}
+
+// raise lifts the floor to an instant that something signed proves to have passed.
+func (m *memory) raise(t time.Time) { m.Floor = max(m.Floor, t.Unix()) }
+
+func (m memory) floor() time.Time { return time.Unix(m.Floor, 0).UTC() }

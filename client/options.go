@@ -1,0 +1,132 @@
+package client
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"net/http"
+	"net/url"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/seed-357fa782/licensed/client/fingerprint"
+	"github.com/seed-357fa782/licensed/license"
+	"github.com/seed-357fa782/licensed/license/token"
+)
+
+// Defaults of Options.
+const (
+	DefaultStateDir = "licensed-client"
+	DefaultTimeout  = 30 * time.Second
+)
+
+// stateFile is the name of an install's memory in its folder.
+const stateFile = "install.json"
+
+// Options say how Open sets up a Guard. Anchors and Product are required for
+// everything but making a request file.
+type Options struct {
+	// Anchors, Product, Issuer and Keys are those of a Verifier.
+	Anchors token.Anchors
+	Product string
+	Issuer  string
+	Keys    string
+
+	// Server is the licence server's address, such as https://licence.example.com.
+	// "" means that there is no network: Request and Import carry files. Plain http
+	// is accepted on the loopback interface only, unless AllowPlain.
+	Server     string
+	AllowPlain bool
+
+	// StateDir is the folder of the install's memory, which belongs to one copy of
+	// the product; "" is DefaultStateDir below the working folder. Cache replaces it.
+	StateDir string
+	Cache    Cache
+
+	// Fingerprint collects what the machine shows; nil is fingerprint.Collect.
+	Fingerprint func(context.Context) (fingerprint.Set, error)
+
+	// HTTPClient is used for calls, with redirects to other hosts refused. nil is
+	// one with the proxy of the environment and TLS 1.2 or later.
+	HTTPClient *http.Client
+	// Timeout limits one call to the server; 0 is DefaultTimeout.
+	Timeout time.Duration
+
+	// Now tells the time; nil is time.Now.
+	Now func() time.Time
+}
+
+// withDefaults fills in what was left open, and says what cannot be used.
+func (o Options) withDefaults() (Options, error) {
+	if o.Product == "" {
+		return o, license.FieldErrorf("product", "no product is set")
+	}
+	if len(o.Anchors) > 0 {
+		if err := validateTrust(o.Anchors, o.Product); err != nil {
+			return o, err
+		}
+		o.Anchors = cloneAnchors(o.Anchors)
+	}
+	if o.Timeout < 0 {
+		return o, license.FieldErrorf("timeout", "the timeout is negative")
+	}
+	if o.Timeout == 0 {
+		o.Timeout = DefaultTimeout
+	}
+	if o.Cache == nil {
+		dir := o.StateDir
+		if dir == "" {
+			dir = DefaultStateDir
+		}
+		o.Cache = NewFileCache(filepath.Join(dir, stateFile))
+	}
+	if o.Fingerprint == nil {
+		o.Fingerprint = fingerprint.Collect
+	}
+	if o.Now == nil {
+		o.Now = time.Now //nolint:forbidigo // the one default of Now
+	}
+	return o, nil
+}
+
+// endpoint checks the server's address.
+func endpoint(server string, allowPlain bool) (*url.URL, error) {
+	bad := func(what string) (*url.URL, error) {
+		return nil, license.FieldErrorf("server", "the address of the licence server %s", what)
+	}
+	u, err := url.Parse(server)
+	switch {
+	case err != nil || u.Host == "" || u.Hostname() == "":
+		return bad("is not one like https://licence.example.com")
+	case u.User != nil || u.RawQuery != "" || u.Fragment != "":
+		return bad("holds more than scheme, host and path")
+	case u.Scheme == "https":
+	case u.Scheme != "http":
+		return bad("does not begin with https://")
+	case !allowPlain && !loopback(u.Hostname()):
+		return bad("is plain http beyond this machine; use https")
+	}
+	u.Path = strings.TrimRight(u.Path, "/")
+	return u, nil
+}
+
+func loopback(host string) bool {
+	if strings.EqualFold(host, "localhost") {
+		return true
+	}
+	ip := net.ParseIP(host)
+	return ip != nil && ip.IsLoopback()
+}
+
+// newTransport is what calls go through when the product brings nothing.
+func newTransport() *http.Transport {
+	return &http.Transport{
+		Proxy:               http.ProxyFromEnvironment,
+		TLSClientConfig:     &tls.Config{MinVersion: tls.VersionTLS12},
+		TLSHandshakeTimeout: 10 * time.Second,
+		ForceAttemptHTTP2:   true,
+		MaxIdleConns:        2,
+		IdleConnTimeout:     30 * time.Second,
+	}
+}

@@ -1,0 +1,166 @@
+package client
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"strings"
+	"unicode"
+
+	"github.com/seed-357fa782/licensed/license"
+	"github.com/seed-357fa782/licensed/license/wire"
+)
+
+const userAgent = "licensed-client/1"
+
+// maxRedirects is how many redirects, within one host, a call follows.
+const maxRedirects = 3
+
+// server is the licence server as the client sees it.
+type server struct {
+	base *url.URL
+	http *http.Client
+	own  bool // the transport is ours to tidy up
+}
+
+func newServer(o Options) (*server, error) {
+	base, err := endpoint(o.Server, o.AllowPlain)
+	if err != nil {
+		return nil, err
+	}
+	s := &server{base: base, http: &http.Client{}}
+	if o.HTTPClient != nil {
+		*s.http = *o.HTTPClient
+	} else {
+		s.http.Transport, s.own = newTransport(), true
+	}
+	s.http.CheckRedirect = func(req *http.Request, via []*http.Request) error {
+		first := via[0]
+		switch {
+		case len(via) > maxRedirects:
+			return errors.New("redirected too often")
+		case req.URL.Host != first.URL.Host || req.URL.Scheme != first.URL.Scheme:
+			return errors.New("redirected to another host")
+		case req.Method != first.Method:
+			return errors.New("redirected to a page")
+		}
+		return nil
+	}
+	return s, nil
+}
+
+func (s *server) closeIdle() {
+	if s.own {
+		s.http.CloseIdleConnections()
+	}
+}
+
+// post sends a signed request. Its errors are what the server's problem says,
+// or Unreachable.
+func (s *server) post(ctx context.Context, request string) (wire.Answer, error) {
+	body, err := json.Marshal(wire.Request{Request: request})
+	if err != nil {
+		return wire.Answer{}, fmt.Errorf("write the request: %w", err)
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.base.String()+wire.PathRequests, bytes.NewReader(body))
+	if err != nil {
+		return wire.Answer{}, fmt.Errorf("write the request: %w", err)
+	}
+	req.Header.Set("Content-Type", wire.TypeJSON)
+	req.Header.Set("Accept", wire.TypeJSON)
+	req.Header.Set("User-Agent", userAgent)
+	resp, err := s.http.Do(req)
+	if err != nil {
+		return wire.Answer{}, s.unreachable("did not answer: "+transportText(err), err)
+	}
+	defer func() { _ = resp.Body.Close() }() // it was only read
+	data, err := io.ReadAll(io.LimitReader(resp.Body, wire.MaxBody+1))
+	switch {
+	case err != nil:
+		return wire.Answer{}, s.unreachable("broke off its answer", err)
+	case len(data) > wire.MaxBody:
+		return wire.Answer{}, s.unreachable("sent an answer that is too long", nil)
+	}
+	return s.read(resp, data)
+}
+
+// read makes an answer or an error of what came back. The reason comes from
+// the body, never from the status.
+func (s *server) read(resp *http.Response, data []byte) (wire.Answer, error) {
+	mediaType, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type"))
+	if err != nil {
+		mediaType = ""
+	}
+	switch {
+	case mediaType == wire.TypeProblem:
+		var p wire.Problem
+		if json.Unmarshal(data, &p) != nil || !reasonOfServer(p.Reason) {
+			return wire.Answer{}, s.unreachable(fmt.Sprintf("answered with status %d and a problem that is none of a licence server", resp.StatusCode), nil)
+		}
+		p.Detail = printable(p.Detail)
+		return wire.Answer{}, p.Err()
+	case resp.StatusCode != http.StatusOK || mediaType != wire.TypeJSON:
+		kind := mediaType
+		if kind == "" {
+			kind = "nothing that has a type"
+		}
+		return wire.Answer{}, s.unreachable(fmt.Sprintf("answered with status %d and %s; a proxy or a login page may stand between", resp.StatusCode, printable(kind)), nil)
+	}
+	var a wire.Answer
+	if err := json.Unmarshal(data, &a); err != nil {
+		return wire.Answer{}, s.unreachable("sent an answer that is not whole", err)
+	}
+	return a, nil
+}
+
+func (s *server) unreachable(what string, cause error) error {
+	err := license.Errorf(license.Unreachable, "the licence server at %s %s", s.base.Host, what)
+	if cause == nil {
+		return err
+	}
+	return err.WithCause(cause)
+}
+
+// transportText is why a call failed, without the address, which the caller names.
+func transportText(err error) string {
+	if errors.Is(err, context.DeadlineExceeded) {
+		return "it took too long"
+	}
+	if e, ok := errors.AsType[*url.Error](err); ok {
+		err = e.Err
+	}
+	return printable(err.Error())
+}
+
+// reasonOfServer reports whether a server can give this reason. One that this
+// version does not know is passed on; those that arise only on this machine
+// are not.
+func reasonOfServer(r license.Reason) bool {
+	switch r { //nolint:exhaustive // all others are a server's
+	case license.Forged, license.Damaged, license.NotYetValid, license.LeaseOver, license.Older, license.Unreachable, license.NoLicense, "":
+		return false
+	}
+	return len(r) <= 64 && strings.Trim(string(r), "abcdefghijklmnopqrstuvwxyz0123456789_") == ""
+}
+
+// maxDetail is how much of a server's text is passed on, in bytes.
+const maxDetail = 1000
+
+// printable makes a text from outside fit to be shown in one line.
+func printable(s string) string {
+	if len(s) > maxDetail {
+		s = s[:maxDetail] + "…"
+	}
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return ' '
+		}
+		return r
+	}, strings.ToValidUTF8(s, " "))
+}
