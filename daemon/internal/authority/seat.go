@@ -47,7 +47,7 @@ func (c *call) place(l license.License, installs []license.Install) (placement, 
 // or the only one. No other operation frees a seat of somebody else.
 func (c *call) freed(l license.License, seats survey, installs []license.Install) (string, error) {
 	full := license.Errorf(license.MachineLimit,
-		"all %d machines of this licence are taken; deactivate one of them or transfer the licence", l.Machines)
+		"this licence is in use on as many machines as it is for (%d); deactivate one of them or transfer the licence", l.Machines)
 	if c.req.Op != token.OpTransfer {
 		return "", full
 	}

@@ -1,0 +1,101 @@
+package main
+
+import (
+	"strings"
+
+	"github.com/urfave/cli/v2"
+)
+
+// reorder moves a command's options before its arguments, since the flag
+// package stops at the first argument. The options before the command stay
+// where they are, and what follows "--" is arguments only.
+//
+// An option that a command does not know is moved as one without a value: the
+// flag package then complains about it by name.
+func reorder(app *cli.App, args []string) []string {
+	if len(args) == 0 {
+		return args
+	}
+	out := []string{args[0]}
+	rest := args[1:]
+	flags, commands := app.Flags, app.Commands
+	for {
+		var options []string
+		options, rest = leading(flags, rest)
+		out = append(out, options...)
+		if len(rest) == 0 || rest[0] == "--" {
+			return append(out, rest...)
+		}
+		cmd := find(commands, rest[0])
+		if cmd == nil {
+			// No command of this name, or arguments of a group that acts by itself.
+			return append(out, rest...)
+		}
+		out, rest = append(out, rest[0]), rest[1:]
+		flags, commands = cmd.Flags, cmd.Subcommands
+		if len(commands) == 0 {
+			return append(out, sorted(flags, rest)...)
+		}
+	}
+}
+
+// leading splits off the options at the front.
+func leading(flags []cli.Flag, args []string) (options, rest []string) {
+	for len(args) > 0 && isOption(args[0]) && args[0] != "--" {
+		n := optionLength(flags, args)
+		options, args = append(options, args[:n]...), args[n:]
+	}
+	return options, args
+}
+
+// sorted puts all options first, then "--" and the arguments.
+func sorted(flags []cli.Flag, args []string) []string {
+	var options, plain []string
+	for len(args) > 0 {
+		switch {
+		case args[0] == "--":
+			plain, args = append(plain, args[1:]...), nil
+		case isOption(args[0]):
+			n := optionLength(flags, args)
+			options, args = append(options, args[:n]...), args[n:]
+		default:
+			plain, args = append(plain, args[0]), args[1:]
+		}
+	}
+	if len(plain) == 0 {
+		return options
+	}
+	return append(append(options, "--"), plain...)
+}
+
+// isOption reports whether an argument is one to the flag package, to which
+// "-" is none.
+func isOption(arg string) bool { return len(arg) > 1 && arg[0] == '-' }
+
+// optionLength is how many arguments the option at the front takes up.
+func optionLength(flags []cli.Flag, args []string) int {
+	name := strings.TrimPrefix(strings.TrimPrefix(args[0], "-"), "-")
+	if strings.Contains(name, "=") || len(args) == 1 {
+		return 1
+	}
+	for _, f := range flags {
+		for _, n := range f.Names() {
+			if n == name {
+				if _, is := f.(*cli.BoolFlag); is {
+					return 1
+				}
+				return 2
+			}
+		}
+	}
+	return 1
+}
+
+func find(commands []*cli.Command, name string) *cli.Command {
+	for _, c := range commands {
+		if c.HasName(name) {
+			return c
+		}
+	}
+	return nil
+}

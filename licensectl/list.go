@@ -1,0 +1,269 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/seed-357fa782/licensed/internal/adminclient"
+	"github.com/seed-357fa782/licensed/internal/adminwire"
+	"github.com/seed-357fa782/licensed/license"
+)
+
+func (p *program) listCommand() *cli.Command {
+	return &cli.Command{
+		Name: "list", Category: "Licences", Usage: "list licences, oldest first",
+		UsageText: "licensectl list [OPTIONS]",
+		Description: "Examples:\n" +
+			"  licensectl list --product demo --state active --expiring-within 30d\n" +
+			"  licensectl list --all -o csv >licences.csv",
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "state", Usage: "only in this `STATE`: " + stateNames()},
+			&cli.StringFlag{Name: "product", Usage: "only of this product, by `ID`"},
+			&cli.StringFlag{Name: "customer", Usage: "only of this customer, by `NAME`"},
+			&cli.StringFlag{Name: "order", Usage: "only of this order, by `NUMBER`"},
+			&cli.StringFlag{Name: "channel", Usage: "only from this `CHANNEL`: manual or a marketplace entry"},
+			&cli.StringFlag{Name: "last4", Usage: "only with a code that ends in these four `CHARACTERS`"},
+			&cli.StringFlag{Name: "expiring-within", Usage: "only those that end within this `DURATION`, as 30d"},
+			&cli.IntFlag{Name: "limit", Usage: "at most so `MANY` on a page, up to 1000"},
+			&cli.StringFlag{Name: "cursor", Usage: "go on where a page ended: its `NEXT`"},
+			&cli.BoolFlag{Name: "all", Usage: "all pages"},
+			outputFlag(formTable, formJSON, formCSV),
+		},
+		Action: p.list,
+	}
+}
+
+func stateNames() string {
+	var names []string
+	for _, s := range license.States() {
+		names = append(names, string(s))
+	}
+	slices.Reverse(names)
+	return strings.Join(names, ", ")
+}
+
+func (p *program) list(c *cli.Context) error {
+	if _, err := arguments(c); err != nil {
+		return err
+	}
+	f, err := form(c, formTable, formJSON, formCSV)
+	if err != nil {
+		return err
+	}
+	o, err := readList(c)
+	if err != nil {
+		return err
+	}
+	admin, err := p.connect(c)
+	if err != nil {
+		return err
+	}
+	page, err := admin.Licenses(c.Context, o)
+	if err != nil {
+		return nameProducts(c.Context, admin, err)
+	}
+	out := p.pager(f)
+	progress := p.progress("%d licences")
+	defer progress.done()
+	total := 0
+	for {
+		if err := out.page(page.Licenses); err != nil {
+			return fmt.Errorf("print the list: %w", err)
+		}
+		total += len(page.Licenses)
+		if page.Next == "" || !c.Bool("all") {
+			break
+		}
+		if !p.colorful {
+			progress.show(total)
+		}
+		o.Cursor = page.Next
+		if page, err = admin.Licenses(c.Context, o); err != nil {
+			return fmt.Errorf("after %d licences: %w", total, err)
+		}
+	}
+	progress.done()
+	if err := out.end(page.Next); err != nil {
+		return fmt.Errorf("print the list: %w", err)
+	}
+	switch {
+	case total == 0:
+		p.note("no licence is selected")
+	case page.Next != "" && f != formJSON:
+		p.note("there are more: --all, or --cursor %s", page.Next)
+	}
+	return nil
+}
+
+func readList(c *cli.Context) (adminclient.ListOptions, error) {
+	o := adminclient.ListOptions{
+		Product: c.String("product"), Customer: c.String("customer"), Order: c.String("order"), Channel: c.String("channel"),
+		Last4: c.String("last4"), ExpiringWithin: c.String("expiring-within"), Limit: c.Int("limit"), Cursor: c.String("cursor"),
+	}
+	if s := c.String("state"); s != "" {
+		state, err := license.ParseState(strings.ToLower(s))
+		if err != nil {
+			return o, usagef("--state %q is none of %s", s, stateNames())
+		}
+		o.State = state
+	}
+	if o.ExpiringWithin != "" {
+		if err := checkDuration("--expiring-within", o.ExpiringWithin); err != nil {
+			return o, err
+		}
+	}
+	if c.IsSet("limit") && (o.Limit < 1 || o.Limit > maxBatch) {
+		return o, usagef("--limit must be between 1 and %d", maxBatch)
+	}
+	return o, nil
+}
+
+// nameProducts adds to a refusal of a product which ones there are.
+func nameProducts(ctx context.Context, admin *adminclient.Client, err error) error {
+	var l *license.Error
+	if !errors.As(err, &l) || l.Reason != license.BadRequest || l.Field != "product" {
+		return err
+	}
+	s, statusErr := admin.Status(ctx)
+	if statusErr != nil {
+		return err
+	}
+	return usagef("%s; the daemon has: %s", l.Detail, strings.Join(s.Products, ", "))
+}
+
+// pager prints a list page by page.
+type pager interface {
+	page([]adminwire.License) error
+	end(next string) error
+}
+
+func (p *program) pager(form string) pager {
+	switch form {
+	case formJSON:
+		return &jsonPager{w: p.out}
+	case formCSV:
+		return &csvPager{w: p.out}
+	}
+	return &tablePager{w: p.out, t: newTable("LICENCE", "CODE", "~PRODUCT", "~CUSTOMER", "STATE", "ENDS (UTC)", "USED")}
+}
+
+// tablePager keeps the columns of the first page.
+type tablePager struct {
+	w io.Writer
+	t *table
+}
+
+func (g *tablePager) page(list []adminwire.License) error {
+	if len(list) == 0 {
+		return nil
+	}
+	for _, l := range list {
+		g.t.add(l.ID, "…"+l.CodeLast4, l.Product, l.Customer, string(l.State), whenShort(l.ExpiresAt, "never"),
+			fmt.Sprintf("%d/%d", seatsTaken(l), l.Machines))
+	}
+	return g.t.flush(g.w)
+}
+
+func (*tablePager) end(string) error { return nil }
+
+// seatsTaken is how many machines, or floating installs, are live.
+func seatsTaken(l adminwire.License) int {
+	seats := map[string]bool{}
+	for _, i := range l.Installs {
+		if i.State == license.InstallLive {
+			seats[i.Seat] = true
+		}
+	}
+	return len(seats)
+}
+
+// csvPager writes one record for each licence.
+type csvPager struct {
+	w    io.Writer
+	head bool
+}
+
+func (g *csvPager) page(list []adminwire.License) error {
+	var records [][]string
+	if !g.head {
+		g.head = true
+		records = append(records, csvHead())
+	}
+	for _, l := range list {
+		records = append(records, csvRow(l))
+	}
+	return writeCSV(g.w, records...)
+}
+
+func (*csvPager) end(string) error { return nil }
+
+func csvHead() []string {
+	return []string{
+		"id", "code_last4", "product", "customer", "channel", "order", "state", "issued_at", "activated_at", "expires_at",
+		"released_at", "revoked_at", "revoke_reason", "holds", "machines", "mode", "features", "installs",
+	}
+}
+
+func csvRow(l adminwire.License) []string {
+	stamp := func(t *time.Time) string {
+		if t == nil {
+			return ""
+		}
+		return t.UTC().Format(time.RFC3339)
+	}
+	live := 0
+	for _, i := range l.Installs {
+		if i.State == license.InstallLive {
+			live++
+		}
+	}
+	return []string{
+		l.ID, l.CodeLast4, l.Product, l.Customer, l.Channel, l.Order, string(l.State), stamp(l.IssuedAt), stamp(l.ActivatedAt),
+		stamp(l.ExpiresAt), stamp(l.ReleasedAt), stamp(l.RevokedAt), l.RevokeReason, strings.Join(l.Holds, " "),
+		strconv.Itoa(l.Machines), string(l.Mode), featureText(l.Features), strconv.Itoa(live),
+	}
+}
+
+// jsonPager writes one document without holding it all.
+type jsonPager struct {
+	w     io.Writer
+	begun bool
+}
+
+func (g *jsonPager) page(list []adminwire.License) error {
+	for _, l := range list {
+		data, err := json.MarshalIndent(l, "    ", "  ")
+		if err != nil {
+			return err
+		}
+		before := ",\n    "
+		if !g.begun {
+			g.begun, before = true, "{\n  \"licenses\": [\n    "
+		}
+		if _, err := io.WriteString(g.w, before+string(data)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (g *jsonPager) end(next string) error {
+	if !g.begun {
+		return writeJSON(g.w, adminwire.LicenseList{Licenses: []adminwire.License{}, Next: next})
+	}
+	cursor, err := json.Marshal(next)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(g.w, "\n  ],\n  \"next\": %s\n}\n", cursor)
+	return err
+}

@@ -1,0 +1,19 @@
+// Licensectl is the tool of the merchant's staff and scripts: it issues and
+// changes licences through the admin API of a running daemon, does the offline
+// side of an install, keeps the keys, and shows the whole in a demonstration.
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() { os.Exit(run()) }
+
+func run() int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	return newProgram().run(ctx, os.Args)
+}

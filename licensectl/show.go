@@ -1,0 +1,120 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/seed-357fa782/licensed/internal/adminclient"
+	"github.com/seed-357fa782/licensed/internal/adminwire"
+	"github.com/seed-357fa782/licensed/license"
+)
+
+func (p *program) showCommand() *cli.Command {
+	return &cli.Command{
+		Name: "show", Category: "Licences", Usage: "show one licence and its installs",
+		UsageText: "licensectl show ID|CODE",
+		Description: "Examples:\n" +
+			"  licensectl show lic_01k2m3n4p5q6r7s8t9v0w1x2y3\n" +
+			"  licensectl show LIC-7ZKQ2-… -o json",
+		Flags: []cli.Flag{outputFlag(formTable, formJSON)},
+		Action: func(c *cli.Context) error {
+			args, err := arguments(c, "the ID or CODE of a licence")
+			if err != nil {
+				return err
+			}
+			f, err := form(c, formTable, formJSON)
+			if err != nil {
+				return err
+			}
+			admin, err := p.connect(c)
+			if err != nil {
+				return err
+			}
+			l, err := lookup(c.Context, admin, args[0])
+			if err != nil {
+				return err
+			}
+			if f == formJSON {
+				return writeJSON(p.out, l)
+			}
+			return p.printLicense(l)
+		},
+	}
+}
+
+// lookup finds the licence that ref names, by id or by code. What names none
+// is not found whatever its form, a mistyped code included.
+func lookup(ctx context.Context, admin *adminclient.Client, ref string) (adminwire.License, error) {
+	l, err := admin.Lookup(ctx, ref)
+	switch license.ReasonOf(err) { //nolint:exhaustive // all other reasons stay what they are
+	case license.BadRequest, license.UnknownLicense, license.UnknownCode, license.NotFound:
+		what := "code"
+		if license.IsLicenseID(ref) {
+			what = "id " + ref
+		}
+		return l, notFoundf("there is no licence with this %s; see licensectl list", what)
+	}
+	return l, err
+}
+
+func (p *program) printLicense(l adminwire.License) error {
+	var f fields
+	f.add("licence", l.ID)
+	f.add("code", "…"+l.CodeLast4)
+	f.add("product", l.Product)
+	f.add("customer", l.Customer)
+	f.add("order", l.Order)
+	f.add("channel", l.Channel)
+	f.add("state", stateText(l))
+	f.add("issued", when(l.IssuedAt, ""))
+	f.add("activated", when(l.ActivatedAt, "not yet"))
+	f.add("ends", when(l.ExpiresAt, "never"))
+	f.add("released", when(l.ReleasedAt, ""))
+	f.add("revoked", when(l.RevokedAt, ""))
+	f.add("machines", fmt.Sprintf("%d of %d used (%s)", seatsTaken(l), l.Machines, l.Mode))
+	f.add("features", featureText(l.Features))
+	if err := f.write(p.out); err != nil {
+		return err
+	}
+	if len(l.Installs) == 0 {
+		return nil
+	}
+	if err := p.say(""); err != nil {
+		return err
+	}
+	t := newTable("INSTALL", "STATE", "SEEN (UTC)", "LEASE ENDS (UTC)")
+	for _, i := range l.Installs {
+		state := string(i.State)
+		if i.Forks > 0 {
+			state += fmt.Sprintf(" (%s)", count(i.Forks, "fork", "forks"))
+		}
+		t.add(i.ID, state, whenShort(i.SeenAt, ""), whenShort(i.LeaseUntil, "never"))
+	}
+	return t.flush(p.out)
+}
+
+// stateText is a licence's state and who or what put it there.
+func stateText(l adminwire.License) string {
+	text := string(l.State)
+	if l.State == license.StateSuspended {
+		text += " by " + strings.Join(l.Holds, " and ")
+	}
+	if l.State == license.StateRevoked && l.RevokeReason != "" {
+		text += ": " + l.RevokeReason
+	}
+	return text
+}
+
+// featureText lists features in the order of their names.
+func featureText(features map[string]any) string {
+	var list []string
+	for _, name := range slices.Sorted(maps.Keys(features)) {
+		list = append(list, fmt.Sprintf("%s=%v", name, features[name]))
+	}
+	return strings.Join(list, " ")
+}

@@ -1,0 +1,132 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/seed-357fa782/licensed/internal/durable"
+	"github.com/seed-357fa782/licensed/license/token"
+	"github.com/seed-357fa782/licensed/license/wire"
+)
+
+func (p *program) signCommand() *cli.Command {
+	return &cli.Command{
+		Name: "sign", Category: "Machines without a network", Usage: "answer the request file of a machine with a licence file",
+		UsageText: "licensectl sign FILE [--code C] [-o OUT.lic]",
+		Description: "FILE is what licensectl request, or the product itself, wrote on the machine; - is standard input.\n" +
+			"The same request gets the same answer again.\n\n" +
+			"Example:\n  licensectl sign machine.req --code LIC-7ZKQ2-… -o machine.lic",
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "code", Usage: "the `CODE`, where the request carries none"},
+			fileFlag("licence file"), yesFlag(),
+		},
+		Action: func(c *cli.Context) error {
+			args, err := arguments(c, "a request FILE")
+			if err != nil {
+				return err
+			}
+			data, err := p.readInput(args[0], "request file")
+			if err != nil {
+				return err
+			}
+			raw, err := token.ParseRequestFile(data)
+			if err != nil {
+				return fmt.Errorf("read the request file %s: %w", args[0], err)
+			}
+			admin, err := p.connect(c)
+			if err != nil {
+				return err
+			}
+			file, err := admin.Answer(c.Context, wire.Request{Request: raw, Code: c.String("code")})
+			if err != nil {
+				return fmt.Errorf("sign: %w", err)
+			}
+			if err := p.writeOutput(c, file, 0o644, "licence file"); err != nil {
+				return err
+			}
+			p.noteSigned(file)
+			return nil
+		},
+	}
+}
+
+// noteSigned says what an answer holds.
+func (p *program) noteSigned(file []byte) {
+	if !bytes.Contains(file, []byte("-----BEGIN LICENSE-----")) {
+		p.note("the install has given its licence up: its seat is free")
+		return
+	}
+	parsed, err := token.ParseFile(file)
+	if err != nil {
+		p.note("warning: the answer cannot be read: %s", oneLine(err.Error()))
+	}
+	for _, raw := range parsed.Licenses {
+		if l, err := token.PeekLicense(raw); err == nil {
+			p.note("signed %s of %s for install %s, ends %s", l.LicenseID, l.Product, l.InstallID, instant(l.Dates.ExpiresAt))
+		}
+	}
+}
+
+// fileFlag is the -o of a command that writes a file.
+func fileFlag(what string) cli.Flag {
+	return &cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write the " + what + " to `FILE` instead of standard output", TakesFile: true}
+}
+
+// readInput reads a file that an argument names; "-" is standard input.
+func (p *program) readInput(path, what string) ([]byte, error) {
+	if path == "-" {
+		data, err := readLimited(p.in)
+		if err != nil {
+			return nil, fmt.Errorf("read the %s from standard input: %w", what, err)
+		}
+		return data, nil
+	}
+	data, err := readFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, notFoundf("there is no %s %s", what, path)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the %s: %w", what, err)
+	}
+	return data, nil
+}
+
+func readFile(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close() //nolint:errcheck // it was only read
+	return readLimited(f)
+}
+
+// readLimited reads no more than a licence or request file may hold.
+func readLimited(r io.Reader) ([]byte, error) {
+	data, err := io.ReadAll(io.LimitReader(r, token.MaxFile+1))
+	if err == nil && len(data) > token.MaxFile {
+		err = fmt.Errorf("it is larger than %d KiB", token.MaxFile>>10)
+	}
+	return data, err
+}
+
+// writeOutput writes to the file that -o names, or to standard output.
+func (p *program) writeOutput(c *cli.Context, data []byte, perm fs.FileMode, what string) error {
+	path := c.String("output")
+	if path == "" || path == "-" {
+		if _, err := p.out.Write(data); err != nil {
+			return fmt.Errorf("print the %s: %w", what, err)
+		}
+		return nil
+	}
+	if err := durable.WriteFile(path, data, perm); err != nil {
+		return err
+	}
+	p.note("wrote the %s %s", what, path)
+	return nil
+}
