@@ -26,16 +26,20 @@ import (
 // returns exactly the instants that it was given, and the bytes of an install's
 // Answer as they were. A part of a key (an id, a name, a channel) is text
 // without control characters and not empty, and a licence's id holds no slash;
-// anything else is refused with license.BadRequest.
+// anything else is refused with license.BadRequest. All other strings are UTF-8
+// too, which callers check: in one that is not, a backend may replace the bytes
+// that are wrong by U+FFFD.
 //
 // Three reasons are told apart: license.NotFound (there is no such record),
 // Exists (there is one already) and license.Conflict (it was changed since it
 // was read). A method that fails with one of them, or with license.BadRequest,
 // has changed nothing and leaves the transaction usable. Errors of the disk or
-// the database have the reason license.ReadOnly when reading still works,
+// the database have the reason license.ReadOnly when nothing can be written,
 // license.Internal otherwise; after one of Update the change may, rarely, have
-// been made all the same, so what is tried again must bear that. After Close
-// everything fails with ErrClosed.
+// been made all the same, so what is tried again must bear that. While it is
+// not known whether such a change is on disk, View too fails, with
+// license.ReadOnly, rather than show it. After Close everything fails with
+// ErrClosed.
 type Store interface {
 	// View runs fn on a consistent state. Writing in it fails. When View returns,
 	// everything that fn has seen is on disk.

@@ -43,11 +43,15 @@ type Options struct {
 type Store struct {
 	db       *bolt.DB
 	path     string
+	file     *os.File // bbolt's
+	pageSize int
 	readOnly bool
 
-	queue   queue
-	stopped chan struct{}  // closed when the writer has ended
-	views   sync.WaitGroup // Views that have begun
+	queue     queue
+	stopped   chan struct{}  // closed when the writer has ended
+	views     sync.WaitGroup // Views that have begun
+	writing   chan struct{}  // holds a token while somebody commits a group: the writer, or a lone caller
+	lastGroup atomic.Int32   // how many the last group was of
 
 	// gate is held by the writer during a group. Who holds its reading side
 	// knows that no group is being written.
@@ -55,6 +59,10 @@ type Store struct {
 	// durable is the newest bbolt transaction known to be on disk. bbolt shows a
 	// transaction to readers a moment before its last sync.
 	durable atomic.Int64
+	// unsure is the transaction that readers see although its last sync failed;
+	// zero where there is none.
+	unsure  atomic.Int64
+	reading atomic.Int64 // bbolt transactions of Views that are open
 
 	commits, updates, undone, failed atomic.Int64
 
@@ -83,7 +91,8 @@ func (s *Store) admit(ctx context.Context) error {
 	return nil
 }
 
-// View runs fn on a consistent state. It returns only when what fn has seen is on disk.
+// View runs fn on a consistent state. It returns only when what fn has seen is
+// on disk, and does not run fn when the disk has not taken the last change.
 func (s *Store) View(ctx context.Context, fn func(ctx context.Context, tx store.Tx) error) error {
 	return s.view(ctx, func(ctx context.Context, btx *bolt.Tx) error {
 		t := newTxn(openBuckets(btx), false)
@@ -96,24 +105,35 @@ func (s *Store) view(ctx context.Context, fn func(ctx context.Context, btx *bolt
 	if err := s.admit(ctx); err != nil {
 		return err
 	}
-	if !s.queue.enter(&s.views) {
-		return store.ErrClosed
+	if err := s.trust(ctx); err != nil {
+		return err
 	}
-	defer s.views.Done()
-	seen := -1
-	err := s.db.View(func(btx *bolt.Tx) error {
-		seen = btx.ID()
-		return fn(s.nest(ctx), btx)
-	})
-	if seen < 0 {
-		return license.Errorf(license.Internal, "the store cannot be read").WithCause(err)
-	}
-	if int64(seen) > s.durable.Load() {
+	seen, err := s.read(ctx, fn)
+	if seen > s.durable.Load() {
 		// The group that made this state is at its last sync.
 		s.gate.RLock()
 		s.gate.RUnlock() //nolint:staticcheck // waiting for the gate is all that is wanted
 	}
-	return err
+	return s.sure(seen, err)
+}
+
+// read runs fn on the newest state and returns which transaction made it.
+func (s *Store) read(ctx context.Context, fn func(ctx context.Context, btx *bolt.Tx) error) (int64, error) {
+	if !s.queue.enter(&s.views) {
+		return 0, store.ErrClosed
+	}
+	defer s.views.Done()
+	s.reading.Add(1)
+	defer s.reading.Add(-1)
+	seen := int64(-1)
+	err := s.db.View(func(btx *bolt.Tx) error {
+		seen = int64(btx.ID())
+		return fn(s.nest(ctx), btx)
+	})
+	if seen < 0 {
+		return 0, license.Errorf(license.Internal, "the store cannot be read").WithCause(err)
+	}
+	return seen, err
 }
 
 // Update queues fn for the writer and waits until its group is on disk.
@@ -131,16 +151,18 @@ func (s *Store) Update(ctx context.Context, fn func(ctx context.Context, tx stor
 		run:  func(t *txn) error { return fn(inner, t) },
 		done: make(chan struct{}),
 	}
-	if !s.queue.push(r) {
-		return store.ErrClosed
-	}
-	select {
-	case <-r.done:
-	case <-ctx.Done():
-		if r.state.CompareAndSwap(waiting, givenUp) {
-			return context.Cause(ctx)
+	if !s.commitAlone(r) {
+		if !s.queue.push(r) {
+			return store.ErrClosed
 		}
-		<-r.done
+		select {
+		case <-r.done:
+		case <-ctx.Done():
+			if r.state.CompareAndSwap(waiting, givenUp) {
+				return context.Cause(ctx)
+			}
+			<-r.done
+		}
 	}
 	switch {
 	case r.exited:

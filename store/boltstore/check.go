@@ -23,11 +23,14 @@ func (s *Store) Check(ctx context.Context) error {
 	if err := s.admit(ctx); err != nil {
 		return err
 	}
+	if err := s.trust(ctx); err != nil {
+		return err
+	}
 	// bbolt asks that nobody writes while it checks. The gate comes before the
 	// transaction: a writer that holds it may be waiting for readers to end.
 	s.gate.RLock()
 	defer s.gate.RUnlock()
-	return s.view(ctx, func(ctx context.Context, btx *bolt.Tx) error {
+	return s.sure(s.read(ctx, func(ctx context.Context, btx *bolt.Tx) error {
 		c := checker{ctx: ctx, b: openBuckets(btx)}
 		// The channel is read to its end, else bbolt's goroutine never ends.
 		for err := range btx.Check() {
@@ -37,7 +40,7 @@ func (s *Store) Check(ctx context.Context) error {
 			check()
 		}
 		return c.result()
-	})
+	}))
 }
 
 // checker collects findings.

@@ -76,6 +76,13 @@ func (q *queue) enter(wg *sync.WaitGroup) bool {
 	return true
 }
 
+// idle reports whether nobody waits and the queue is open.
+func (q *queue) idle() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.items) == 0 && !q.closed
+}
+
 func (q *queue) signal() {
 	select {
 	case q.wake <- struct{}{}:
@@ -144,9 +151,39 @@ var errNothing = errors.New("nothing was written")
 // write is the writer's goroutine.
 func (s *Store) write() {
 	for s.queue.wait() {
-		s.commitGroup()
+		s.commitWaiting()
 	}
+	s.writing <- struct{}{} // after a lone caller has ended; none begins any more
 	close(s.stopped)
+}
+
+// commitWaiting commits what waits in the queue as one group.
+func (s *Store) commitWaiting() {
+	s.writing <- struct{}{}
+	defer func() { <-s.writing }()
+	s.commitGroup(yields+1, func(g []*request) []*request { return s.queue.take(g, maxGroup-len(g)) })
+}
+
+// commitAlone commits r on its caller's own goroutine, which saves a lone caller
+// two changes of goroutines, and reports whether it did. It does not where
+// others wait or the last group was one of several, since then a group of one
+// before each group of many would halve the rate.
+func (s *Store) commitAlone(r *request) bool {
+	if s.lastGroup.Load() > 1 {
+		return false
+	}
+	select {
+	case s.writing <- struct{}{}:
+	default:
+		return false
+	}
+	defer func() { <-s.writing }()
+	if !s.queue.idle() {
+		return false
+	}
+	r.state.Store(begun)
+	s.commitGroup(1, func([]*request) []*request { return []*request{r} })
+	return true
 }
 
 // group is what one commit carries.
@@ -156,34 +193,42 @@ type group struct {
 	txid    int
 }
 
-func (s *Store) commitGroup() {
+// commitGroup runs and commits one group, which more adds to in so many rounds.
+// The caller holds s.writing.
+func (s *Store) commitGroup(rounds int, more func([]*request) []*request) {
 	var g group
 	ended := false
 	s.gate.Lock()
+	if err := s.mend(); err != nil {
+		s.gate.Unlock()
+		g.members = more(nil)
+		s.answer(&g, err)
+		return
+	}
 	defer func() {
 		if !ended {
 			// A function has ended this goroutine, which nothing can hold up.
-			s.replaceWriter(g.members)
+			s.gate.Unlock()
+			s.abandon(g.members, rounds > 1)
 		}
 	}()
-	err := s.writeGroup(&g)
+	err := s.writeGroup(&g, rounds, more)
 	ended = true
 	switch {
 	case err == nil:
 		s.durable.Store(int64(g.txid))
 	case !errors.Is(err, errNothing):
-		// Where the very last sync failed readers see the group all the same, and
-		// no waiting will make that better.
 		s.settle()
 	}
 	s.gate.Unlock()
+	s.lastGroup.Store(int32(len(g.members)))
 	s.answer(&g, err)
 }
 
 // writeGroup runs and commits one group. What panics in here beside the
 // functions themselves is bbolt on a damaged file: the group has failed, and
 // the writer goes on.
-func (s *Store) writeGroup(g *group) (err error) {
+func (s *Store) writeGroup(g *group, rounds int, more func([]*request) []*request) (err error) {
 	returned := false
 	defer func() {
 		if returned {
@@ -196,18 +241,17 @@ func (s *Store) writeGroup(g *group) (err error) {
 	err = s.db.Update(func(btx *bolt.Tx) error {
 		g.txid = btx.ID()
 		b := openBuckets(btx)
-		for round := 0; ; round++ {
+		for round := range rounds {
+			if round > 0 {
+				runtime.Gosched()
+			}
 			from := len(g.members)
-			g.members = s.queue.take(g.members, maxGroup-from)
+			g.members = more(g.members)
 			for _, r := range g.members[from:] {
 				if err := g.run(r, b); err != nil {
 					return err
 				}
 			}
-			if round == yields || len(g.members) == maxGroup {
-				break
-			}
-			runtime.Gosched()
 		}
 		if g.written == 0 {
 			return errNothing
@@ -281,11 +325,11 @@ func (s *Store) answer(g *group, err error) {
 	}
 }
 
-// replaceWriter is called while the writer's goroutine ends because a function
+// abandon is called while a goroutine that commits ends because a function
 // called runtime.Goexit. bbolt has rolled the group back by now. The caller of
-// that function ends in the same way; the others are run again by a new writer.
-func (s *Store) replaceWriter(members []*request) {
-	s.gate.Unlock()
+// that function ends in the same way; the others are run again, by a new writer
+// where it was the writer that ended.
+func (s *Store) abandon(members []*request, wasWriter bool) {
 	again := make([]*request, 0, len(members))
 	for _, r := range members {
 		if r.exited {
@@ -296,5 +340,7 @@ func (s *Store) replaceWriter(members []*request) {
 		}
 	}
 	s.queue.giveBack(again)
-	go s.write()
+	if wasWriter {
+		go s.write()
+	}
 }

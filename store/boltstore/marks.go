@@ -38,7 +38,7 @@ func (t *txn) MarkSeen(_ context.Context, sent time.Time, key []byte) error {
 }
 
 func markPrefix(at time.Time) []byte {
-	return binary.BigEndian.AppendUint64(make([]byte, 0, 64), uint64(max(at.Unix(), 0)))
+	return binary.BigEndian.AppendUint64(make([]byte, 0, 64), uint64(max(at.UnixMilli(), 0)))
 }
 
 // dropMarks drops a few of the marks that have lain longer than store.MarkKept.
@@ -49,7 +49,7 @@ func (t *txn) dropMarks() error {
 	if len(newest) < 8 || len(oldest) < 8 {
 		return nil
 	}
-	keep := time.Unix(int64(binary.BigEndian.Uint64(newest)), 0).Add(-store.MarkKept)
+	keep := time.UnixMilli(int64(binary.BigEndian.Uint64(newest))).Add(-store.MarkKept)
 	border := markPrefix(keep)
 	if bytes.Compare(oldest, border) >= 0 {
 		return nil

@@ -57,13 +57,17 @@ func open(path string, o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
+	var file *os.File
 	db, err := bolt.Open(path, 0o600, &bolt.Options{
 		Timeout:         o.LockTimeout,
 		ReadOnly:        o.ReadOnly,
 		InitialMmapSize: mapSize(size),
 		FreelistType:    bolt.FreelistMapType,
 		NoStatistics:    true,
-		OpenFile:        openExisting,
+		OpenFile: func(path string, flag int, perm os.FileMode) (_ *os.File, err error) {
+			file, err = openExisting(path, flag, perm)
+			return file, err
+		},
 	})
 	if err != nil {
 		return nil, openError(err)
@@ -74,21 +78,24 @@ func open(path string, o Options) (*Store, error) {
 	s := &Store{
 		db:       db,
 		path:     path,
+		file:     file,
+		pageSize: db.Info().PageSize,
 		readOnly: o.ReadOnly,
 		queue:    queue{wake: make(chan struct{}, 1)},
 		stopped:  make(chan struct{}),
+		writing:  make(chan struct{}, 1),
 	}
-	s.settle()
+	at := s.visible()
+	if !o.ReadOnly {
+		// What is there need not be on disk: a process may have been killed, or
+		// have given up, before its last sync.
+		if err := s.secure(at); err != nil {
+			return nil, errors.Join(fmt.Errorf("make sure of the last change: %w", err), db.Close())
+		}
+	}
+	s.durable.Store(at)
 	go s.write()
 	return s, nil
-}
-
-// settle takes what readers see as what is on disk.
-func (s *Store) settle() {
-	_ = s.db.View(func(btx *bolt.Tx) error { // a View that cannot begin leaves it as it is
-		s.durable.Store(int64(btx.ID()))
-		return nil
-	})
 }
 
 func mapSize(size int64) int {

@@ -14,6 +14,22 @@ import (
 // Forms are the URLs that Open takes, in words for an error or a manual.
 const Forms = "bolt:PATH (a file)"
 
+// Check says what is wrong with the form of a store's URL. It opens nothing.
+func Check(url string) error {
+	scheme, rest, ok := strings.Cut(url, ":")
+	switch {
+	case url == "":
+		return license.FieldErrorf("store", "no store is named; write %s", Forms)
+	case !ok:
+		return license.FieldErrorf("store", "the store has no scheme; write %s", Forms)
+	case scheme == "bolt":
+		return checkBolt(rest)
+	case scheme == "postgres", scheme == "postgresql":
+		return license.FieldErrorf("store", "PostgreSQL is not built into this program yet; write %s", Forms)
+	}
+	return license.FieldErrorf("store", "there is no kind of store %q; write %s", scheme, Forms)
+}
+
 // Open opens the store that url names: bolt:PATH for a file, which is made if
 // there is none. Errors never show the url of a database, which may hold a
 // password.
@@ -21,31 +37,23 @@ func Open(ctx context.Context, url string) (store.Store, error) {
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
-	scheme, rest, ok := strings.Cut(url, ":")
-	switch {
-	case url == "":
-		return nil, license.FieldErrorf("store", "no store is named; write %s", Forms)
-	case !ok:
-		return nil, license.FieldErrorf("store", "the store has no scheme; write %s", Forms)
-	case scheme == "bolt":
-		return openBolt(rest)
-	case scheme == "postgres", scheme == "postgresql":
-		return nil, license.FieldErrorf("store", "PostgreSQL is not built into this program yet; write %s", Forms)
+	if err := Check(url); err != nil {
+		return nil, err
 	}
-	return nil, license.FieldErrorf("store", "there is no kind of store %q; write %s", scheme, Forms)
-}
-
-func openBolt(path string) (store.Store, error) {
-	switch {
-	case path == "":
-		return nil, license.FieldErrorf("store", "bolt: needs the path of a file; write %s", Forms)
-	case strings.HasPrefix(path, "//") && !strings.HasPrefix(path, "///"):
-		// bolt://a/b reads like a host "a", and would be the path /a/b.
-		return nil, license.FieldErrorf("store", "bolt: takes a path without two slashes before it; write %s", Forms)
-	}
-	s, err := boltstore.Open(path, boltstore.Options{})
+	s, err := boltstore.Open(strings.TrimPrefix(url, "bolt:"), boltstore.Options{})
 	if err != nil {
 		return nil, err // not s, which would make an interface that is not nil
 	}
 	return s, nil
+}
+
+func checkBolt(path string) error {
+	switch {
+	case path == "":
+		return license.FieldErrorf("store", "bolt: needs the path of a file; write %s", Forms)
+	case strings.HasPrefix(path, "//") && !strings.HasPrefix(path, "///"):
+		// bolt://a/b reads like a host "a", and would be the path /a/b.
+		return license.FieldErrorf("store", "bolt: takes a path without two slashes before it; write %s", Forms)
+	}
+	return nil
 }

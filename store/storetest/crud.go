@@ -23,7 +23,7 @@ func (s suite) licenses(t *testing.T) {
 
 	next := stored(l, 1)
 	next.Customer, next.Order, next.Holds, next.Machines = "", "", license.HoldMerchant, 9
-	next.Features, next.Transfers = nil, nil
+	next.Features, next.Transfers, next.Heard = nil, nil, license.Heard{}
 	next.ActivatedAt, next.RevokedAt, next.RevokeReason = base, base, "fraud"
 	update(t, st, func(ctx context.Context, tx store.Tx) error { return tx.UpdateLicense(ctx, next) })
 	wantSame(t, "updated", getLicense(t, st, "lic_1"), stored(next, 2))
@@ -177,6 +177,7 @@ func (s suite) pending(t *testing.T) {
 	wantReason(t, err, license.NotFound)
 	second := first
 	second.ExpiresAt, second.Frozen, second.ReleasedAt, second.Messages = base, true, base, 2
+	second.Heard = license.Heard{Expiry: 1, Hold: base.UnixMilli() + 7}
 	for _, p := range []license.Pending{first, second} {
 		update(t, st, func(ctx context.Context, tx store.Tx) error { return tx.PutPending(ctx, p) })
 		got, err := get("koogallery")
@@ -230,7 +231,7 @@ func (s suite) copies(t *testing.T) {
 	spoil := func(l license.License, i license.Install, e license.AuditEvent, value []byte) {
 		l.Code.Index[0], l.Code.Sealed[0], l.Transfers[0] = 'X', 'X', base.AddDate(9, 0, 0)
 		l.Features["export"] = license.FeatureText("spoilt")
-		i.Binding.Salt[0], i.Chain.Digest[0], i.Chain.Older[0], i.Answer[0] = 'X', 'X', "X", 'X'
+		i.Binding.Salt[0], i.Chain.Digest[0], i.Chain.Older[0], i.Answer[0] = 'X', 'X', 'X', 'X'
 		i.Binding.Components[license.KindMAC][0] = "X"
 		e.Before["customer"] = "X"
 		value[0] = 'X'

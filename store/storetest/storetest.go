@@ -148,6 +148,7 @@ func newLicense(id string) license.License {
 		Features:  license.Features{"export": license.FeatureOn(), "edition": license.FeatureText("a\"b\n<c>")},
 		IssuedAt:  base,
 		ExpiresAt: base.AddDate(1, 0, 0),
+		Heard:     license.Heard{Expiry: base.UnixMilli() + 7, Hold: base.UnixMilli() - 7},
 		Transfers: []time.Time{base.Add(time.Hour), base.Add(2 * time.Hour)},
 	}
 }
@@ -168,7 +169,7 @@ func newInstall(licenseID, id string) license.Install {
 		SeenAt:     base.Add(time.Minute),
 		LeaseUntil: base.AddDate(0, 0, 14),
 		Chain: license.Chain{
-			Last: "jti-1", RequestID: "req-1", RequestAt: base, Digest: []byte{9, 8, 7}, Older: []string{"req-0"},
+			Last: "jti-1", RequestID: "req-1", RequestAt: base, Digest: []byte{9, 8, 7}, Older: []byte{6, 5, 4, 3},
 		},
 		Answer: []byte(`{"iss":"x"}`),
 	}
