@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"github.com/seed-357fa782/licensed/client/internal/atomicfile"
+	"github.com/seed-357fa782/licensed/client/internal/filelock"
 )
 
 // Cache keeps the memory of one install: its key, what it has seen, the
@@ -18,7 +19,8 @@ import (
 //
 // Load returns what Store was given last, and nothing and no error where there
 // is nothing yet. Store returns only when data will survive a crash, and
-// leaves either the old value or the new one. The value holds a private key:
+// leaves either the old value or the new one. A Cache of one's own is for one
+// Guard at a time: only those of this package can be shared. The value holds a private key:
 // others must not be able to read it.
 type Cache interface {
 	Load() ([]byte, error)
@@ -31,9 +33,12 @@ const maxMemory = 4 << 20
 // FileCache is a Cache in a file that only its owner can read, in a folder
 // that is made, open to the owner only, when there is something to store.
 //
-// Writes are atomic. Processes that share a file see each other's last write
-// the next time they call the server or import a file, but two that do so at
-// the same instant may undo each other's; give each copy a file of its own.
+// Writes are atomic, and processes that share a file take turns at changing
+// it: by a lock on a file beside it whose name ends in .lock, held for the
+// change and never for a call to the server. What one stored another sees the
+// next time that it calls the server or imports a file. So copies of a product
+// that share a file are one install. Where the file system has no locks, give
+// each a file of its own.
 type FileCache struct{ path string }
 
 // NewFileCache returns a Cache in the file at path.
@@ -64,16 +69,37 @@ func (c *FileCache) Store(data []byte) error {
 	return nil
 }
 
-// setAside renames a file that cannot be read, so that nothing is lost and
-// somebody can look at it.
-func (c *FileCache) setAside() error { return atomicfile.Move(c.path, c.path+".damaged") }
+// lock keeps others from storing until unlock is called.
+func (c *FileCache) lock() (unlock func(), err error) { return filelock.Lock(c.path + ".lock") }
+
+// setAside renames a file that cannot be used, so that nothing is lost and
+// somebody can look at it, if it is still what was read. The lock is held.
+func (c *FileCache) setAside(read []byte) (moved bool, err error) {
+	now, err := c.Load()
+	if err != nil {
+		return false, err
+	}
+	if len(now) == 0 {
+		return true, nil // by somebody else
+	}
+	if !bytes.Equal(now, read) {
+		return false, nil
+	}
+	return true, atomicfile.Move(c.path, c.path+".damaged")
+}
 
 // MemoryCache is a Cache that is gone with the process, for tests and for
 // products that bring a licence file along at each start. The zero value is
 // empty and ready.
 type MemoryCache struct {
+	turn sync.Mutex // for lock
 	mu   sync.Mutex
 	data []byte
+}
+
+func (c *MemoryCache) lock() (unlock func(), err error) { //nolint:unparam // the form is that of FileCache.lock
+	c.turn.Lock()
+	return c.turn.Unlock, nil
 }
 
 // Load returns a copy of what was stored.

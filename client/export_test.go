@@ -8,3 +8,6 @@ func Encode(m Memory) ([]byte, error) { return m.encode() }
 
 // Decode reads a state file.
 func Decode(data []byte) (Memory, error) { return decodeMemory(data) }
+
+// SetAside sets a file aside that was read as damaged.
+func (c *FileCache) SetAside(read []byte) (moved bool, err error) { return c.setAside(read) }

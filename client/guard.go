@@ -1,9 +1,7 @@
 package client
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -71,12 +69,12 @@ func Open(ctx context.Context, opts Options) (*Guard, error) {
 		}
 	}
 	if opts.Keys != "" && len(opts.Anchors) > 0 {
-		if _, err := token.VerifyKeySet(opts.Keys, opts.Anchors); err != nil {
+		if _, err := verifySet(opts.Keys, opts.Anchors, opts.Issuer); err != nil {
 			return nil, fmt.Errorf("the key set of the options: %w", err)
 		}
 	}
 	g.view.Store(&view{})
-	if err := g.load(); err != nil {
+	if err := g.load(false); err != nil {
 		return nil, err
 	}
 	if err := g.look(ctx); err != nil {
@@ -194,128 +192,11 @@ func (g *Guard) begin(ctx context.Context) (_ context.Context, done func(), err 
 		return nil, nil, closed
 	default:
 	}
-	if err := g.load(); err != nil {
+	if err := g.load(false); err != nil {
 		done()
 		return nil, nil, err
 	}
 	return ctx, done, nil
-}
-
-// load takes over what the cache holds, where that is news: at the start, and
-// where another process wrote it.
-func (g *Guard) load() error {
-	data, err := g.opts.Cache.Load()
-	if err != nil {
-		return license.Errorf(license.ReadOnly, "the install's memory cannot be read: %v", err).WithCause(err)
-	}
-	if bytes.Equal(data, g.stored) {
-		return nil
-	}
-	if len(data) == 0 {
-		g.adopt(memory{}, nil)
-		return nil
-	}
-	m, err := decodeMemory(data)
-	switch {
-	case errors.Is(err, license.Damaged):
-		// What this process knows stays and is written with the next change.
-		v := *g.view.Load()
-		v.damaged = g.setAside(err)
-		g.view.Store(&v)
-		g.stored = nil
-		return nil
-	case err != nil:
-		return err
-	case m.Product != g.opts.Product:
-		return license.Errorf(license.Conflict, "the install's memory belongs to product %q and not to %q; "+
-			"give each product a folder of its own", printable(m.Product), g.opts.Product)
-	}
-	g.adopt(m, data)
-	return nil
-}
-
-func (g *Guard) setAside(why error) error {
-	if c, ok := g.opts.Cache.(interface{ setAside() error }); ok {
-		if err := c.setAside(); err != nil {
-			return errors.Join(why, fmt.Errorf("set the damaged memory aside: %w", err))
-		}
-	}
-	return why
-}
-
-// store keeps a memory for good and takes it over; where it cannot be kept,
-// nothing changes.
-func (g *Guard) store(m memory) error {
-	m.Product = g.opts.Product
-	data, err := m.encode()
-	if err == nil {
-		err = g.opts.Cache.Store(data)
-	}
-	if err != nil {
-		return license.Errorf(license.ReadOnly, "the install's memory cannot be written, so nothing was changed: %v", err).WithCause(err)
-	}
-	g.adopt(m, data)
-	return nil
-}
-
-// adopt makes a memory the one that counts.
-func (g *Guard) adopt(m memory, data []byte) {
-	g.memory, g.stored = m, data
-	v := *g.view.Load()
-	v.floor, v.refusal, v.held = m.floor(), "", nil
-	var err error
-	if v.license, v.keys, err = g.held(m); err != nil {
-		v.refusal, v.held = license.ReasonOf(err), fmt.Errorf("the licence held: %w", err)
-	}
-	g.show(v)
-}
-
-// held verifies what a memory holds.
-func (g *Guard) held(m memory) (*License, token.KeySet, error) {
-	if m.License == "" && m.Keys == "" {
-		return nil, token.KeySet{}, nil
-	}
-	keys, err := g.newest(m.Keys, nil)
-	if m.License == "" || err != nil {
-		return nil, keys, err
-	}
-	claims, err := token.VerifyLicense(m.License, keys, g.want())
-	if err != nil {
-		return nil, keys, err
-	}
-	if claims.InstallID != "" && claims.InstallID != installID(m.Key) {
-		return nil, keys, errOtherInstall()
-	}
-	if claims.Dates.IssuedAt.Unix() < m.IssuedAt {
-		return nil, keys, errOlder()
-	}
-	return &License{claims: claims}, keys, nil
-}
-
-func (g *Guard) want() token.Expect {
-	return token.Expect{Product: g.opts.Product, Issuer: g.opts.Issuer}
-}
-
-// newest returns the newest of the key set compiled in, the one seen last and
-// those that something brings. One seen last that no longer verifies (its
-// anchor is gone from the product) does not count.
-func (g *Guard) newest(seen string, more []string) (token.KeySet, error) {
-	if err := validateTrust(g.opts.Anchors, g.opts.Product); err != nil {
-		return token.KeySet{}, err
-	}
-	raws := slices.Clone(more)
-	if seen != "" {
-		raws = append(raws, seen)
-	}
-	var minimum token.KeySet
-	if g.opts.Keys != "" {
-		set, err := token.VerifyKeySet(g.opts.Keys, g.opts.Anchors)
-		if err != nil {
-			return token.KeySet{}, err
-		}
-		minimum = set
-	}
-	return newestSet(minimum, raws, func(raw string) (token.KeySet, error) { return token.VerifyKeySet(raw, g.opts.Anchors) })
 }
 
 // look looks at the machine anew.

@@ -97,7 +97,7 @@ func TestStateFileIsPrivate(t *testing.T) {
 	s := newSite(t)
 	s.opts.StateDir = filepath.Join(s.opts.StateDir, "a", "b")
 	s.activated()
-	for path, want := range map[string]os.FileMode{"": 0o700, "install.json": 0o600} {
+	for path, want := range map[string]os.FileMode{"": 0o700, "install.json": 0o600, "install.json.lock": 0o600} {
 		info, err := os.Stat(filepath.Join(s.opts.StateDir, path))
 		check(t, err)
 		if got := info.Mode().Perm(); got != want {
@@ -106,7 +106,7 @@ func TestStateFileIsPrivate(t *testing.T) {
 	}
 	entries, err := os.ReadDir(s.opts.StateDir)
 	check(t, err)
-	if len(entries) != 1 {
+	if len(entries) != 2 {
 		t.Errorf("left behind: %v", entries)
 	}
 }
@@ -272,7 +272,8 @@ func TestOvertakenRequest(t *testing.T) {
 	}
 }
 
-// What does not come from our server, or not whole, changes nothing.
+// What does not come from our server, or not whole, costs nothing that is held.
+// Of what is refused only an authentic time is remembered.
 func TestSpoiledAnswers(t *testing.T) {
 	day := 24 * time.Hour
 	type hook = func(*site, token.Request, *wire.Answer)
@@ -288,22 +289,23 @@ func TestSpoiledAnswers(t *testing.T) {
 	for name, c := range map[string]struct {
 		spoil hook
 		want  license.Reason
+		timed bool // its time is authentic
 	}{
-		"nothing in it":          {func(_ *site, _ token.Request, a *wire.Answer) { *a = wire.Answer{} }, license.Damaged},
-		"no licence":             {func(_ *site, _ token.Request, a *wire.Answer) { a.License = "" }, license.Damaged},
-		"no time":                {func(_ *site, _ token.Request, a *wire.Answer) { a.Time = "" }, license.Damaged},
-		"cut licence":            {func(_ *site, _ token.Request, a *wire.Answer) { a.License = a.License[:len(a.License)-4] }, license.Damaged},
-		"stranger's keys":        {func(s *site, _ token.Request, a *wire.Answer) { a.Keys = keySet(s.tb, "stranger", 9, "sign-1") }, license.Forged},
-		"stranger's licence":     {resign(func(*token.License) {}, "stranger"), license.Forged},
-		"another product":        {resign(func(c *token.License) { c.Product = "viewer" }, "sign-1"), license.WrongProduct},
-		"another install's":      {resign(func(c *token.License) { c.InstallKey = public("install-x") }, "sign-1"), license.MachineMismatch},
-		"no install's":           {resign(func(c *token.License) { c.InstallKey = nil }, "sign-1"), license.MachineMismatch},
-		"another machine's":      {resign(func(c *token.License) { c.Binding, _ = license.Bind(license.PolicyFuzzy, machineB().Digests(product)) }, "sign-1"), license.MachineMismatch},
-		"an older one":           {resign(func(c *token.License) { c.Dates.IssuedAt = epoch.Add(-time.Hour) }, "sign-1"), license.Older},
-		"another issuer":         {resign(func(c *token.License) { c.Issuer = "https://rival.example" }, "sign-1"), license.Forged},
-		"time for another":       {signTime(func(tm *token.Time) { tm.InstallID = token.Thumbprint(public("install-x")) }), license.Forged},
-		"time of an old request": {signTime(func(tm *token.Time) { tm.Nonce = "older" }), license.Forged},
-		"time by a stranger":     {func(s *site, r token.Request, a *wire.Answer) { a.Time = timeToken(s.tb, r, s.clock.now(), "stranger") }, license.Forged},
+		"nothing in it":          {func(_ *site, _ token.Request, a *wire.Answer) { *a = wire.Answer{} }, license.Damaged, false},
+		"no licence":             {func(_ *site, _ token.Request, a *wire.Answer) { a.License = "" }, license.Damaged, true},
+		"no time":                {func(_ *site, _ token.Request, a *wire.Answer) { a.Time = "" }, license.Damaged, false},
+		"cut licence":            {func(_ *site, _ token.Request, a *wire.Answer) { a.License = a.License[:len(a.License)-4] }, license.Damaged, true},
+		"stranger's keys":        {func(s *site, _ token.Request, a *wire.Answer) { a.Keys = keySet(s.tb, "stranger", 9, "sign-1") }, license.Forged, false},
+		"stranger's licence":     {resign(func(*token.License) {}, "stranger"), license.Forged, true},
+		"another product":        {resign(func(c *token.License) { c.Product = "viewer" }, "sign-1"), license.WrongProduct, true},
+		"another install's":      {resign(func(c *token.License) { c.InstallKey = public("install-x") }, "sign-1"), license.MachineMismatch, true},
+		"no install's":           {resign(func(c *token.License) { c.InstallKey = nil }, "sign-1"), license.MachineMismatch, true},
+		"another machine's":      {resign(func(c *token.License) { c.Binding, _ = license.Bind(license.PolicyFuzzy, machineB().Digests(product)) }, "sign-1"), license.MachineMismatch, true},
+		"an older one":           {resign(func(c *token.License) { c.Dates.IssuedAt = epoch.Add(-time.Hour) }, "sign-1"), license.Older, true},
+		"another issuer":         {resign(func(c *token.License) { c.Issuer = "https://rival.example" }, "sign-1"), license.Forged, true},
+		"time for another":       {signTime(func(tm *token.Time) { tm.InstallID = token.Thumbprint(public("install-x")) }), license.Forged, false},
+		"time of an old request": {signTime(func(tm *token.Time) { tm.Nonce = "older" }), license.Forged, false},
+		"time by a stranger":     {func(s *site, r token.Request, a *wire.Answer) { a.Time = timeToken(s.tb, r, s.clock.now(), "stranger") }, license.Forged, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newSite(t)
@@ -315,7 +317,10 @@ func TestSpoiledAnswers(t *testing.T) {
 			wantReason(t, g.Refresh(t.Context()), c.want)
 			wantLicensed(t, g)
 			after := readState(t, s)
-			if g.License().ID() != held || after.Floor != before.Floor || after.Keys != before.Keys || after.License != before.License {
+			if c.timed != (after.Floor == before.Floor+int64(day/time.Second)) {
+				t.Errorf("the floor went from %d to %d", before.Floor, after.Floor)
+			}
+			if g.License().ID() != held || after.Keys != before.Keys || after.License != before.License {
 				t.Error("something changed")
 			}
 			s.vendor.spoil = nil

@@ -11,7 +11,14 @@ import (
 // merchant made for this machine. Of several licences the newest that this
 // install may hold counts; one older than what was seen is Older, one for
 // another install or machine is MachineMismatch. When it returns nil the
-// licence is stored for good; when it does not, nothing changed.
+// licence is stored for good; when it does not, the licence held is held still.
+//
+// A newer key set, and what an authentic time proves, are remembered whatever
+// the licence beside them is worth.
+//
+// The answer to a deactivation holds no licence: Import returns nil where this
+// install asked for it, and has none then. Any other file without a licence is
+// Damaged.
 func (g *Guard) Import(file []byte) error {
 	if err := validateTrust(g.opts.Anchors, g.opts.Product); err != nil {
 		return err
@@ -28,28 +35,53 @@ func (g *Guard) Import(file []byte) error {
 	if err := g.look(ctx); err != nil {
 		return err
 	}
-	m := g.memory
-	keys, err := g.newest(m.Keys, parsed.KeySets)
+	return g.update(func(m *memory) error { return g.takeFile(m, parsed) })
+}
+
+// takeFile judges what a file holds and remembers what it brings.
+func (g *Guard) takeFile(m *memory, f token.File) error {
+	keys, err := g.newest(m.Keys, f.KeySets)
 	if err != nil {
 		return err
 	}
 	m.Keys = keys.Raw
 	m.raise(keys.IssuedAt)
-	for _, raw := range parsed.Times {
+	left := false
+	for _, raw := range f.Times {
 		// Any authentic time proves that its instant has passed.
-		if t, err := token.VerifyTime(raw, keys, "", ""); err == nil {
+		t, err := token.VerifyTimeFor(raw, keys, token.ExpectTime{Issuer: g.opts.Issuer})
+		if err == nil {
 			m.raise(t.IssuedAt)
+			left = m.leaves(t) || left
 		}
 	}
-	found, err := verifyLicenses(parsed.Licenses, keys, g.want())
+	if left && len(f.Licenses) == 0 {
+		return nil
+	}
+	found, err := verifyLicenses(f.Licenses, keys, g.want())
 	if err != nil {
 		return err
 	}
-	lic, err := g.choose(m, found)
+	lic, err := g.choose(*m, found)
 	if err != nil {
 		return err
 	}
-	return g.store(m.hold(lic.claims))
+	m.hold(lic.claims)
+	return nil
+}
+
+// leaves reports whether a time answers the request with which the licence was
+// given up. One that was sent and still waits is ended by it.
+func (m *memory) leaves(t token.Time) bool {
+	if p := m.Sent.Refresh; p != nil && p.Op == OpDeactivate && p.ID == t.Nonce && p.Install == t.InstallID {
+		m.giveUp(p.Request)
+		return true
+	}
+	if m.Receipt == "" {
+		return false
+	}
+	r, err := token.VerifyRequest(m.Receipt)
+	return err == nil && r.ID == t.Nonce && r.InstallID == t.InstallID
 }
 
 // choose returns the first licence that this install may hold, or why the one

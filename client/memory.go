@@ -33,13 +33,42 @@ type memory struct {
 	License  string `json:"license,omitempty"`
 	IssuedAt int64  `json:"issued_at,omitempty"`
 	Prev     string `json:"prev,omitempty"`
-	// Pending is the request that was sent and waits for its answer, Carried the
-	// one that went out as a file: the answer to one must not cost the other.
-	Pending *pending `json:"pending,omitempty"`
-	Carried *pending `json:"carried,omitempty"`
+	// Sent is what was sent and waits for its answer, Carried what went out as a
+	// file: the answer to one must not cost the other.
+	Sent    requests `json:"sent,omitzero"`
+	Carried requests `json:"carried,omitzero"`
 	// Receipt is the signed deactivation with which the licence was given up.
 	Receipt string `json:"receipt,omitempty"`
 }
+
+// requests wait for their answers: one by a new key and one by the live one.
+// Neither takes the place of the other, and neither keeps the other waiting.
+type requests struct {
+	Activation *pending `json:"activation,omitempty"` // or transfer
+	Refresh    *pending `json:"refresh,omitempty"`    // or deactivation
+}
+
+// of returns the place of a request by its op.
+func (r *requests) of(op token.Op) **pending {
+	if byNewKey(op) {
+		return &r.Activation
+	}
+	return &r.Refresh
+}
+
+// drop forgets a request, where it still waits.
+func (r *requests) drop(p *pending) {
+	if at := r.of(p.Op); *at != nil && (*at).ID == p.ID {
+		*at = nil
+	}
+}
+
+func (r *requests) waits(p *pending) bool {
+	at := *r.of(p.Op)
+	return at != nil && at.ID == p.ID
+}
+
+func (r *requests) whole() bool { return r.Activation.whole() && r.Refresh.whole() }
 
 // pending is a request that was made and not answered yet. The same bytes are
 // sent until they are.
@@ -47,10 +76,15 @@ type pending struct {
 	Op      token.Op `json:"op"`
 	ID      string   `json:"id"`
 	Request string   `json:"request"`
-	// Subject is a digest of everything that was asked for: another wish is
-	// another request.
+	// Install is the install whose key signed it.
+	Install string `json:"install"`
+	// Subject is a digest of what was asked for, Machine of the machine that it
+	// was asked for on: another wish is another request.
 	Subject []byte `json:"subject"`
+	Machine []byte `json:"machine,omitempty"`
 	MadeAt  int64  `json:"made_at"`
+	// Anew: it took the place of one that was repeated in vain.
+	Anew bool `json:"anew,omitempty"`
 	// Key is the seed of the new key that signed it, where the op wants one.
 	Key []byte `json:"key,omitempty"`
 }
@@ -116,7 +150,7 @@ func decodeMemory(data []byte) (memory, error) {
 	if !hmac.Equal(f.Check, m.check(f.Memory)) {
 		return damaged("its check does not fit; it was changed by hand or by a failing disk")
 	}
-	if !seedOrNone(m.Key) || !m.Pending.whole() || !m.Carried.whole() {
+	if !seedOrNone(m.Key) || !m.Sent.whole() || !m.Carried.whole() {
 		return damaged("a key or a request in it is incomplete")
 	}
 	return m, nil
@@ -137,51 +171,71 @@ func installID(seed []byte) string {
 }
 
 func (p *pending) whole() bool {
-	return p == nil || seedOrNone(p.Key) && p.ID != "" && p.Request != ""
+	return p == nil || seedOrNone(p.Key) && byNewKey(p.Op) == (len(p.Key) > 0) && p.ID != "" && p.Request != "" && p.Install != ""
 }
 
-// signer returns the seed of the key that signed a request.
-func (m memory) signer(p *pending) []byte {
-	if len(p.Key) > 0 {
-		return p.Key
-	}
-	return m.Key
-}
-
-// hold takes a licence, and with it the key that it was made for. What was
-// asked for on the ground of the licence before is moot.
-func (m memory) hold(c token.License) memory {
-	if c.InstallID != installID(m.Key) {
-		key := []byte(nil)
-		for _, p := range []*pending{m.Pending, m.Carried} {
-			if p != nil && installID(p.Key) == c.InstallID {
-				key = p.Key
+// hold takes a licence, and with it the key that it was made for, which is the
+// live one or of a request that waits. One without a key leaves the live key
+// where it is: nothing says that its install has ended.
+func (m *memory) hold(c token.License) {
+	if c.InstallID != "" && c.InstallID != installID(m.Key) {
+		m.Key = nil
+		for _, p := range []*pending{m.Sent.Activation, m.Carried.Activation} {
+			if p != nil && p.Install == c.InstallID {
+				m.Key = p.Key
 			}
 		}
-		m.Key = key
 	}
-	m.Pending, m.Carried = m.Pending.after(c), m.Carried.after(c)
+	if c.ID != m.Prev {
+		// What was asked for on the ground of the licence before is moot.
+		m.Sent.Refresh, m.Carried.Refresh = nil, nil
+	}
+	for _, r := range []*requests{&m.Sent, &m.Carried} {
+		if r.Activation != nil && r.Activation.Install == c.InstallID {
+			r.Activation = nil
+		}
+	}
 	m.License, m.Prev, m.Receipt = c.Raw, c.ID, ""
 	m.IssuedAt = c.Dates.IssuedAt.Unix()
 	m.raise(c.Dates.IssuedAt)
-	return m
-}
-
-// after is what is left of a request once a licence came: an activation that
-// the licence does not answer.
-func (p *pending) after(c token.License) *pending {
-	if p == nil || len(p.Key) == 0 || installID(p.Key) == c.InstallID {
-		return nil
-	}
-	return p
 }
 
 // giveUp drops licence and key; the signed request is the receipt. What was
-// seen stays seen.
-func (m memory) giveUp(request string) memory {
-	m.Key, m.License, m.Prev, m.Pending, m.Carried = nil, "", "", nil, nil
+// seen stays seen, and an activation that waits keeps its key, unless it was
+// sent for the code that is being given up: that one would bring it back.
+func (m *memory) giveUp(request string) {
+	if p := m.Sent.Activation; p != nil {
+		if w, err := p.wish(); err != nil || w.code.Last4() == m.codeEnds() {
+			m.Sent.Activation = nil
+		}
+	}
+	m.Key, m.License, m.Prev = nil, "", ""
+	m.Sent.Refresh, m.Carried.Refresh = nil, nil
 	m.Receipt = request
-	return m
+}
+
+// wish is what an activation asks for.
+func (p *pending) wish() (wish, error) {
+	r, err := token.VerifyRequest(p.Request)
+	return wish{op: r.Op, code: r.Code, from: r.From}, err
+}
+
+// codeEnds returns the last characters of the code of the licence held.
+func (m *memory) codeEnds() string {
+	l, err := token.PeekLicense(m.License)
+	if err != nil {
+		return ""
+	}
+	return l.CodeLast4
+}
+
+// refreshable reports whether the licence held is one of the live key.
+func (m *memory) refreshable() bool {
+	if len(m.Key) == 0 {
+		return false
+	}
+	l, err := token.PeekLicense(m.License)
+	return err != nil || l.InstallID != ""
 }
 
 // raise lifts the floor to an instant that something signed proves to have passed.

@@ -7,8 +7,6 @@ import (
 	"time"
 
 	"github.com/seed-357fa782/licensed/license"
-	"github.com/seed-357fa782/licensed/license/token"
-	"github.com/seed-357fa782/licensed/license/wire"
 )
 
 // Activate asks the server for a licence by an authorization code, binds it to
@@ -40,32 +38,32 @@ func (g *Guard) byCode(ctx context.Context, op Op, o RequestOptions) error {
 	return g.online(ctx, func(ctx context.Context) error { return g.ask(ctx, w) })
 }
 
-// staleAfter is the age from which the answer to a request that is repeated
-// may be out of date, so that a new one follows.
-const staleAfter = time.Minute
-
 // Refresh calls home: it brings the licence up to date and extends the lease.
-// Where an activation was sent and its answer lost, it first asks for that
-// answer again.
+//
+// Where an activation was sent and its answer lost, Refresh asks for that
+// answer again, and takes the licence that comes. Until it comes, the licence
+// held is refreshed all the same; errors.Is finds what went wrong with either.
 func (g *Guard) Refresh(ctx context.Context) error {
 	return g.online(ctx, func(ctx context.Context) error {
-		if p := g.memory.Pending; p != nil && byNewKey(p.Op) {
-			err := g.send(ctx)
-			if err == nil || !settled(err) || g.memory.License == "" {
-				return err
-			}
+		var err error
+		if g.memory.License != "" || g.memory.Sent.Activation == nil {
+			err = g.ask(ctx, wish{op: OpRefresh})
 		}
-		waiting := g.memory.Pending
-		if err := g.ask(ctx, wish{op: OpRefresh}); err != nil {
+		p := g.memory.Sent.Activation
+		if p == nil || errors.Is(err, license.Unreachable) {
 			return err
 		}
-		if waiting == nil || waiting.Op != OpRefresh {
-			return nil
+		w, askErr := p.wish()
+		if askErr == nil {
+			askErr = g.ask(ctx, w)
 		}
-		if age := g.opts.Now().Sub(time.Unix(waiting.MadeAt, 0)); age >= 0 && age < staleAfter {
-			return nil
+		if askErr == nil {
+			return nil // whatever was wrong with the licence before
 		}
-		return g.ask(ctx, wish{op: OpRefresh})
+		if err == nil {
+			return askErr
+		}
+		return errors.Join(err, askErr)
 	})
 }
 
@@ -94,52 +92,126 @@ func (g *Guard) online(ctx context.Context, do func(context.Context) error) erro
 	return do(ctx)
 }
 
-// ask makes a request, or takes the one that waits, and sends it. One that
-// waits may have been overtaken, where the memory comes from a backup; then a
-// new one follows.
+// Ages of a request that waits.
+const (
+	// staleAfter is from when on its answer may be out of date, so that a new one
+	// follows.
+	staleAfter = time.Minute
+	// anewAfter is how long one that took another's place is repeated even where
+	// its answer does not verify: each further one may look like a copy of the
+	// install to the server.
+	anewAfter = 24 * time.Hour
+)
+
+func (g *Guard) age(p *pending) time.Duration { return g.opts.Now().Sub(time.Unix(p.MadeAt, 0)) }
+
+func (g *Guard) stale(p *pending) bool {
+	age := g.age(p)
+	return age < 0 || age >= staleAfter
+}
+
+// ask sends a request for a wish. One that waits for its answer already goes
+// first, as the same bytes, also where the machine looks different by now: the
+// server may have answered it, and would take another for that of a copy.
+// Where its answer is none, or out of date, a new request follows.
 func (g *Guard) ask(ctx context.Context, w wish) error {
-	repeated, err := g.askOnce(ctx, w)
-	if repeated && (errors.Is(err, license.Replayed) || errors.Is(err, license.Conflict)) {
-		_, err = g.askOnce(ctx, w)
+	p, repeats, err := g.queue(w, nil)
+	if err != nil {
+		return err
+	}
+	err = g.send(ctx, p)
+	switch {
+	case repeats == notRepeated:
+		return err
+	case err == nil && w.op != OpDeactivate && (g.stale(p) || repeats == repeatedElsewhere):
+		next := g.ask(ctx, wish{op: OpRefresh})
+		if byNewKey(w.op) {
+			return nil // the licence is there; the next call home brings it up to date
+		}
+		return next
+	case err != nil && g.hopeless(p, repeats, err):
+		if p, _, err = g.queue(w, p); err == nil {
+			err = g.send(ctx, p)
+		}
 	}
 	return err
 }
 
-func (g *Guard) askOnce(ctx context.Context, w wish) (repeated bool, err error) {
-	p, repeated, err := g.prepare(w, g.memory.Pending)
-	if err != nil {
-		return false, err
-	}
-	if !repeated {
-		next := g.memory
-		next.Pending = p
-		if err := g.store(next); err != nil { // before it is sent
-			return false, err
+// repetition says how a request stands to the one that waited.
+type repetition int
+
+const (
+	notRepeated       repetition = iota
+	repeated                     // the same bytes
+	repeatedElsewhere            // the same bytes, and the machine looks different by now
+)
+
+// queue returns the request for a wish: the one that waits for its answer, or
+// a new one, which is stored before it is sent. instead is one that must not be
+// repeated any more.
+func (g *Guard) queue(w wish, instead *pending) (p *pending, r repetition, err error) {
+	err = g.update(func(m *memory) error {
+		d, err := g.draft(*m, w)
+		if err != nil {
+			return err
 		}
-	}
-	return repeated, g.send(ctx)
+		at := m.Sent.of(w.op)
+		p, r = *at, repeated
+		if d.askedBy(p) && (instead == nil || instead.ID != p.ID) {
+			if !d.sameMachine(p) {
+				r = repeatedElsewhere
+			}
+			return nil
+		}
+		if p, err = g.signed(*m, d); err != nil {
+			return err
+		}
+		p.Anew = instead != nil
+		*at, r = p, notRepeated
+		return nil
+	})
+	return p, r, err
 }
 
-// send sends the request that waits and takes its answer. What settles the
-// request for good ends the waiting; all else leaves it to be sent again.
-func (g *Guard) send(ctx context.Context) error {
+// hopeless reports whether a request that was repeated in vain will never get
+// an answer that this install can take: it was overtaken, where the memory
+// comes from a backup; the machine is not the one of then; or its answer was
+// made under a key that has gone since. The end of a licence is asked for once
+// only.
+func (g *Guard) hopeless(p *pending, r repetition, err error) bool {
+	switch reason := license.ReasonOf(err); {
+	case errors.Is(err, errSuperseded):
+		return false
+	case reason == license.Replayed, reason == license.Conflict:
+		return true
+	case reason == license.MachineMismatch, reason == license.MachineWeak:
+		return r == repeatedElsewhere
+	}
+	_, unverified := errors.AsType[*unverifiedError](err)
+	return unverified && p.Op != OpDeactivate && (!p.Anew || g.age(p) < 0 || g.age(p) >= anewAfter)
+}
+
+// send sends a request and takes its answer. What settles the request for good
+// ends the waiting; all else leaves it to be sent again.
+func (g *Guard) send(ctx context.Context, p *pending) error {
 	ctx, cancel := context.WithTimeout(ctx, g.opts.Timeout)
 	defer cancel()
-	answer, err := g.server.post(ctx, g.memory.Pending.Request)
-	if err == nil {
-		var next memory
-		if next, err = g.accept(g.memory, answer); err == nil {
-			return g.store(next)
-		}
+	answer, err := g.server.post(ctx, p.Request)
+	if err != nil && !settled(err) {
+		return err
 	}
-	if settled(err) {
-		next := g.memory
-		next.Pending = nil
-		if storeErr := g.store(next); storeErr != nil {
-			return errors.Join(err, storeErr)
+	return g.update(func(m *memory) error {
+		if err == nil {
+			err = g.accept(m, p, answer)
 		}
-	}
-	return err
+		if errors.Is(err, license.Replayed) && !m.Sent.waits(p) && p.Install == installID(m.Key) {
+			return nil // another process took the answer, and has asked again since
+		}
+		if err == nil || settled(err) {
+			m.Sent.drop(p)
+		}
+		return err
+	})
 }
 
 // settled reports whether a request that ended so will never be answered
@@ -150,73 +222,4 @@ func settled(err error) bool {
 		license.Unreachable, license.RateLimited, license.MarketplaceUnavailable, license.ReadOnly, license.Clock,
 		license.Internal, license.Forged, license.Damaged,
 	}, license.ReasonOf(err))
-}
-
-// accept judges the answer to the request that waits, and returns what is to
-// be remembered then.
-func (g *Guard) accept(m memory, a wire.Answer) (memory, error) {
-	p := m.Pending
-	keys, err := g.takeKeys(&m, a.Keys)
-	if err != nil {
-		return memory{}, err
-	}
-	install := installID(m.signer(p))
-	t, err := token.VerifyTime(a.Time, keys, install, p.ID)
-	if err != nil {
-		return memory{}, err
-	}
-	m.raise(t.IssuedAt)
-	if p.Op == OpDeactivate {
-		return m.giveUp(p.Request), nil
-	}
-	claims, err := token.VerifyLicense(a.License, keys, g.want())
-	if err != nil {
-		return memory{}, err
-	}
-	lic := &License{claims: claims}
-	if claims.InstallID != install {
-		return memory{}, errOtherInstall()
-	}
-	if err := g.fits(m, lic); err != nil {
-		return memory{}, err
-	}
-	return m.hold(claims), nil
-}
-
-// takeKeys verifies key sets and remembers the newest of them and of what was
-// seen. One that is older is not worth an error: a server may lag behind.
-func (g *Guard) takeKeys(m *memory, raws ...string) (token.KeySet, error) {
-	for _, raw := range raws {
-		if _, err := token.VerifyKeySet(raw, g.opts.Anchors); err != nil {
-			return token.KeySet{}, err
-		}
-	}
-	keys, err := g.newest(m.Keys, raws)
-	if err != nil {
-		return token.KeySet{}, err
-	}
-	m.Keys = keys.Raw
-	m.raise(keys.IssuedAt)
-	return keys, nil
-}
-
-// fits reports whether a licence that is authentic is one that this install
-// may hold: made for it, for this machine, and not older than the last.
-func (g *Guard) fits(m memory, l *License) error {
-	install := l.InstallID()
-	mine := install == "" || install == installID(m.Key)
-	fresh := false // it answers a request that was signed with a key made for it
-	for _, p := range []*pending{m.Pending, m.Carried} {
-		fresh = fresh || p != nil && install != "" && install == installID(p.Key)
-	}
-	if !mine && !fresh {
-		return errOtherInstall()
-	}
-	if mine && l.Dates().IssuedAt.Unix() < m.IssuedAt {
-		return errOlder()
-	}
-	if machine := g.view.Load().machine; !l.Match(machine).OK {
-		return license.Errorf(license.MachineMismatch, "the licence was not made for this machine: %s", l.Explain(machine).Advice)
-	}
-	return nil
 }

@@ -39,9 +39,16 @@ type RequestOptions struct {
 // this machine cannot reach it; Import takes the answer. Asked again for the
 // same, it returns the same bytes until they were answered.
 //
+// Import each answer before this install asks for anything else. A file that is
+// handed in after the install has called the server, and whose answer is never
+// imported, leaves the server with a licence that this install never saw: when
+// it calls next, it looks like a copy of an install, and the merchant's policy
+// for copies applies.
+//
 // A request to deactivate gives the licence up at once: from then on this
 // install has none, and the file is the receipt with which the seat is freed.
-// Asking for it again returns the same receipt.
+// Asking for it again returns the same receipt. Its answer need not be
+// imported; Import takes it all the same, and says whether it is one.
 func (g *Guard) Request(ctx context.Context, op Op, o RequestOptions) ([]byte, error) {
 	w, err := newWish(op, o)
 	if err != nil {
@@ -52,27 +59,35 @@ func (g *Guard) Request(ctx context.Context, op Op, o RequestOptions) ([]byte, e
 		return nil, err
 	}
 	defer done()
-	if op == OpDeactivate && g.memory.License == "" && g.memory.Receipt != "" {
-		return token.MarshalRequestFile(g.memory.Receipt), nil
-	}
 	if err := g.look(ctx); err != nil {
 		return nil, err
 	}
-	p, repeated, err := g.prepare(w, g.memory.Carried)
+	var request string
+	err = g.update(func(m *memory) error {
+		if op == OpDeactivate && m.License == "" && m.Receipt != "" {
+			request = m.Receipt
+			return nil
+		}
+		d, err := g.draft(*m, w)
+		if err != nil {
+			return err
+		}
+		at := m.Carried.of(op)
+		if !d.askedBy(*at) || !d.sameMachine(*at) {
+			if *at, err = g.signed(*m, d); err != nil {
+				return err
+			}
+		}
+		request = (*at).Request
+		if op == OpDeactivate {
+			m.giveUp(request)
+		}
+		return nil
+	})
 	if err != nil {
 		return nil, err
 	}
-	next := g.memory
-	next.Carried = p
-	if op == OpDeactivate {
-		next, repeated = g.memory.giveUp(p.Request), false
-	}
-	if !repeated {
-		if err := g.store(next); err != nil {
-			return nil, err
-		}
-	}
-	return token.MarshalRequestFile(p.Request), nil
+	return token.MarshalRequestFile(request), nil
 }
 
 // wish is what is asked for.
@@ -109,47 +124,75 @@ func newWish(op Op, o RequestOptions) (wish, error) {
 // byNewKey reports whether the op is signed by a key made for it.
 func byNewKey(op Op) bool { return op == OpActivate || op == OpTransfer }
 
-// prepare returns the request for a wish: the one that waits for its answer
-// already, where it asks for just the same, or a new one.
-func (g *Guard) prepare(w wish, waiting *pending) (_ *pending, repeated bool, err error) {
-	m := g.memory
-	r := token.Request{
+// draft is a request that was not signed yet.
+type draft struct {
+	request          token.Request
+	subject, machine []byte
+}
+
+// draft makes a request of a wish.
+func (g *Guard) draft(m memory, w wish) (draft, error) {
+	d := draft{request: token.Request{
 		Op: w.op, Product: g.opts.Product, Code: w.code, From: w.from,
 		Fingerprint: g.view.Load().machine.Digests(g.opts.Product),
-	}
+	}}
+	r := &d.request
 	if !byNewKey(w.op) {
 		if m.License == "" {
-			return nil, false, license.Errorf(license.NoLicense, "there is no licence yet; activate one first")
+			return draft{}, license.Errorf(license.NoLicense, "there is no licence yet; activate one first")
 		}
-		if len(m.Key) == 0 {
-			return nil, false, license.FieldErrorf("op", "this licence was made without an install key; a new one comes as a file from the merchant")
+		if !m.refreshable() {
+			return draft{}, license.FieldErrorf("op", "this licence was made without an install key; a new one comes as a file from the merchant")
 		}
 		r.License, r.Prev = m.License, m.Prev
 	}
-	subject, err := subjectOf(r)
-	if err != nil {
-		return nil, false, err
+	var err error
+	if d.subject, err = digestOf(struct {
+		Op                        Op
+		Code, From, License, Prev string
+	}{r.Op, r.Code.Reveal(), r.From, r.License, r.Prev}); err != nil {
+		return draft{}, err
 	}
-	if waiting != nil && waiting.Op == w.op && hmac.Equal(waiting.Subject, subject) {
-		return waiting, true, nil
+	if w.op == OpDeactivate {
+		return d, nil // a machine that changed is left all the same
 	}
-	p := &pending{Op: w.op, ID: rand.Text(), Subject: subject, MadeAt: g.opts.Now().Unix()}
-	if byNewKey(w.op) {
+	d.machine, err = digestOf(struct {
+		Components license.Components
+		Code       license.Digest
+	}{r.Fingerprint.Components, r.Fingerprint.Code})
+	return d, err
+}
+
+// askedBy reports whether a request asks for just the same, on whatever machine.
+func (d draft) askedBy(p *pending) bool {
+	return p != nil && p.Op == d.request.Op && hmac.Equal(p.Subject, d.subject)
+}
+
+func (d draft) sameMachine(p *pending) bool { return hmac.Equal(p.Machine, d.machine) }
+
+// signed makes a draft a request, with a new key where the op wants one.
+func (g *Guard) signed(m memory, d draft) (*pending, error) {
+	r := d.request
+	p := &pending{Op: r.Op, ID: rand.Text(), Subject: d.subject, Machine: d.machine, MadeAt: g.opts.Now().Unix()}
+	seed := m.Key
+	if byNewKey(r.Op) {
 		_, key, err := ed25519.GenerateKey(nil)
 		if err != nil {
-			return nil, false, fmt.Errorf("make an install key: %w", err)
+			return nil, fmt.Errorf("make an install key: %w", err)
 		}
 		p.Key = key.Seed()
+		seed = p.Key
 	}
-	key, err := token.NewSigningKey(ed25519.NewKeyFromSeed(m.signer(p)))
+	key, err := token.NewSigningKey(ed25519.NewKeyFromSeed(seed))
 	if err != nil {
-		return nil, false, fmt.Errorf("sign the request: %w", err)
+		return nil, fmt.Errorf("sign the request: %w", err)
 	}
+	p.Install = key.ID
 	r.ID, r.IssuedAt = p.ID, writable(g.opts.Now())
 	if p.Request, err = token.SignRequest(r, key); err != nil {
-		return nil, false, err
+		return nil, err
 	}
-	return p, false, nil
+	return p, nil
 }
 
 // writable is an instant that can be written down. A clock that shows another
@@ -161,19 +204,8 @@ func writable(t time.Time) time.Time {
 	return earliest(t, license.Forever)
 }
 
-// subjectOf digests what a request asks for. A machine that changed meanwhile
-// is another subject, except to leave it.
-func subjectOf(r token.Request) ([]byte, error) {
-	about := struct {
-		Op                        Op
-		Code, From, License, Prev string
-		Components                license.Components
-		MachineCode               license.Digest
-	}{Op: r.Op, Code: r.Code.Reveal(), From: r.From, License: r.License, Prev: r.Prev}
-	if r.Op != OpDeactivate {
-		about.Components, about.MachineCode = r.Fingerprint.Components, r.Fingerprint.Code
-	}
-	data, err := json.Marshal(about)
+func digestOf(v any) ([]byte, error) {
+	data, err := json.Marshal(v)
 	if err != nil {
 		return nil, fmt.Errorf("make a request: %w", err)
 	}

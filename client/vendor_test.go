@@ -30,6 +30,8 @@ const (
 	product = "cad-pro"
 	issuer  = "https://licence.example.com"
 	code    = "PL0123456789ABCDEF"
+
+	otherCode = "PLFEDCBA9876543210"
 )
 
 var epoch = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
@@ -143,6 +145,8 @@ type vendor struct {
 	requests []token.Request
 	answers  map[string]wire.Answer // by digest of the request
 	serial   int
+	chains   map[string]license.Chain // by install
+	forks    int                      // how many installs looked like copies
 
 	refuse  func(token.Request) error                   // problem instead of an answer
 	grant   func(token.Request, *token.License)         // changes what is granted
@@ -153,7 +157,10 @@ type vendor struct {
 
 func newVendor(tb testing.TB, now func() time.Time) *vendor {
 	tb.Helper()
-	return &vendor{tb: tb, keys: keySet(tb, "anchor-1", 1, "sign-1", "sign-2"), signer: "sign-1", now: now, answers: map[string]wire.Answer{}}
+	return &vendor{
+		tb: tb, keys: keySet(tb, "anchor-1", 1, "sign-1", "sign-2"), signer: "sign-1", now: now,
+		answers: map[string]wire.Answer{}, chains: map[string]license.Chain{},
+	}
 }
 
 func (v *vendor) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -188,6 +195,9 @@ func (v *vendor) answer(raw string) (wire.Answer, token.Request, error) {
 		return wire.Answer{}, r, err
 	}
 	v.requests = append(v.requests, r)
+	if v.chains[r.InstallID].Repeats(r.ID, r.Digest) == license.RequestOlder {
+		return wire.Answer{}, r, license.Errorf(license.Replayed, "there were newer ones since")
+	}
 	if a, ok := v.answers[string(r.Digest)]; ok {
 		return a, r, nil
 	}
@@ -204,6 +214,11 @@ func (v *vendor) answer(raw string) (wire.Answer, token.Request, error) {
 		c := claims(now)
 		v.serial++
 		c.ID = fmt.Sprintf("jti-%d", v.serial)
+		if held, err := token.PeekLicense(r.License); err == nil {
+			c.LicenseID = held.LicenseID
+		} else if r.Code.Reveal() == otherCode {
+			c.LicenseID = "lic_2"
+		}
 		c.InstallKey = r.InstallKey
 		if c.Binding, err = license.Bind(license.PolicyFuzzy, r.Fingerprint); err != nil {
 			return wire.Answer{}, r, err
@@ -211,6 +226,8 @@ func (v *vendor) answer(raw string) (wire.Answer, token.Request, error) {
 		if v.grant != nil {
 			v.grant(r, &c)
 		}
+		chain := v.chains[r.InstallID].Next(c.ID, r.Prev, r.ID, r.Digest, r.IssuedAt, now)
+		v.chains[r.InstallID], v.forks = chain, v.forks+chain.Forks-v.chains[r.InstallID].Forks
 		a.InstallID, a.License = r.InstallID, sign(v.tb, c, v.signer)
 	}
 	v.answers[string(r.Digest)] = a

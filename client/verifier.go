@@ -15,7 +15,7 @@ func ParseAnchors(data []byte) (token.Anchors, error) { return token.ParseAnchor
 
 // Verifier verifies licence files offline. Set Anchors and Product and call
 // Verify. It is safe for concurrent use as long as the fields stay as they
-// are, and may be copied while nobody uses it.
+// are, and must not be copied once it was used: copy the fields instead.
 //
 // It remembers the key sets and the file that it verified last, so that the
 // same bytes again cost next to nothing. What it remembers counts only for the
@@ -25,14 +25,14 @@ type Verifier struct {
 	Anchors token.Anchors
 	// Product is the id of the product that a licence must be for. Required.
 	Product string
-	// Issuer is who must have issued it. "" leaves that to the key set, which an
-	// anchor vouches for.
+	// Issuer is who must have issued it, and the key set: one of another issuer
+	// does not count. "" leaves that to the key set, which an anchor vouches for.
 	Issuer string
 	// Keys is a signed key set compiled in or seen last. It is a minimum: a file
 	// that brings an older one is verified by this one. "" trusts the file's.
 	Keys string
 
-	last atomic.Value // *verified
+	last atomic.Pointer[verified]
 }
 
 // verified is what a Verifier remembers. It never changes once it is made.
@@ -56,7 +56,8 @@ const (
 //
 // The reasons of its errors are Forged (a signature, key or issuer is not
 // right), Damaged (the file is not a licence file, or not a whole one) and
-// WrongProduct; BadRequest means that the Verifier itself is not set up.
+// WrongProduct; a file without a licence, such as the answer to a deactivation,
+// is Damaged too, and its Detail says so. BadRequest means that the Verifier itself is not set up.
 func (v *Verifier) Verify(file []byte) (*License, error) {
 	all, err := v.verify(file)
 	if err != nil {
@@ -73,7 +74,7 @@ func (v *Verifier) VerifyAll(file []byte) ([]*License, error) {
 }
 
 func (v *Verifier) verify(file []byte) ([]*License, error) {
-	known, _ := v.last.Load().(*verified)
+	known := v.last.Load()
 	if known == nil || !known.belongsTo(v) {
 		if err := v.validate(); err != nil {
 			return nil, err
@@ -155,7 +156,16 @@ func (m *verified) set(raw string) (token.KeySet, error) {
 			return s, nil
 		}
 	}
-	return token.VerifyKeySet(raw, m.anchors)
+	return verifySet(raw, m.anchors, m.issuer)
+}
+
+// verifySet checks a key set, and that it is of the issuer, where one is expected.
+func verifySet(raw string, anchors token.Anchors, issuer string) (token.KeySet, error) {
+	set, err := token.VerifyKeySet(raw, anchors)
+	if err == nil && issuer != "" && set.Issuer != issuer {
+		return token.KeySet{}, license.Errorf(license.Forged, "the key set is of another issuer than the expected one")
+	}
+	return set, err
 }
 
 func (m *verified) remember(set token.KeySet) []token.KeySet {
@@ -172,7 +182,7 @@ func (m *verified) remember(set token.KeySet) []token.KeySet {
 }
 
 // newestSet returns the newest of best, which may be none, and those of raws
-// that verify. It fails where there is none at all.
+// that verify, of several the first. It fails where there is none at all.
 func newestSet(best token.KeySet, raws []string, verify func(string) (token.KeySet, error)) (token.KeySet, error) {
 	var fault error
 	for _, raw := range raws {
@@ -191,6 +201,10 @@ func newestSet(best token.KeySet, raws []string, verify func(string) (token.KeyS
 		return token.KeySet{}, fault
 	}
 	return token.KeySet{}, license.Errorf(license.Damaged, "the file holds no key set, and none is known")
+}
+
+func errNoLicenseIn() error {
+	return license.Errorf(license.Damaged, "the file holds no licence, though other parts of a licence file")
 }
 
 // verifyLicenses returns those that are authentic and ours, the one issued
@@ -213,7 +227,7 @@ func verifyLicenses(raws []string, set token.KeySet, want token.Expect) ([]*Lice
 		return good, nil
 	}
 	if fault == nil {
-		fault = license.Errorf(license.Damaged, "the file holds no licence")
+		fault = errNoLicenseIn()
 	}
 	return nil, fault
 }

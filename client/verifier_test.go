@@ -56,6 +56,12 @@ func lic(tb testing.TB, v *client.Verifier, f []byte) *client.License {
 	return l
 }
 
+// fields are those of a Verifier, which itself is not to be copied.
+type fields struct {
+	anchors               token.Anchors
+	product, issuer, keys string
+}
+
 func TestVerifyRefuses(t *testing.T) {
 	keys := keySet(t, "anchor-1", 3, "sign-1")
 	good := sign(t, claims(epoch), "sign-1")
@@ -71,34 +77,34 @@ func TestVerifyRefuses(t *testing.T) {
 	rivalIssuer.Issuer = "https://rival.example"
 	for name, c := range map[string]struct {
 		file []byte
-		v    client.Verifier
+		v    fields
 		want license.Reason
 	}{
-		"nothing":                     {nil, client.Verifier{}, license.Damaged},
-		"text":                        {[]byte("hello"), client.Verifier{}, license.Damaged},
-		"cut":                         {file(keys, good)[:900], client.Verifier{}, license.Damaged},
-		"no key set":                  {token.File{Licenses: []string{good}}.Marshal(), client.Verifier{}, license.Damaged},
-		"keys in the verifier only":   {token.File{Licenses: []string{good}}.Marshal(), client.Verifier{Keys: keys}, ""},
-		"key set by itself":           {file(keySet(t, "sign-2", 3, "sign-1"), good), client.Verifier{}, license.Forged},
-		"signed by a stranger":        {file(keys, sign(t, claims(epoch), "stranger")), client.Verifier{}, license.Forged},
-		"signed by the anchor":        {file(keys, sign(t, claims(epoch), "anchor-1")), client.Verifier{}, license.Forged},
-		"changed":                     {file(keys, forgedBody()), client.Verifier{}, license.Forged},
-		"another product":             {file(keys, sign(t, other, "sign-1")), client.Verifier{}, license.WrongProduct},
-		"forged beside other product": {file(keys, sign(t, other, "sign-1"), forgedBody()), client.Verifier{}, license.Forged},
-		"another issuer":              {file(keys, sign(t, rivalIssuer, "sign-1")), client.Verifier{}, license.Forged},
-		"not the expected issuer":     {file(keys, good), client.Verifier{Issuer: "https://else.example"}, license.Forged},
-		"older set, key gone since":   {file(keys, good), client.Verifier{Keys: keySet(t, "anchor-1", 4, "sign-2")}, license.Forged},
-		"older set, key still there":  {file(keys, good), client.Verifier{Keys: keySet(t, "anchor-1", 4, "sign-1", "sign-2")}, ""},
-		"demoted anchor":              {file(keySet(t, "anchor-1", 99, "sign-1"), good), client.Verifier{Keys: keySet(t, "anchor-2", 1, "sign-2")}, license.Forged},
-		"standby took over":           {file(keySet(t, "anchor-2", 1, "sign-1"), good), client.Verifier{Keys: keySet(t, "anchor-1", 99, "sign-2")}, ""},
-		"bad minimum":                 {file(keys, good), client.Verifier{Keys: keySet(t, "stranger", 4, "sign-1")}, license.Forged},
-		"a forged set beside":         {token.File{Licenses: []string{good}, KeySets: []string{keySet(t, "stranger", 9, "sign-2"), keys}}.Marshal(), client.Verifier{}, ""},
-		"no product":                  {file(keys, good), client.Verifier{Product: "-"}, license.BadRequest},
-		"no anchors":                  {file(keys, good), client.Verifier{Anchors: token.Anchors{}}, license.BadRequest},
-		"a short anchor":              {file(keys, good), client.Verifier{Anchors: token.Anchors{ed25519.PublicKey("short")}}, license.BadRequest},
+		"nothing":                     {nil, fields{}, license.Damaged},
+		"text":                        {[]byte("hello"), fields{}, license.Damaged},
+		"cut":                         {file(keys, good)[:900], fields{}, license.Damaged},
+		"no key set":                  {token.File{Licenses: []string{good}}.Marshal(), fields{}, license.Damaged},
+		"keys in the verifier only":   {token.File{Licenses: []string{good}}.Marshal(), fields{keys: keys}, ""},
+		"key set by itself":           {file(keySet(t, "sign-2", 3, "sign-1"), good), fields{}, license.Forged},
+		"signed by a stranger":        {file(keys, sign(t, claims(epoch), "stranger")), fields{}, license.Forged},
+		"signed by the anchor":        {file(keys, sign(t, claims(epoch), "anchor-1")), fields{}, license.Forged},
+		"changed":                     {file(keys, forgedBody()), fields{}, license.Forged},
+		"another product":             {file(keys, sign(t, other, "sign-1")), fields{}, license.WrongProduct},
+		"forged beside other product": {file(keys, sign(t, other, "sign-1"), forgedBody()), fields{}, license.Forged},
+		"another issuer":              {file(keys, sign(t, rivalIssuer, "sign-1")), fields{}, license.Forged},
+		"not the expected issuer":     {file(keys, good), fields{issuer: "https://else.example"}, license.Forged},
+		"older set, key gone since":   {file(keys, good), fields{keys: keySet(t, "anchor-1", 4, "sign-2")}, license.Forged},
+		"older set, key still there":  {file(keys, good), fields{keys: keySet(t, "anchor-1", 4, "sign-1", "sign-2")}, ""},
+		"demoted anchor":              {file(keySet(t, "anchor-1", 99, "sign-1"), good), fields{keys: keySet(t, "anchor-2", 1, "sign-2")}, license.Forged},
+		"standby took over":           {file(keySet(t, "anchor-2", 1, "sign-1"), good), fields{keys: keySet(t, "anchor-1", 99, "sign-2")}, ""},
+		"bad minimum":                 {file(keys, good), fields{keys: keySet(t, "stranger", 4, "sign-1")}, license.Forged},
+		"a forged set beside":         {token.File{Licenses: []string{good}, KeySets: []string{keySet(t, "stranger", 9, "sign-2"), keys}}.Marshal(), fields{}, ""},
+		"no product":                  {file(keys, good), fields{product: "-"}, license.BadRequest},
+		"no anchors":                  {file(keys, good), fields{anchors: token.Anchors{}}, license.BadRequest},
+		"a short anchor":              {file(keys, good), fields{anchors: token.Anchors{ed25519.PublicKey("short")}}, license.BadRequest},
 	} {
 		t.Run(name, func(t *testing.T) {
-			v := client.Verifier{Anchors: c.v.Anchors, Product: c.v.Product, Issuer: c.v.Issuer, Keys: c.v.Keys}
+			v := client.Verifier{Anchors: c.v.anchors, Product: c.v.product, Issuer: c.v.issuer, Keys: c.v.keys}
 			if v.Anchors == nil {
 				v.Anchors = anchors()
 			}

@@ -44,6 +44,7 @@ const (
 	ActionDeactivate    Action = "install.deactivate"
 	ActionTransfer      Action = "install.transfer"
 	ActionFork          Action = "install.fork"
+	ActionConfirm       Action = "license.confirm" // brought to what the marketplace says
 	ActionUnknownCode   Action = "marketplace.unknown_code"
 	ActionLateMessage   Action = "marketplace.late_message"
 	ActionKeysRotate    Action = "keys.rotate"
@@ -73,6 +74,14 @@ type AuditEvent struct {
 	Hash     []byte `json:"hash,omitzero"`
 }
 
+// Sold is what a marketplace tells once, when a code is activated there.
+type Sold struct {
+	Product   string    `json:"product"` // the marketplace's product id
+	Order     string    `json:"order,omitzero"`
+	Amount    int       `json:"amount,omitzero"`
+	ExpiresAt time.Time `json:"expires_at,omitzero"` // an estimate
+}
+
 // Pending is what a marketplace has said about a code that nobody has
 // presented yet: the facts that its messages add up to. It is applied when the
 // code is activated.
@@ -86,4 +95,8 @@ type Pending struct {
 	FirstAt    time.Time `json:"first_at"`
 	LastAt     time.Time `json:"last_at"`
 	Messages   int       `json:"messages"`
+	Heard      Heard     `json:"heard,omitzero"`
+	// Sold is what the marketplace told when the code was activated there, where
+	// that could not be made a licence of: for a product that is not configured.
+	Sold Sold `json:"sold,omitzero"`
 }

@@ -133,7 +133,8 @@ func (c Code) IsZero() bool { return c.s == "" }
 
 // Own reports whether the code is of our own form, and so not a marketplace's.
 func (c Code) Own() bool {
-	return len(c.s) == codeLength+5 && strings.HasPrefix(c.s, codePrefix+"-")
+	bare := strip(c.s)
+	return len(bare) == codeLength && strings.HasPrefix(bare, codePrefix) && c.s == group(bare[len(codePrefix):])
 }
 
 // Reveal returns the clear text in its printed form.

@@ -1,6 +1,8 @@
 package license
 
 import (
+	"bytes"
+	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/json"
 	"slices"
@@ -57,8 +59,12 @@ func (i Install) Clone() Install {
 }
 
 // olderRequests is how many requests before the last one are recognised as
-// replays. Past that, an old request looks like the fork that it also is.
-const olderRequests = 8
+// replays, by as many bytes of a digest of their jti. Past that, an old request
+// looks like the fork that it also is.
+const (
+	olderRequests = 32
+	olderBytes    = 8
+)
 
 // Chain is the check-in chain of one install: which licence it was given last,
 // and which request it was given for.
@@ -69,7 +75,7 @@ type Chain struct {
 	RequestID string    `json:"request_id"`      // jti of the last request
 	RequestAt time.Time `json:"request_at"`      // its iat: recorded, never judged
 	Digest    []byte    `json:"digest"`          // of the last request's bytes
-	Older     []string  `json:"older,omitzero"`  // jtis of the requests before it, newest first
+	Older     []byte    `json:"older,omitzero"`  // short digests of the jtis of the requests before it, newest first
 	Forks     int       `json:"forks,omitzero"`  // how often the chain forked
 	ForkedAt  time.Time `json:"forked_at,omitzero"`
 }
@@ -95,10 +101,26 @@ func (c Chain) Repeats(jti string, digest []byte) Repeat {
 		return RequestSame
 	case jti == c.RequestID:
 		return RequestConflict
-	case slices.Contains(c.Older, jti):
+	case c.before(jti):
 		return RequestOlder
 	}
 	return RequestNew
+}
+
+// before reports whether jti is of a request before the last one.
+func (c Chain) before(jti string) bool {
+	short := shortDigest(jti)
+	for older := range slices.Chunk(c.Older, olderBytes) {
+		if bytes.Equal(older, short) {
+			return true
+		}
+	}
+	return false
+}
+
+func shortDigest(jti string) []byte {
+	sum := sha256.Sum256([]byte(jti))
+	return sum[:olderBytes]
 }
 
 // Forked reports whether a new request that names prev as the newest licence
@@ -113,18 +135,17 @@ func (c Chain) Forked(prev string) bool {
 func (c Chain) Next(issued, prev, requestID string, digest []byte, requestAt, now time.Time) Chain {
 	n := c
 	if c.RequestID != "" {
-		n.Older = append([]string{c.RequestID}, c.Older...)
-		n.Older = n.Older[:min(len(n.Older), olderRequests)]
+		n.Older = append(shortDigest(c.RequestID), c.Older...)
+		n.Older = n.Older[:min(len(n.Older), olderRequests*olderBytes)]
 		if c.Forked(prev) {
 			n.Forks++
 			n.ForkedAt = now
 		}
 	}
-	// After the last licence was presented, it is the one that may be named once
-	// more; after the one before it was, no other may.
-	n.Spent = c.RequestID != "" && prev != c.Last
+	// The answer to this request may be lost, and then the licence that it named
+	// is named once more. Where that was not the last one, its turn is over.
 	n.Before, n.Last = c.Last, issued
-	if n.Spent {
+	if n.Spent = c.RequestID != "" && prev != c.Last; n.Spent {
 		n.Before = ""
 	}
 	n.RequestID, n.Digest, n.RequestAt = requestID, slices.Clone(digest), requestAt

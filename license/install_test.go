@@ -60,17 +60,17 @@ func TestChainRepeats(t *testing.T) {
 	if c.Repeats("", nil) != license.RequestNew {
 		t.Error("an empty chain knows a request")
 	}
-	for i := range 12 {
+	for i := range 36 {
 		c = step(c, fmt.Sprint("t", i), c.Last, fmt.Sprint("r", i))
 	}
 	for jti, want := range map[string]license.Repeat{
-		"r11": license.RequestSame, "r10": license.RequestOlder, "r3": license.RequestOlder, "r2": license.RequestNew, "r12": license.RequestNew,
+		"r35": license.RequestSame, "r34": license.RequestOlder, "r3": license.RequestOlder, "r2": license.RequestNew, "r36": license.RequestNew,
 	} {
 		if got := c.Repeats(jti, digestBytes(jti)); got != want {
 			t.Errorf("%s: %v, want %v", jti, got, want)
 		}
 	}
-	if got := c.Repeats("r11", digestBytes("other bytes")); got != license.RequestConflict {
+	if got := c.Repeats("r35", digestBytes("other bytes")); got != license.RequestConflict {
 		t.Errorf("the same jti with other bytes: %v", got)
 	}
 }
@@ -123,14 +123,14 @@ func TestCopiesFork(t *testing.T) {
 func TestInstallClone(t *testing.T) {
 	i := license.Install{
 		ID: "k", Binding: license.Binding{Salt: []byte{1}, Components: license.Components{license.KindOS: {"a"}}},
-		Chain: license.Chain{Digest: []byte{1}, Older: []string{"r"}}, Answer: []byte("{}"),
+		Chain: license.Chain{Digest: []byte{1}, Older: []byte{4}}, Answer: []byte("{}"),
 	}
 	c := i.Clone()
 	if diff := cmp.Diff(i, c); diff != "" {
 		t.Fatal(diff)
 	}
-	c.Binding.Salt[0], c.Binding.Components[license.KindOS][0], c.Chain.Digest[0], c.Chain.Older[0], c.Answer[0] = 2, "b", 2, "q", '['
-	if i.Binding.Salt[0] != 1 || i.Binding.Components[license.KindOS][0] != "a" || i.Chain.Digest[0] != 1 || i.Chain.Older[0] != "r" || i.Answer[0] != '{' {
+	c.Binding.Salt[0], c.Binding.Components[license.KindOS][0], c.Chain.Digest[0], c.Chain.Older[0], c.Answer[0] = 2, "b", 2, 5, '['
+	if i.Binding.Salt[0] != 1 || i.Binding.Components[license.KindOS][0] != "a" || i.Chain.Digest[0] != 1 || i.Chain.Older[0] != 4 || i.Answer[0] != '{' {
 		t.Error("the copy shares something")
 	}
 }

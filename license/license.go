@@ -125,8 +125,39 @@ type License struct {
 	RevokeReason string    `json:"revoke_reason,omitzero"`
 	Holds        Holds     `json:"holds,omitzero"`
 
+	// Heard says how new what a marketplace has said is.
+	Heard Heard `json:"heard,omitzero"`
+
 	// Transfers are the moves to another machine within the last year, oldest first.
 	Transfers []time.Time `json:"transfers,omitzero"`
+}
+
+// Heard is when the newest message of each kind was sent, in milliseconds
+// since the epoch. Messages can overtake each other; an older one than what was
+// heard has nothing to say.
+type Heard struct {
+	Expiry int64 `json:"expiry,omitzero"` // about the end
+	Hold   int64 `json:"hold,omitzero"`   // freeze or unfreeze
+}
+
+// Note takes a message in, sent at the given instant, and reports false where a
+// newer one of its kind was heard before. A release is never too old.
+func (h *Heard) Note(e Event, sent time.Time) bool {
+	var newest *int64
+	switch e { //nolint:exhaustive // the other events are in no order
+	case EventSetExpiry:
+		newest = &h.Expiry
+	case EventFreeze, EventUnfreeze:
+		newest = &h.Hold
+	default:
+		return true
+	}
+	at := sent.UnixMilli()
+	if at < *newest {
+		return false
+	}
+	*newest = at
+	return true
 }
 
 // StateAt computes the state at now; the first that fits counts.

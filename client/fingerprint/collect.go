@@ -24,7 +24,7 @@ const CustomVariable = "LICENSED_MACHINE_ID"
 const (
 	maxRead    = 4 << 10 // bytes of one file
 	maxValue   = 256     // bytes of one value; longer is garbage
-	maxDevices = 512     // disks, and adapters
+	maxDevices = 512     // disks of the machine's own, and adapters
 )
 
 // Collector collects a Set. The zero Collector looks at this machine.
@@ -109,9 +109,11 @@ func (g *gathering) custom() {
 			return
 		}
 	}
-	data, _, err := readSome(g.path(CustomFile()))
+	data, err := g.readCustom()
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
+	case errors.Is(err, fs.ErrPermission):
+		g.note(license.KindCustom, "%s is left out, because not everybody may read it; %s", CustomFile(), letRead())
 	case err != nil:
 		g.note(license.KindCustom, "%s cannot be read: %v", CustomFile(), errorText(err))
 	default:
@@ -124,6 +126,21 @@ func (g *gathering) custom() {
 		}
 		g.note(license.KindCustom, "%s is empty", CustomFile())
 	}
+}
+
+// readCustom reads the administrator's file. As everywhere, what root alone can
+// read is refused to root as well, and so is a file in a folder that is closed
+// to others.
+func (g *gathering) readCustom() ([]byte, error) {
+	path := g.path(CustomFile())
+	folder, err := os.Stat(filepath.Dir(path))
+	if err != nil {
+		return nil, err
+	}
+	if folder.Mode().Perm()&0o001 == 0 {
+		return nil, fs.ErrPermission
+	}
+	return readOpen(path)
 }
 
 // machineID takes the operating system's machine id.
@@ -151,6 +168,16 @@ func (g *gathering) path(p string) string {
 		return p
 	}
 	return filepath.Join(g.Root, p)
+}
+
+// readOpen is readSome of a file that everybody may read. What root alone can
+// read is refused to root as well.
+func readOpen(path string) ([]byte, error) {
+	data, mode, err := readSome(path)
+	if err == nil && mode.Perm()&0o004 == 0 {
+		return nil, fs.ErrPermission
+	}
+	return data, err
 }
 
 // readSome reads the beginning of a file. What is longer than a value can be

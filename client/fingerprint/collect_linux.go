@@ -56,19 +56,11 @@ func (g *gathering) attribute(kind license.Kind, files ...string) {
 	}
 }
 
-// read reads a text that everybody may read. What root alone can read is
-// refused to root as well. A final NUL, as device trees have it, is cut.
+// read reads a text that everybody may read. A final NUL, as device trees have
+// it, is cut.
 func (g *gathering) read(file string) (string, error) {
-	data, err := g.readBytes(file)
+	data, err := readOpen(g.path(file))
 	return strings.TrimRight(string(data), "\x00 \t\r\n"), err
-}
-
-func (g *gathering) readBytes(file string) ([]byte, error) {
-	data, mode, err := readSome(g.path(file))
-	if err == nil && mode.Perm()&0o004 == 0 {
-		return nil, fs.ErrPermission
-	}
-	return data, err
 }
 
 func (g *gathering) exists(file string) bool {
@@ -76,15 +68,19 @@ func (g *gathering) exists(file string) bool {
 	return err == nil
 }
 
-// list returns the names in a folder, sorted.
-func (g *gathering) list(folder string) []string {
+// list returns the names in a folder that are wanted, sorted, and no more than
+// maxDevices. What is not wanted does not count: a node of a cluster has
+// hundreds of interfaces for its containers.
+func (g *gathering) list(folder string, wanted func(name string) bool) []string {
 	entries, err := os.ReadDir(g.path(folder))
 	if err != nil {
 		return nil
 	}
-	names := make([]string, 0, len(entries))
-	for _, e := range entries[:min(len(entries), maxDevices)] {
-		names = append(names, e.Name())
+	var names []string
+	for _, e := range entries {
+		if len(names) < maxDevices && wanted(e.Name()) {
+			names = append(names, e.Name())
+		}
 	}
 	return names
 }
@@ -97,16 +93,8 @@ func (g *gathering) adapters() {
 		defer asker.close()
 		permanent = asker.of
 	}
-	for _, name := range g.list("/sys/class/net") {
+	for _, name := range g.list("/sys/class/net", g.physicalAdapter) {
 		dir := "/sys/class/net/" + name
-		// Bridges, bonds, tunnels and the like have no device; a virtual function
-		// names its physical one.
-		if !g.exists(dir+"/device") || g.exists(dir+"/device/physfn") || g.pluggable(dir) {
-			continue
-		}
-		if kind, err := g.read(dir + "/type"); err != nil || kind != "1" { // ARPHRD_ETHER
-			continue
-		}
 		if assigned, err := g.read(dir + "/addr_assign_type"); err == nil && assigned == "0" { // NET_ADDR_PERM
 			if address, err := g.read(dir + "/address"); err == nil {
 				g.add(license.KindMAC, address)
@@ -117,28 +105,41 @@ func (g *gathering) adapters() {
 	}
 }
 
+func (g *gathering) physicalAdapter(name string) bool {
+	dir := "/sys/class/net/" + name
+	// Bridges, bonds, tunnels and the like have no device; a virtual function
+	// names its physical one.
+	if !g.exists(dir+"/device") || g.exists(dir+"/device/physfn") || g.pluggable(dir) {
+		return false
+	}
+	kind, err := g.read(dir + "/type")
+	return err == nil && kind == "1" // ARPHRD_ETHER
+}
+
 // disks takes the serials of the disks that are built in.
 func (g *gathering) disks() {
-	for _, name := range g.list("/sys/block") {
-		if strings.HasPrefix(name, "loop") || strings.HasPrefix(name, "ram") || strings.HasPrefix(name, "zram") ||
-			strings.HasPrefix(name, "dm-") || strings.HasPrefix(name, "md") || strings.HasPrefix(name, "sr") {
-			continue
-		}
-		dir := "/sys/block/" + name
-		if !g.exists(dir + "/device") {
-			continue
-		}
-		if removable, err := g.read(dir + "/removable"); err == nil && removable != "0" {
-			continue
-		}
-		if kind, err := g.read(dir + "/device/type"); err == nil && (kind == "SD" || kind == "SDIO" || kind == "SDcombo") {
-			continue // a memory card
-		}
-		if g.pluggable(dir) {
-			continue
-		}
-		g.disk(dir)
+	for _, name := range g.list("/sys/block", g.builtIn) {
+		g.disk("/sys/block/" + name)
 	}
+}
+
+func (g *gathering) builtIn(name string) bool {
+	for _, virtual := range []string{"loop", "ram", "zram", "dm-", "md", "sr"} {
+		if strings.HasPrefix(name, virtual) {
+			return false
+		}
+	}
+	dir := "/sys/block/" + name
+	if !g.exists(dir + "/device") {
+		return false
+	}
+	if removable, err := g.read(dir + "/removable"); err == nil && removable != "0" {
+		return false
+	}
+	if kind, err := g.read(dir + "/device/type"); err == nil && (kind == "SD" || kind == "SDIO" || kind == "SDcombo") {
+		return false // a memory card
+	}
+	return !g.pluggable(dir)
 }
 
 // disk takes the serial of one disk: of NVMe, eMMC and others beside the
@@ -150,7 +151,7 @@ func (g *gathering) disk(dir string) {
 			return
 		}
 	}
-	if page, err := g.readBytes(dir + "/device/vpd_pg80"); err == nil && g.add(license.KindDisk, unitSerial(page)) {
+	if page, err := readOpen(g.path(dir + "/device/vpd_pg80")); err == nil && g.add(license.KindDisk, unitSerial(page)) {
 		return
 	}
 	for _, file := range []string{dir + "/device/wwid", dir + "/wwid"} {

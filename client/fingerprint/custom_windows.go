@@ -10,3 +10,6 @@ func CustomFile() string {
 	}
 	return data + `\licensed\machine-id`
 }
+
+// letRead is how everybody can be let read the file.
+func letRead() string { return "let the group Users read it" }

@@ -3,6 +3,7 @@ package fingerprint
 import (
 	"io"
 	"os"
+	"slices"
 	"strings"
 )
 
@@ -21,7 +22,7 @@ func (g *gathering) environment() {
 func (g *gathering) inContainer() bool {
 	for _, file := range []string{
 		"/.dockerenv", "/run/.containerenv", "/run/systemd/container", "/run/host/container-manager",
-		"/var/run/secrets/kubernetes.io/serviceaccount", "/dev/.lxc", "/dev/lxd/sock",
+		"/var/run/secrets/kubernetes.io/serviceaccount", "/dev/.lxc",
 	} {
 		if g.exists(file) && !g.says(file, "wsl") {
 			return true
@@ -30,15 +31,33 @@ func (g *gathering) inContainer() bool {
 	if groups := g.head("/proc/1/cgroup", maxRead); containsAny(groups, "docker", "kubepods", "containerd", "libpod", "/lxc/", "lxc.payload") {
 		return true
 	}
+	// LXD and Incus give this socket to their virtual machines as well.
+	guest := g.exists("/dev/lxd/sock") || g.exists("/dev/incus/sock")
+	if guest && g.mapsUsers() {
+		return true
+	}
 	for line := range strings.Lines(g.head("/proc/self/mountinfo", 16*maxRead)) {
 		// A line reads: id parent major:minor root mountpoint options … - type source superoptions.
 		fields := strings.Fields(line)
-		if len(fields) > 4 && fields[4] == "/" && strings.Contains(line, " - overlay ") &&
+		if len(fields) < 5 {
+			continue
+		}
+		if fields[4] == "/" && strings.Contains(line, " - overlay ") &&
 			containsAny(line, "/docker/", "containerd", "/containers/storage/", "kubelet", "/buildkit/") {
+			return true
+		}
+		if guest && strings.HasPrefix(fields[4], "/proc/") && strings.Contains(line, " - fuse.lxcfs ") {
 			return true
 		}
 	}
 	return false
+}
+
+// mapsUsers reports whether the users here are others outside, as in a
+// container without privileges.
+func (g *gathering) mapsUsers() bool {
+	users := strings.Fields(g.head("/proc/self/uid_map", 256))
+	return len(users) >= 3 && !slices.Equal(users, []string{"0", "0", "4294967295"})
 }
 
 // says reports whether a file, if it is one, consists of the word.

@@ -138,6 +138,11 @@ func metal() tree {
 	)
 }
 
+// lxcMounts are mounts of an LXC or LXD container, whose lxcfs stands in for
+// files of /proc.
+const lxcMounts = "600 500 0:50 / / rw,relatime - btrfs /dev/sda2 rw\n" +
+	"610 601 0:45 /proc/uptime /proc/uptime rw,nosuid - fuse.lxcfs lxcfs rw\n"
+
 func values(s fingerprint.Set) map[license.Kind][]string { return s.Values }
 
 func TestTrees(t *testing.T) {
@@ -227,18 +232,25 @@ func TestTrees(t *testing.T) {
 		"virtual machine": {virtio(), "vm", want{
 			mac: {"52:54:00:AB:CD:EF"}, dsk: {"VOL-0A1B2C3D"}, osid: {"0F1E2D3C4B5A69788796A5B4C3D2E1F0"}, cpu: {xeon},
 		}},
-		"Xen guest":                {virtio().with(tree{"/sys/hypervisor/type": "xen\n", "/sys/hypervisor/uuid": "5f3e1c2d-aaaa-bbbb-cccc-0123456789ab\n"}), "vm", want{mac: {"52:54:00:AB:CD:EF"}, dsk: {"VOL-0A1B2C3D"}, osid: {"0F1E2D3C4B5A69788796A5B4C3D2E1F0"}, cpu: {xeon}, uuid: {"5F3E1C2D-AAAA-BBBB-CCCC-0123456789AB"}}},
-		"Docker":                   {metal().with(tree{"/.dockerenv": ""}), "container", want{cpu: {xeon}}},
-		"Podman":                   {metal().with(tree{"/run/.containerenv": "engine=podman\n"}), "container", want{cpu: {xeon}}},
-		"Kubernetes":               {metal().with(tree{"/proc/1/cgroup": "1:name=systemd:/kubepods/burstable/pod1\n"}), "container", want{cpu: {xeon}}},
-		"containerd":               {metal().with(tree{"/proc/self/mountinfo": "600 500 0:99 / / rw,relatime - overlay overlay rw,lowerdir=/var/lib/containerd/io.containerd.snapshotter.v1.overlayfs/snapshots/1/fs\n"}), "container", want{cpu: {xeon}}},
-		"Docker with an id":        {metal().with(tree{"/.dockerenv": "", "/etc/licensed/machine-id": "\ufeff# set by ops\n\n cluster-7 \n"}), "container", want{cpu: {xeon}, custom: {"CLUSTER-7"}}},
-		"live system with overlay": {metal().with(tree{"/proc/self/mountinfo": "20 1 0:22 / / rw - overlay overlay rw,lowerdir=/run/live/rootfs\n"}), "metal", metalWant()},
-		"WSL":                      {metal().with(tree{"/proc/sys/kernel/osrelease": "5.15.153.1-microsoft-standard-WSL2\n", "/run/systemd/container": "wsl\n"}), "vm", metalWant(set(mac), set(dsk))},
-		"empty":                    {tree{"/etc/hostname": "x"}, "metal", want{}},
-		"asset tag is nonsense":    {metal().with(tree{"/etc/licensed/machine-id": "a|b\n"}), "metal", metalWant()},
-		"asset tag is empty":       {metal().with(tree{"/etc/licensed/machine-id": "\n# nothing\n"}), "metal", metalWant()},
-		"asset tag is a folder":    {metal().with(tree{"/etc/licensed/machine-id/x": "y"}), "metal", metalWant()},
+		"Xen guest":                   {virtio().with(tree{"/sys/hypervisor/type": "xen\n", "/sys/hypervisor/uuid": "5f3e1c2d-aaaa-bbbb-cccc-0123456789ab\n"}), "vm", want{mac: {"52:54:00:AB:CD:EF"}, dsk: {"VOL-0A1B2C3D"}, osid: {"0F1E2D3C4B5A69788796A5B4C3D2E1F0"}, cpu: {xeon}, uuid: {"5F3E1C2D-AAAA-BBBB-CCCC-0123456789AB"}}},
+		"Docker":                      {metal().with(tree{"/.dockerenv": ""}), "container", want{cpu: {xeon}}},
+		"Podman":                      {metal().with(tree{"/run/.containerenv": "engine=podman\n"}), "container", want{cpu: {xeon}}},
+		"Kubernetes":                  {metal().with(tree{"/proc/1/cgroup": "1:name=systemd:/kubepods/burstable/pod1\n"}), "container", want{cpu: {xeon}}},
+		"containerd":                  {metal().with(tree{"/proc/self/mountinfo": "600 500 0:99 / / rw,relatime - overlay overlay rw,lowerdir=/var/lib/containerd/io.containerd.snapshotter.v1.overlayfs/snapshots/1/fs\n"}), "container", want{cpu: {xeon}}},
+		"Docker with an id":           {metal().with(tree{"/.dockerenv": "", "/etc/licensed/machine-id": "\ufeff# set by ops\n\n cluster-7 \n"}), "container", want{cpu: {xeon}, custom: {"CLUSTER-7"}}},
+		"live system with overlay":    {metal().with(tree{"/proc/self/mountinfo": "20 1 0:22 / / rw - overlay overlay rw,lowerdir=/run/live/rootfs\n"}), "metal", metalWant()},
+		"LXD virtual machine":         {virtio().with(tree{"/dev/lxd/sock": ""}), "vm", want{mac: {"52:54:00:AB:CD:EF"}, dsk: {"VOL-0A1B2C3D"}, osid: {"0F1E2D3C4B5A69788796A5B4C3D2E1F0"}, cpu: {xeon}}},
+		"LXD container":               {metal().with(tree{"/dev/lxd/sock": "", "/proc/self/mountinfo": lxcMounts}), "container", want{cpu: {xeon}}},
+		"LXD container, unprivileged": {metal().with(tree{"/dev/lxd/sock": "", "/proc/self/uid_map": "         0    1000000 1000000000\n"}), "container", want{cpu: {xeon}}},
+		"Incus virtual machine":       {virtio().with(tree{"/dev/incus/sock": "", "/proc/self/uid_map": "         0          0 4294967295\n"}), "vm", want{mac: {"52:54:00:AB:CD:EF"}, dsk: {"VOL-0A1B2C3D"}, osid: {"0F1E2D3C4B5A69788796A5B4C3D2E1F0"}, cpu: {xeon}}},
+		"LXD container, old":          {metal().with(tree{"/dev/lxd/sock": "", "/dev/.lxc/proc/uptime": "1\n"}), "container", want{cpu: {xeon}}},
+		"lxcfs on its host":           {metal().with(tree{"/proc/self/mountinfo": "60 22 0:45 / /var/lib/lxcfs rw - fuse.lxcfs lxcfs rw\n"}), "metal", metalWant()},
+		"WSL":                         {metal().with(tree{"/proc/sys/kernel/osrelease": "5.15.153.1-microsoft-standard-WSL2\n", "/run/systemd/container": "wsl\n"}), "vm", metalWant(set(mac), set(dsk))},
+		"empty":                       {tree{"/etc/hostname": "x"}, "metal", want{}},
+		"asset tag is nonsense":       {metal().with(tree{"/etc/licensed/machine-id": "a|b\n"}), "metal", metalWant()},
+		"asset tag of root's":         {metal().with(tree{"/etc/licensed/machine-id": "root: cluster-7\n"}), "metal", metalWant()},
+		"asset tag is empty":          {metal().with(tree{"/etc/licensed/machine-id": "\n# nothing\n"}), "metal", metalWant()},
+		"asset tag is a folder":       {metal().with(tree{"/etc/licensed/machine-id/x": "y"}), "metal", metalWant()},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := c.tree.collect(t)
@@ -292,6 +304,32 @@ func TestContainerBinding(t *testing.T) {
 	}
 	_, err := license.Bind(license.PolicyFuzzy, docker.with(tree{"/etc/licensed/machine-id": "c7\n"}).collect(t).Digests("p"))
 	check(t, err)
+}
+
+// A node of a cluster has hundreds of interfaces that are none of its own.
+func TestManyInterfaces(t *testing.T) {
+	tr := metal()
+	for i := range 600 {
+		tr = tr.with(virtual(fmt.Sprintf("cali%04d", i), "ee:ee:ee:ee:ee:ee"), disk(fmt.Sprintf("dm-%04d", i), "virtual/l", nil))
+	}
+	if d := cmp.Diff(values(metal().collect(t)), values(tr.collect(t))); d != "" {
+		t.Error(d)
+	}
+}
+
+// What only root can read would make two machines of one.
+func TestCustomOnlyForRoot(t *testing.T) {
+	s := metal().with(tree{"/etc/licensed/machine-id": "root: cluster-7\n"}).collect(t)
+	closed := metal().with(tree{"/etc/licensed/machine-id": "cluster-7\n"}).write(t)
+	check(t, os.Chmod(filepath.Join(closed, "/etc/licensed"), 0o700))
+	inside, err := fingerprint.Collector{Root: closed}.Collect(t.Context())
+	check(t, err)
+	if v := inside.Values[license.KindCustom]; v != nil {
+		t.Errorf("in a closed folder: %v", v)
+	}
+	if note := s.Notes[license.KindCustom]; !strings.Contains(note, "chmod o+r "+fingerprint.CustomFile()) {
+		t.Errorf("note %q", note)
+	}
 }
 
 func TestNotes(t *testing.T) {

@@ -36,8 +36,9 @@ type File struct {
 // too), indentation, blanks at the end, marks of quotation, a missing final
 // newline. Inside, a block is read strictly.
 //
-// A file that holds no licence, or a block of ours that cannot be read, is
-// Damaged.
+// A file that holds none of these blocks, or one of ours that cannot be read,
+// is Damaged. Not every file holds a licence: the answer to a deactivation is a
+// key set and a time.
 func ParseFile(data []byte) (File, error) {
 	blocks, err := parseBlocks(data)
 	if err != "" {
@@ -56,7 +57,7 @@ func ParseFile(data []byte) (File, error) {
 			f.Times = append(f.Times, b.token)
 		}
 	}
-	if len(f.Licenses) == 0 {
+	if len(f.Licenses)+len(f.KeySets)+len(f.Statuses)+len(f.Times) == 0 {
 		return File{}, license.Errorf(license.Damaged,
 			`not a licence file: it holds no "-----BEGIN LICENSE-----" block; if it was copied, some of it may be missing`)
 	}

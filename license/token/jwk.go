@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"crypto/sha256"
 	"encoding/json"
+	"slices"
 	"time"
 
 	"github.com/seed-357fa782/licensed/license"
@@ -160,6 +161,11 @@ func (a Anchors) rank(kid string) (int, bool) {
 		}
 	}
 	return 0, false
+}
+
+// hold reports whether a key is one of the anchors.
+func (a Anchors) hold(key ed25519.PublicKey) bool {
+	return slices.ContainsFunc(a, func(pub ed25519.PublicKey) bool { return bytes.Equal(pub, key) })
 }
 
 type anchorsDocument struct {

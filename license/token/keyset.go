@@ -3,6 +3,7 @@ package token
 import (
 	"bytes"
 	"encoding/json"
+	"slices"
 	"time"
 
 	"github.com/seed-357fa782/licensed/license"
@@ -37,7 +38,7 @@ func SignKeySet(ks KeySet, anchor SigningKey) (string, error) {
 
 // VerifyKeySet checks a key set: signed by one of the anchors, whose place
 // becomes its Rank. Keys of kinds that this version does not know are left
-// out; exp is not judged, and neither is whether a newer set was seen: ask
+// out, and so is an anchor, which signs key sets only; exp is not judged, and neither is whether a newer set was seen: ask
 // Newer. The reasons are Forged and Damaged.
 func VerifyKeySet(raw string, anchors Anchors) (KeySet, error) {
 	ks, f := verifyKeySet(raw, anchors)
@@ -63,6 +64,7 @@ func verifyKeySet(raw string, anchors Anchors) (KeySet, *fault) {
 	if f != nil {
 		return KeySet{}, f
 	}
+	ks.Keys = slices.DeleteFunc(ks.Keys, func(k Key) bool { return anchors.hold(k.Public) })
 	ks.Rank, ks.Raw = rank, raw
 	return ks, nil
 }

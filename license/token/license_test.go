@@ -99,13 +99,19 @@ func TestLicenseRoundTrip(t *testing.T) {
 
 func TestPayloadRefusesWhatNobodyCouldRead(t *testing.T) {
 	for name, change := range map[string]func(*token.License){
-		"no issuer":           func(l *token.License) { l.Issuer = "" },
-		"no id":               func(l *token.License) { l.ID = "" },
-		"no licence id":       func(l *token.License) { l.LicenseID = "" },
-		"no product":          func(l *token.License) { l.Product = "" },
-		"no dates":            func(l *token.License) { l.Dates = license.Dates{} },
-		"phases in disorder":  func(l *token.License) { l.Dates.WarnAt = l.Dates.ExpiresAt.Add(time.Second) },
-		"lease beyond exp":    func(l *token.License) { l.Dates.LeaseUntil = l.Dates.Exp.Add(time.Second) },
+		"no issuer":          func(l *token.License) { l.Issuer = "" },
+		"no id":              func(l *token.License) { l.ID = "" },
+		"no licence id":      func(l *token.License) { l.LicenseID = "" },
+		"no product":         func(l *token.License) { l.Product = "" },
+		"no dates":           func(l *token.License) { l.Dates = license.Dates{} },
+		"phases in disorder": func(l *token.License) { l.Dates.WarnAt = l.Dates.ExpiresAt.Add(time.Second) },
+		"lease beyond exp":   func(l *token.License) { l.Dates.LeaseUntil = l.Dates.Exp.Add(time.Second) },
+		"an end under degrade": func(l *token.License) {
+			l.Dates.Enforcement = license.EnforceDegrade
+		},
+		"an end under advisory": func(l *token.License) {
+			l.Dates.Enforcement = license.EnforceAdvisory
+		},
 		"no enforcement":      func(l *token.License) { l.Dates.Enforcement = "" },
 		"no policy":           func(l *token.License) { l.Binding.Policy = "" },
 		"bad digest":          func(l *token.License) { l.Binding.Components[license.KindOS] = []license.Digest{"x"} },

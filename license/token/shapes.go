@@ -71,8 +71,16 @@ var anchorsShape = &shape{want: kindObject, members: []field{
 	{name: "anchors", required: true, shape: &shape{want: kindArray, elem: keyShape, limit: maxKeys}},
 }}
 
-// licShape is the members of lic. Their names are also those that lic.crit
-// may name.
+// licEnforced is the members of lic that lic.crit may name: those that this
+// version understands and does something about, or that only inform. A name
+// that is merely reserved (status_max_age) is not among them: to accept it
+// would promise what nothing here keeps.
+var licEnforced = []string{
+	"ver", "crit", "customer", "order", "channel", "code_last4", "features", "machines", "mode", "phases",
+	"refresh_after", "lease_until", "binding",
+}
+
+// licShape is the members of lic.
 var licShape = &shape{want: kindObject, members: []field{
 	{name: "ver", required: true, shape: count},
 	{name: "crit", shape: texts},

@@ -40,12 +40,27 @@ func SignTime(t Time, key SigningKey) (string, error) {
 // The reasons are Forged, also for a time that answers another request, and
 // Damaged.
 func VerifyTime(raw string, keys KeySet, installID, nonce string) (Time, error) {
+	return VerifyTimeFor(raw, keys, ExpectTime{InstallID: installID, Nonce: nonce})
+}
+
+// ExpectTime is what a verifier wants a signed time to be. What is "" is not
+// compared.
+type ExpectTime struct {
+	Issuer    string // iss, beyond being the key set's
+	InstallID string // sub
+	Nonce     string // jti of the request that it answers
+}
+
+// VerifyTimeFor is VerifyTime that compares the issuer as well.
+func VerifyTimeFor(raw string, keys KeySet, want ExpectTime) (Time, error) {
 	t, f := verifyTime(raw, keys)
 	switch {
 	case f != nil:
-	case installID != "" && t.InstallID != installID:
+	case want.Issuer != "" && t.Issuer != want.Issuer:
+		f = forgery("its issuer is not the expected one")
+	case want.InstallID != "" && t.InstallID != want.InstallID:
 		f = forgery("it is for another install")
-	case nonce != "" && t.Nonce != nonce:
+	case want.Nonce != "" && t.Nonce != want.Nonce:
 		f = forgery("it answers another request")
 	}
 	if f != nil {

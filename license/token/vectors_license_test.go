@@ -19,6 +19,15 @@ func licenseVector(name, input string, reason license.Reason) vector {
 	return vector{Name: name, Form: "license", Input: input, Product: product, Reason: reason}
 }
 
+// forever is the exp of a licence that is never refused for its age.
+const forever = `"exp":253402300799`
+
+// expOf is the member exp as it stands in a payload.
+func expOf(payload string) string {
+	at := strings.Index(payload, `"exp":`)
+	return payload[at : at+strings.Index(payload[at:], ",")]
+}
+
 // licenseVectors are the licences that are accepted, and those that are
 // refused for whom they are from or for.
 func licenseVectors() []vector {
@@ -26,6 +35,9 @@ func licenseVectors() []vector {
 	iat := fmt.Sprintf(`"iat":%d,`, signedAt.Unix())
 	at := func(key string, when time.Time) string {
 		return forge(key, header(key, licenseTyp), swap(p, iat, fmt.Sprintf(`"iat":%d,`, when.Unix())))
+	}
+	advisory := func(enforcement, exp string) string {
+		return signed(swap(swap(p, `"enforcement":"block"`, `"enforcement":"`+enforcement+`"`), expOf(p), exp))
 	}
 	others := []vector{
 		{Name: "no product expected", Form: "license", Input: licenseToken()},
@@ -47,7 +59,9 @@ func licenseVectors() []vector {
 		licenseVector("good with an array of products", signed(swap(p, `"aud":"cad-pro"`, `"aud":["cad-lite","cad-pro"]`)), ""),
 		licenseVector("good without an install key", signed(p[:strings.Index(p, `,"cnf"`)]+"}"), ""),
 		licenseVector("good bound to an identification code", signed(p[:strings.Index(p, `"components"`)]+`"code":"`+digest(product, "code", "HW1")+`"}}}`), ""),
-		licenseVector("good with critical members that are known", signed(swap(p, `"ver":1`, `"ver":1,"crit":["binding","status_max_age"]`)), ""),
+		licenseVector("good with critical members that are known", signed(swap(p, `"ver":1`, `"ver":1,"crit":["binding","phases","lease_until","features"]`)), ""),
+		licenseVector("good under advisory without an end", advisory("advisory", forever), ""),
+		licenseVector("good under degrade without an end", advisory("degrade", forever), ""),
 		licenseVector("good with a name written in escapes", signed(swap(p, `"iss"`, `"\u0069ss"`)), ""),
 		licenseVector("good under a retired key, signed in its time", at("retired", signedAt.Add(-31*day)), ""),
 		licenseVector("good at the first second of its key", at("current", signedAt.Add(-30*day)), ""),
@@ -209,6 +223,8 @@ func licenseClaimVectors() []vector {
 		damaged("version as text", with(`"ver":1`, `"ver":"1"`)),
 		damaged("a critical member that is not known", with(`"ver":1`, `"ver":1,"crit":["binding","dongle"]`)),
 		damaged("a critical member in other case", with(`"ver":1`, `"ver":1,"crit":["Binding"]`)),
+		damaged("a critical member that is reserved and not enforced yet", with(`"ver":1`, `"ver":1,"crit":["status_max_age"],"status_max_age":3600`)),
+		damaged("a critical member that is not one of lic", with(`"ver":1`, `"ver":1,"crit":["status"]`)),
 		damaged("crit not a list", with(`"ver":1`, `"ver":1,"crit":"binding"`)),
 		damaged("no audience", with(`"aud":"cad-pro"`, `"aud":[]`)),
 		damaged("audience a number", with(`"aud":"cad-pro"`, `"aud":["cad-pro",1]`)),
@@ -222,6 +238,9 @@ func licenseClaimVectors() []vector {
 		damaged("lease_until after exp", with(date("lease_until", 14*day), date("lease_until", 380*day+time.Second))),
 		licenseVector("good with all dates the same", signed(swap(swap(swap(swap(p, date("warn_at", 335*day), date("warn_at", 380*day)),
 			date("expires_at", 365*day), date("expires_at", 380*day)), date("lease_until", 14*day), date("lease_until", 380*day)), date("refresh_after", day), date("refresh_after", 380*day))), ""),
+		damaged("an end under advisory", with(`"enforcement":"block"`, `"enforcement":"advisory"`)),
+		damaged("an end under degrade", with(`"enforcement":"block"`, `"enforcement":"degrade"`)),
+		damaged("an end a second early under degrade", signed(swap(swap(p, `"enforcement":"block"`, `"enforcement":"degrade"`), expOf(p), `"exp":253402300798`))),
 		damaged("an enforcement that is not known", with(`"enforcement":"block"`, `"enforcement":"beg"`)),
 		licenseVector("good with a policy that is not known", with(`"policy":"fuzzy"`, `"policy":"fuzzy-9"`), ""),
 		damaged("no policy", with(`"policy":"fuzzy"`, `"policy":""`)),

@@ -25,6 +25,7 @@ func keySetVectors() []vector {
 	unknown := `{"kty":"RSA","n":"AQAB","e":"AQAB","kid":"r","alg":"PS256"},{"kty":"OKP","crv":"Ed448","x":"AA"},` +
 		`{"kty":"EC","crv":"P-256","x":1,"y":{}},{"kty":"AKP","alg":"ML-DSA-44","pub":"AA"},{},`
 	many := strings.Repeat(`{"kty":"new"},`, 61)
+	anchorKey := func(name string) string { return jwk(name, signedAt.Add(-30*day), signedAt.Add(370*day)) }
 	return []vector{
 		good("by the primary anchor", keySetToken(), 0, all...),
 		good("by the standby", forge("standby", header("standby", keySetTyp), p), 1, all...),
@@ -37,6 +38,10 @@ func keySetVectors() []vector {
 		good("with a key by the other name of the algorithm", inKey(`"alg":"EdDSA"`, `"alg":"Ed25519"`), 0, all...),
 		good("with a key without alg and use", inKey(`"alg":"EdDSA","use":"sig",`, ""), 0, all...),
 		good("without any key", forge("anchor", h, p[:strings.Index(p, `"keys"`)]+`"keys":[]}`), 0),
+		good("with the standby among the keys, which is skipped", with(current, anchorKey("standby")+","+current), 0, all...),
+		good("with its own anchor among the keys, which is skipped", with(current, anchorKey("anchor")+","+current), 0, all...),
+		good("by the standby with the primary among the keys, which is skipped",
+			forge("standby", header("standby", keySetTyp), swap(p, current, anchorKey("anchor")+","+current)), 1, all...),
 		bad(license.Forged, "signed with its own key", forge("current", header("current", keySetTyp), p)),
 		bad(license.Forged, "signed with a key from its header", forge("evil", swap(header("evil", keySetTyp), `{"alg"`, `{"jwk":`+jwk("evil", signedAt, signedAt.Add(day))+`,"alg"`), p)),
 		bad(license.Forged, "by another under the kid of the anchor", forge("evil", h, p)),
@@ -174,9 +179,16 @@ func timeVectors() []vector {
 		return v(name, input, kidOf("install"), "req-1", reason)
 	}
 	by := func(key, payload string) string { return forge(key, header(key, typ), payload) }
+	expecting := func(name, input, issuer string, reason license.Reason) vector {
+		w := is(name, input, reason)
+		w.Issuer = issuer
+		return w
+	}
 	return []vector{
 		is("good", by("current", p), ""),
 		v("good, of anybody", by("current", p), "", "", ""),
+		expecting("by the expected issuer", by("current", p), issuer, ""),
+		expecting("by another issuer than expected", by("current", p), "https://else.example", license.Forged),
 		v("for another install", by("current", p), kidOf("evil"), "req-1", license.Forged),
 		v("in answer to another request", by("current", p), kidOf("install"), "req-2", license.Forged),
 		is("under a key that was removed", by("removed", p), license.Forged),
@@ -244,9 +256,11 @@ func fileVectors() []vector {
 		good("signed mail", strings.NewReplacer("-----BEGIN", "- -----BEGIN", "-----END", "- -----END").Replace(f)),
 		good("blank lines between", strings.ReplaceAll(f, "\n", "\n\n")),
 		good("no final newline", strings.TrimSuffix(f, "\n")),
+		good("the answer to a deactivation, without a licence", armor("LICENSE KEYS", keySetToken())+
+			armor("LICENSE TIME", forge("current", header("current", "license-time+jwt"), timePayload()))),
+		good("keys only", armor("LICENSE KEYS", keySetToken())),
 		bad("empty", ""),
 		bad("text", "no licence here"),
-		bad("keys only", armor("LICENSE KEYS", keySetToken())),
 		bad("a request", armor("LICENSE REQUEST", licenseToken())),
 		bad("a bare token", licenseToken()),
 		bad("no end", strings.Join(body[:len(body)-2], "\n")+"\n"),

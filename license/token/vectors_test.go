@@ -128,7 +128,7 @@ func runVector(t *testing.T, v vector) {
 	case "request":
 		_, err = token.VerifyRequest(v.Input)
 	case "time":
-		_, err = token.VerifyTime(v.Input, keySet(t), v.Install, v.Nonce)
+		_, err = token.VerifyTimeFor(v.Input, keySet(t), token.ExpectTime{Issuer: v.Issuer, InstallID: v.Install, Nonce: v.Nonce})
 	case "file":
 		_, err = token.ParseFile([]byte(v.Input))
 	default:

@@ -1,0 +1,106 @@
+package client
+
+import (
+	"github.com/seed-357fa782/licensed/license"
+	"github.com/seed-357fa782/licensed/license/token"
+	"github.com/seed-357fa782/licensed/license/wire"
+)
+
+// unverifiedError is what is wrong with an answer that came with an authentic
+// key set, so from the licence server, and does not verify under it.
+type unverifiedError struct{ err error }
+
+func (e *unverifiedError) Error() string { return e.err.Error() }
+
+func (e *unverifiedError) Unwrap() error { return e.err }
+
+// accept judges the answer to a request and remembers what it brings, of one
+// that is refused what is authentic in it.
+func (g *Guard) accept(m *memory, p *pending, a wire.Answer) error {
+	keys, err := g.takeKeys(m, a.Keys)
+	if err != nil {
+		return err
+	}
+	t, err := token.VerifyTimeFor(a.Time, keys, token.ExpectTime{Issuer: g.opts.Issuer, InstallID: p.Install, Nonce: p.ID})
+	if err != nil {
+		return &unverifiedError{err}
+	}
+	m.raise(t.IssuedAt)
+	if p.Op == OpDeactivate {
+		if p.Install == installID(m.Key) {
+			m.giveUp(p.Request)
+		}
+		return nil
+	}
+	claims, err := token.VerifyLicense(a.License, keys, g.want())
+	switch {
+	case license.ReasonOf(err) == license.WrongProduct:
+		return err
+	case err != nil:
+		return &unverifiedError{err}
+	case claims.InstallID != p.Install:
+		return errOtherInstall()
+	}
+	return g.take(m, p, claims)
+}
+
+// errSuperseded says that an answer came too late: what it would replace is
+// newer.
+var errSuperseded = license.Errorf(license.Conflict, "another copy of this product changed the licence of this install at the same time")
+
+// take takes the licence that answers a request. While the server was asked,
+// another process may have got a newer one, or another install.
+func (g *Guard) take(m *memory, p *pending, claims token.License) error {
+	waits, mine := m.Sent.waits(p), p.Install == installID(m.Key)
+	switch {
+	case !waits && !mine:
+		if held, err := token.PeekLicense(m.License); err == nil && held.LicenseID == claims.LicenseID {
+			return nil // the same licence, by a newer key
+		}
+		return errSuperseded
+	case mine && m.refreshable() && (claims.ID == m.Prev || !waits && claims.Dates.IssuedAt.Unix() <= m.IssuedAt):
+		return nil // it is held already, or a newer one
+	}
+	if err := g.fits(*m, &License{claims: claims}); err != nil {
+		return err
+	}
+	m.hold(claims)
+	return nil
+}
+
+// takeKeys verifies the key set of an answer and remembers the newest of it and
+// of what was seen. One that is older is not worth an error: a server may lag
+// behind.
+func (g *Guard) takeKeys(m *memory, raw string) (token.KeySet, error) {
+	if _, err := g.verifySet(raw); err != nil {
+		return token.KeySet{}, err
+	}
+	keys, err := g.newest(m.Keys, []string{raw})
+	if err != nil {
+		return token.KeySet{}, err
+	}
+	m.Keys = keys.Raw
+	m.raise(keys.IssuedAt)
+	return keys, nil
+}
+
+// fits reports whether a licence that is authentic is one that this install
+// may hold: made for it, for this machine, and not older than the last.
+func (g *Guard) fits(m memory, l *License) error {
+	install := l.InstallID()
+	mine := install == "" || install == installID(m.Key)
+	fresh := false // it answers a request that was signed with a key made for it
+	for _, p := range []*pending{m.Sent.Activation, m.Carried.Activation} {
+		fresh = fresh || p != nil && install != "" && install == p.Install
+	}
+	if !mine && !fresh {
+		return errOtherInstall()
+	}
+	if mine && l.Dates().IssuedAt.Unix() < m.IssuedAt {
+		return errOlder()
+	}
+	if machine := g.view.Load().machine; !l.Match(machine).OK {
+		return license.Errorf(license.MachineMismatch, "the licence was not made for this machine: %s", l.Explain(machine).Advice)
+	}
+	return nil
+}

@@ -1,0 +1,198 @@
+package client
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"reflect"
+
+	"github.com/seed-357fa782/licensed/license"
+	"github.com/seed-357fa782/licensed/license/token"
+)
+
+// load takes over what the cache holds, where that is news: at the start, and
+// where another process wrote it. locked says that the lock is held already.
+func (g *Guard) load(locked bool) error {
+	data, err := g.opts.Cache.Load()
+	if err != nil {
+		return license.Errorf(license.ReadOnly, "the install's memory cannot be read: %v", err).WithCause(err)
+	}
+	if bytes.Equal(data, g.stored) {
+		return nil
+	}
+	if len(data) == 0 {
+		g.adopt(memory{}, nil)
+		return nil
+	}
+	m, err := decodeMemory(data)
+	switch {
+	case errors.Is(err, license.Damaged):
+		moved, err := g.setAside(err, data, locked)
+		if !moved {
+			return g.load(locked) // somebody has put another one there
+		}
+		// What this process knows stays and is written with the next change.
+		v := *g.view.Load()
+		v.damaged = err
+		g.view.Store(&v)
+		g.stored = nil
+		return nil
+	case err != nil:
+		return err
+	case m.Product != g.opts.Product:
+		return license.Errorf(license.Conflict, "the install's memory belongs to product %q and not to %q; "+
+			"give each product a folder of its own", printable(m.Product), g.opts.Product)
+	}
+	g.adopt(m, data)
+	return nil
+}
+
+// setAside takes a damaged memory out of the way, unless it is no longer the
+// one that was read, and returns what is to be reported.
+func (g *Guard) setAside(why error, read []byte, locked bool) (moved bool, _ error) {
+	c, ok := g.opts.Cache.(interface {
+		setAside(read []byte) (bool, error)
+	})
+	if !ok {
+		return true, why
+	}
+	failed := func(err error) (bool, error) {
+		return true, errors.Join(why, fmt.Errorf("set the damaged memory aside: %w", err))
+	}
+	if !locked {
+		unlock, err := g.lock()
+		if err != nil {
+			return failed(err)
+		}
+		defer unlock()
+	}
+	moved, err := c.setAside(read)
+	if err != nil {
+		return failed(err)
+	}
+	return moved, why
+}
+
+// lock keeps other processes from changing the memory, where the cache is one
+// that they can share.
+func (g *Guard) lock() (unlock func(), err error) {
+	if c, ok := g.opts.Cache.(interface{ lock() (func(), error) }); ok {
+		return c.lock()
+	}
+	return func() {}, nil
+}
+
+// update changes the memory as it is now, which is not always as this process
+// knew it: others that share it may have changed it since, above all during a
+// call. What change leaves in m is kept for good, also where it returns an
+// error; where it cannot be kept, nothing changes.
+//
+// What m points to is shared with the memory of before: change replaces it.
+func (g *Guard) update(change func(m *memory) error) error {
+	unlock, err := g.lock()
+	if err != nil {
+		return errUnwritable(err)
+	}
+	defer unlock()
+	if err := g.load(true); err != nil {
+		return err
+	}
+	m := g.memory
+	err = change(&m)
+	if reflect.DeepEqual(m, g.memory) {
+		return err
+	}
+	if storeErr := g.store(m); storeErr != nil {
+		if err == nil {
+			return storeErr
+		}
+		return errors.Join(err, storeErr)
+	}
+	return err
+}
+
+// store keeps a memory for good and takes it over; where it cannot be kept,
+// nothing changes. Only update calls it.
+func (g *Guard) store(m memory) error {
+	m.Product = g.opts.Product
+	data, err := m.encode()
+	if err == nil {
+		err = g.opts.Cache.Store(data)
+	}
+	if err != nil {
+		return errUnwritable(err)
+	}
+	g.adopt(m, data)
+	return nil
+}
+
+func errUnwritable(err error) error {
+	return license.Errorf(license.ReadOnly, "the install's memory cannot be written, so nothing was changed: %v", err).WithCause(err)
+}
+
+// adopt makes a memory the one that counts.
+func (g *Guard) adopt(m memory, data []byte) {
+	g.memory, g.stored = m, data
+	v := *g.view.Load()
+	v.floor, v.refusal, v.held = m.floor(), "", nil
+	var err error
+	if v.license, v.keys, err = g.held(m); err != nil {
+		v.refusal, v.held = license.ReasonOf(err), fmt.Errorf("the licence held: %w", err)
+	}
+	g.show(v)
+}
+
+// held verifies what a memory holds.
+func (g *Guard) held(m memory) (*License, token.KeySet, error) {
+	if m.License == "" && m.Keys == "" {
+		return nil, token.KeySet{}, nil
+	}
+	keys, err := g.newest(m.Keys, nil)
+	if m.License == "" || err != nil {
+		return nil, keys, err
+	}
+	claims, err := token.VerifyLicense(m.License, keys, g.want())
+	if err != nil {
+		return nil, keys, err
+	}
+	if claims.InstallID != "" && claims.InstallID != installID(m.Key) {
+		return nil, keys, errOtherInstall()
+	}
+	if claims.Dates.IssuedAt.Unix() < m.IssuedAt {
+		return nil, keys, errOlder()
+	}
+	return &License{claims: claims}, keys, nil
+}
+
+func (g *Guard) want() token.Expect {
+	return token.Expect{Product: g.opts.Product, Issuer: g.opts.Issuer}
+}
+
+// newest returns the newest of the key set compiled in, the one seen last and
+// those that something brings. One seen last that no longer verifies (its
+// anchor is gone from the product) does not count. Of two that are equally new
+// the one known before counts: what an anchor says of one rank and seq is one
+// thing, and who brings another has no better claim.
+func (g *Guard) newest(seen string, more []string) (token.KeySet, error) {
+	if err := validateTrust(g.opts.Anchors, g.opts.Product); err != nil {
+		return token.KeySet{}, err
+	}
+	var raws []string
+	if seen != "" {
+		raws = append(raws, seen)
+	}
+	raws = append(raws, more...)
+	var minimum token.KeySet
+	if g.opts.Keys != "" {
+		set, err := g.verifySet(g.opts.Keys)
+		if err != nil {
+			return token.KeySet{}, err
+		}
+		minimum = set
+	}
+	return newestSet(minimum, raws, g.verifySet)
+}
+
+func (g *Guard) verifySet(raw string) (token.KeySet, error) {
+	return verifySet(raw, g.opts.Anchors, g.opts.Issuer)
+}
