@@ -17,6 +17,7 @@ type Anchor struct {
 	redacted
 	key    token.SigningKey
 	public ed25519.PublicKey
+	others token.Anchors // those that are known beside it, maybe itself among them
 }
 
 // AnchorOptions say how to open an anchor's file.
@@ -27,6 +28,10 @@ type AnchorOptions struct {
 	// Passphrase opens the identity, or the file itself if it was sealed with a
 	// passphrase.
 	Passphrase Passphrase
+	// Anchors are the public halves of all anchors, none of which may be listed in
+	// what this one signs. Empty: those of "anchors.json" in the file's folder or
+	// the one above it, if there is one.
+	Anchors token.Anchors
 }
 
 // OpenAnchor reads an anchor's private half: as Init made it, sealed with a
@@ -40,7 +45,30 @@ func OpenAnchor(path string, o AnchorOptions) (*Anchor, error) {
 	if err != nil {
 		return nil, fmt.Errorf("take the anchor in %s: %w", path, err)
 	}
-	return &Anchor{key: key, public: s.public}, nil
+	others := o.Anchors
+	if len(others) == 0 {
+		if others, err = anchorsBeside(path); err != nil {
+			return nil, err
+		}
+	}
+	return &Anchor{key: key, public: s.public, others: slices.Clone(others)}, nil
+}
+
+// anchorsBeside reads the list of anchors in the folder of an anchor's file or
+// the one above it. That there is none is no error.
+func anchorsBeside(path string) (token.Anchors, error) {
+	dir := filepath.Dir(path)
+	for _, dir := range []string{dir, filepath.Dir(dir)} {
+		list := filepath.Join(dir, anchorsFile)
+		found, err := exists(list)
+		if err != nil {
+			return nil, err
+		}
+		if found {
+			return readAnchors(list, anyone)
+		}
+	}
+	return nil, nil
 }
 
 func openAnchorFile(path string, o AnchorOptions) (*signer, error) {
@@ -97,7 +125,8 @@ func (a *Anchor) Public() ed25519.PublicKey { return slices.Clone(a.public) }
 // SignKeySet signs a key set that Ring.ProposeKeySet has made, exactly as it is.
 // It refuses what no verifier should ever see: a set without keys, issuer or
 // positive seq, one that is expired at now or made after it, one none of whose
-// keys is valid at now, and one that lists an anchor.
+// keys is valid at now, and one that lists an anchor: itself, or another that is
+// known (AnchorOptions.Anchors).
 func (a *Anchor) SignKeySet(unsigned []byte, now time.Time) (string, error) {
 	set, err := token.ParseUnsignedKeySet(unsigned)
 	if err != nil {
@@ -146,8 +175,8 @@ func (a *Anchor) checkKeys(keys []token.Key, now time.Time, refuse func(string, 
 			return refuse("the key %q does not fit its id", k.ID)
 		case seen[k.ID]:
 			return refuse("the key %s is listed twice", k.ID)
-		case k.ID == a.key.ID:
-			return refuse("the key %s is the anchor itself, which signs nothing but key sets", k.ID)
+		case isAnchor(a.others, k.Public), k.ID == a.key.ID:
+			return refuse("the key %s is an anchor, which signs nothing but key sets", k.ID)
 		case !k.NotBefore.Before(k.NotAfter):
 			return refuse("the key %s ends before it begins", k.ID)
 		}

@@ -42,8 +42,12 @@
 // A key is valid from ten minutes before it was made, which forgives clocks
 // that differ, and for twice the life of a key set: a key set that nobody
 // renewed is something to warn about, not a day on which new licences stop
-// verifying. A retired key stays listed until ten minutes after its retirement,
-// since a signature is judged at its iat; so licences outlive the key that
-// signed them. A key that is missing from a newer set is revoked, and with it
-// everything that it ever signed.
+// verifying.
+//
+// A rotation does not change the key set: the set in force goes on listing the
+// retired key with its old end, until an anchor has signed the next one. That
+// one and all after it list the key still, as valid until ten minutes after its
+// retirement; since a signature is judged at its iat, licences outlive the key
+// that signed them. A key that is missing from a newer set is revoked, and with
+// it everything that it ever signed.
 package keys

@@ -53,7 +53,7 @@ func (f *folder) load() (*view, error) {
 	v := &view{anchors: f.anchors}
 	var err error
 	if len(v.anchors) == 0 {
-		if v.anchors, err = f.readAnchors(); err != nil {
+		if v.anchors, err = readAnchors(filepath.Join(f.dir, anchorsFile), public); err != nil {
 			return nil, err
 		}
 	}
@@ -97,9 +97,8 @@ func (f *folder) settle(v *view) error {
 	return err
 }
 
-func (f *folder) readAnchors() (token.Anchors, error) {
-	path := filepath.Join(f.dir, anchorsFile)
-	b, err := readFile(path, public)
+func readAnchors(path string, x exposure) (token.Anchors, error) {
+	b, err := readFile(path, x)
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,8 @@
 package keys
 
 import (
+	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -21,9 +23,9 @@ const (
 )
 
 // ProposeKeySet returns the next key set, unsigned, for an anchor to sign
-// offline. It lists the current key, the next one, and the retired ones until
-// their retirement; the keys named by revoke are left out, which revokes them
-// and all that they have signed once the set is installed. Where a key to sign
+// offline. It lists the current key, the next one, and the retired ones, as valid
+// until ten minutes after their retirement; the keys named by revoke are left
+// out, which revokes them and all that they have signed once the set is installed. Where a key to sign
 // or to rotate to would be missing, a new one is made and stored, or one that an
 // earlier proposal made is taken again. The set in force does not change.
 //
@@ -121,8 +123,8 @@ func (f *folder) fill(v *view, live []token.Key, now time.Time) ([]token.Key, er
 // becomes current, usually the next. Private halves of revoked keys are
 // destroyed.
 //
-// It is refused with license.BadRequest when it does not verify, is expired or
-// is of another issuer, with license.Clock when it was made in the future, and
+// It is refused with license.BadRequest when it does not verify, is expired, is
+// of another issuer or lists an anchor, with license.Clock when it was made in the future, and
 // with license.Conflict when it is not newer than every set that was ever in
 // force (a later anchor counts before seq, and ends the earlier ones for good)
 // or lists no key that can sign here at now.
@@ -149,6 +151,9 @@ func (r *Ring) Install(raw string, now time.Time) error {
 	if err := checkInstall(set, v.set.Issuer, now); err != nil {
 		return err
 	}
+	if kid := listedAnchor(set, v.anchors); kid != "" {
+		return license.FieldErrorf("keyset", "the key set lists the anchor %s, and an anchor signs nothing but key sets", kid)
+	}
 	return r.install(v, set, now)
 }
 
@@ -171,6 +176,30 @@ func checkInstall(set token.KeySet, issuer string, now time.Time) error {
 		return license.FieldErrorf("keyset", "the key set expired at %s", set.ExpiresAt.Format(time.RFC3339))
 	}
 	return nil
+}
+
+// listedAnchor returns the kid of an anchor that a verified set lists, or "". It
+// looks into the token, since verifiers leave such a key out.
+func listedAnchor(set token.KeySet, anchors token.Anchors) string {
+	var claims struct {
+		Keys []struct {
+			X any `json:"x"`
+		} `json:"keys"`
+	}
+	_, rest, _ := strings.Cut(set.Raw, ".")
+	payload, _, _ := strings.Cut(rest, ".")
+	b, err := base64.RawURLEncoding.DecodeString(payload)
+	if err != nil || json.Unmarshal(b, &claims) != nil {
+		return "" // it has been verified, so that it can be read
+	}
+	for _, a := range anchors {
+		for _, k := range claims.Keys {
+			if k.X == base64.RawURLEncoding.EncodeToString(a) {
+				return token.Thumbprint(a)
+			}
+		}
+	}
+	return ""
 }
 
 // install opens the keys that will sign under set before it changes anything.

@@ -14,8 +14,9 @@ import (
 // Ring is an open key folder: the daemon's signer. It is safe for concurrent
 // use; reading never waits for a rotation.
 //
-// Several daemons may share one folder: each then calls Reload within the ten
-// minutes for which a retired key is still listed.
+// Several daemons may share one folder. Each then calls Reload at least every
+// ten minutes: a key set that is signed after a rotation ends the retired key ten
+// minutes after its retirement, and what a daemon signs with it later is refused.
 type Ring struct {
 	redacted
 	folder *folder
@@ -97,21 +98,6 @@ func (r *Ring) CodeKey() *CodeKey { return r.codes }
 
 // Dir returns the path of the key folder.
 func (r *Ring) Dir() string { return r.folder.dir }
-
-// AnchorPrivatesPresent returns the paths of anchors' private halves that lie in
-// the folder at this moment; any file in its anchors folder counts as one. Where
-// the folder cannot be read it is itself returned.
-func (r *Ring) AnchorPrivatesPresent() []string {
-	dir := filepath.Join(r.folder.dir, anchorsDir)
-	names, err := listFiles(dir)
-	if err != nil {
-		return []string{dir}
-	}
-	for i, name := range names {
-		names[i] = filepath.Join(dir, name)
-	}
-	return names
-}
 
 // Reload reads the folder again if another process has changed it, and reports
 // whether it had. On an error the ring goes on with what it has.

@@ -24,8 +24,9 @@ const (
 	// maxWorkFactor bounds what an identity that was sealed with the age tool may cost.
 	maxWorkFactor = 20
 
-	ageHeader  = "age-encryption.org/"
-	pemPrivate = "PRIVATE KEY"
+	ageHeader   = "age-encryption.org/"
+	armorHeader = "-----BEGIN AGE ENCRYPTED FILE-----" // the same as text
+	pemPrivate  = "PRIVATE KEY"
 )
 
 // vault seals and opens files with one age identity.

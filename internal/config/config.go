@@ -88,6 +88,9 @@ type Marketplace struct {
 	OpenAPI        OpenAPI  `yaml:"open_api"`
 	Sync           Sync     `yaml:"sync"`
 	LicenseV1      bool     `yaml:"license_v1"` // answer the retired GET interface too
+	// PerpetualWithoutExpiry takes a code that was activated elsewhere, and for
+	// which the marketplace names no expiry, as sold without end.
+	PerpetualWithoutExpiry bool `yaml:"perpetual_without_expiry"`
 }
 
 // Location is the zone of the marketplace's expiry times.

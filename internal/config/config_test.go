@@ -114,7 +114,7 @@ func TestLoadFull(t *testing.T) {
 				AccessKeyIDFile:     dir + "/secrets/ak",
 				SecretAccessKeyFile: "/run/secrets/sk",
 			},
-			LicenseV1: true,
+			LicenseV1: true, PerpetualWithoutExpiry: true,
 		}},
 		Products: []config.Product{{
 			ID: "cad-pro", Name: "CAD Pro", MarketplaceProducts: []string{"OFFI0001", "OFFI0002"},
@@ -165,14 +165,20 @@ func TestDerived(t *testing.T) {
 			func(c config.Config) string { return fmt.Sprint(c.PublicIsLoopback()) }, "false",
 		},
 		{"endless lease", "products: [{id: a, lease: 0, refresh: 90d}]\n", func(c config.Config) string { return c.Products[0].Lease.String() }, "0s"},
+		{"longest socket path", "admin: {socket: /" + strings.Repeat("a", 99) + "}\n", func(c config.Config) string { return fmt.Sprint(len(c.Admin.Socket)) }, "100"},
+		{
+			"most features", "products:\n- id: a\n  name: " + strings.Repeat("a", 128) + "\n  features:\n" + manyFeatures(200, "true"),
+			func(c config.Config) string { return fmt.Sprint(len(c.Products[0].Features)) }, "200",
+		},
+		{"longest feature", "products: [{id: a, features: {x: " + strings.Repeat("y", 1024) + "}}]\n", func(c config.Config) string { return fmt.Sprint(len(c.Products[0].Features)) }, "1"},
 		{"feature switched off", "products: [{id: a, features: {x: false}}]\n", func(c config.Config) string { return fmt.Sprint(len(c.Products[0].Features)) }, "0"},
 		{
 			"marketplace defaults", "marketplaces: [{name: m, access_key_files: [k]}]\n",
 			func(c config.Config) string {
 				m := c.Marketplaces[0]
-				return fmt.Sprint(m.CodePattern, m.ExpireTimeZone, len(m.OpenAPI.BaseURLs), m.Sync.Daily, m.OpenAPI.Enabled())
+				return fmt.Sprint(m.CodePattern, m.ExpireTimeZone, len(m.OpenAPI.BaseURLs), m.Sync.Daily, m.OpenAPI.Enabled(), m.PerpetualWithoutExpiry)
 			},
-			"^[A-Za-z0-9_-]{6,64}$UTC2 true false",
+			"^[A-Za-z0-9_-]{6,64}$UTC2 true false false",
 		},
 		{
 			"behind a proxy", "issuer: https://h\npublic: {listen: ':80', trusted_proxies: [10.0.0.1]}\n",
@@ -190,6 +196,14 @@ func TestDerived(t *testing.T) {
 			}
 		})
 	}
+}
+
+func manyFeatures(n int, value string) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, "    f%03d: %s\n", i, value)
+	}
+	return b.String()
 }
 
 // Every refusal names the file, the line and the key.
@@ -275,11 +289,13 @@ func TestRefusals(t *testing.T) {
 		{"plain text on a name", "issuer: http://h\npublic: {listen: 'host:80'}\n", "public.listen: host:80 is reachable from outside in plain text"},
 		{"plain text for tokens", "admin: {listen: ':81'}\n", "licensed.yaml:1: admin.listen: :81 is reachable from outside in plain text, and tokens with it"},
 		{"certificate without key", "public: {tls: {cert_file: c}}\n", "licensed.yaml:1: public.tls: cert_file and key_file belong together"},
-		{"socket path", "admin: {socket: /" + strings.Repeat("a", 120) + "}\n", "bytes, and the path of a socket may have"},
+		{"socket path", "admin: {socket: /" + strings.Repeat("a", 120) + "}\n", "is longer than the 100 bytes that systems allow for a socket; choose another"},
+		{"socket path on Linux", "admin: {socket: /" + strings.Repeat("a", 100) + "}\n", "licensed.yaml:1: admin.socket: /"},
 		{"proxy", "public: {trusted_proxies: [proxy]}\n", `licensed.yaml:1: public.trusted_proxies[0]: "proxy" is no network`},
 		{"proxy with host bits", "public: {trusted_proxies: [10.0.0.1/8]}\n", "public.trusted_proxies[0]: 10.0.0.1/8 has bits beyond its mask; the network is 10.0.0.0/8"},
 		{"marketplace name missing", "marketplaces:\n- access_key_files: [k]\n", `licensed.yaml:2: marketplaces[0].name: "" is no name for an address`},
 		{"marketplace name", "marketplaces: [{name: Koo, access_key_files: [k]}]\n", `marketplaces[0].name: "Koo" is no name`},
+		{"marketplace named as the merchant's codes", "marketplaces:\n- name: manual\n  access_key_files: [k]\n", `licensed.yaml:2: marketplaces[0].name: "manual" stands for the codes that you make yourself`},
 		{"marketplace twice", market + "- name: m\n  access_key_files: [k]\n", "licensed.yaml:4: marketplaces[1].name: m is marketplaces[0].name already"},
 		{"no access key", "marketplaces:\n- name: m\n", "licensed.yaml:2: marketplaces[0].access_key_files: at least one file"},
 		{"code pattern", market + "  code_pattern: \"(\"\n", "licensed.yaml:4: marketplaces[0].code_pattern: is no regular expression"},
@@ -296,6 +312,15 @@ func TestRefusals(t *testing.T) {
 			"marketplace product twice", product + "  marketplace_products: [O]\n- id: b\n  marketplace_products: [N, O]\n",
 			"licensed.yaml:5: products[1].marketplace_products[1]: O is products[0].marketplace_products[0] already",
 		},
+		{"product id too long", "products: [{id: " + strings.Repeat("a", 64) + "}]\n", "is no product id; use up to 63 of"},
+		{"product name too long", product + "  name: " + strings.Repeat("ä", 65) + "\n", "licensed.yaml:3: products[0].name: has 130 bytes, and may have 128"},
+		{"product name with control characters", product + "  name: \"a\\nb\"\n", "licensed.yaml:3: products[0].name: holds a control character"},
+		{"product name not text", product + "  name: \"a\\uFFFDb\"\n", "licensed.yaml:3: products[0].name: is not UTF-8 text"},
+		{"feature's name too long", product + "  features: {" + strings.Repeat("a", 65) + ": true}\n", "a feature's name has 1 to 64 characters"},
+		{"feature's text too long", product + "  features:\n    a: true\n    b: " + strings.Repeat("x", 1025) + "\n", "licensed.yaml:5: products[0].features.b: has 1025 bytes, and may have 1024"},
+		{"feature's text not text", product + "  features: {a: \"\\uFFFD\"}\n", "licensed.yaml:3: products[0].features.a: is not UTF-8 text"},
+		{"too many features", product + "  features:\n" + manyFeatures(201, "true"), "licensed.yaml:3: products[0].features: has 201 entries, and may have 200"},
+		{"too much in features", product + "  features:\n" + manyFeatures(30, strings.Repeat("x", 1000)), "licensed.yaml:3: products[0].features: has 30"},
 		{"no machines", product + "  machines: 0\n", "licensed.yaml:3: products[0].machines: 0 is not between 1 and 1000000"},
 		{"mode", product + "  mode: cloud\n", `licensed.yaml:3: products[0].mode: "cloud" is not one of node, floating`},
 		{"binding", product + "  binding: strict\n", `products[0].binding: "strict" is not one of exact, fuzzy, loose, none`},

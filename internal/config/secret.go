@@ -44,7 +44,8 @@ func (Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }
 
 // ReadSecret reads a secret from a file, without the file's final newline. A
 // file that the group or others may access is refused, and so is an empty
-// one, and one of more than 64 KiB. No error holds anything of the content.
+// one, one of more than 64 KiB, and one that is sealed by age, whose sealed form
+// would be taken for the secret. No error holds anything of the content.
 func ReadSecret(path string) (Secret, error) {
 	// Asked first, because opening a named pipe would wait for a writer.
 	if info, err := os.Stat(path); err != nil {
@@ -71,6 +72,9 @@ func ReadSecret(path string) (Secret, error) {
 	if len(data) > maxSecret {
 		return Secret{}, fmt.Errorf("%s is larger than %d KiB, which is no secret of ours", path, maxSecret>>10)
 	}
+	if isSealed(data) {
+		return Secret{}, fmt.Errorf("%s is sealed by age, and sealed secret files are not supported yet; put the clear text into a file with mode 0600", path)
+	}
 	if cut, ok := bytes.CutSuffix(data, []byte("\n")); ok {
 		data = bytes.TrimSuffix(cut, []byte("\r"))
 	}
@@ -78,4 +82,10 @@ func ReadSecret(path string) (Secret, error) {
 		return Secret{}, fmt.Errorf("%s is empty", path)
 	}
 	return NewSecret(string(data)), nil
+}
+
+// isSealed reports whether a file was sealed by age, in its binary form or as text.
+func isSealed(data []byte) bool {
+	data = bytes.TrimSpace(data)
+	return bytes.HasPrefix(data, []byte("age-encryption.org/")) || bytes.HasPrefix(data, []byte("-----BEGIN AGE ENCRYPTED FILE-----"))
 }

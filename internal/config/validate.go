@@ -1,17 +1,22 @@
 package config
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"net/url"
 	"regexp"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/seed-357fa782/licensed/license"
 )
 
 const boltScheme = "bolt:"
@@ -24,7 +29,19 @@ var (
 // maxDuration keeps sums of durations and instants far from overflowing.
 const maxDuration = Duration(100 * 366 * 24 * time.Hour)
 
-const maxMachines = 1_000_000
+const (
+	maxMachines   = 1_000_000
+	maxSocketPath = 100 // what every system allows
+)
+
+// Limits of what is written into every licence, which verifiers read up to
+// 64 KiB. What an order or an administrator adds comes on top.
+const (
+	maxName         = 128
+	maxFeatures     = 200
+	maxFeatureText  = 1 << 10
+	maxFeaturesJSON = 16 << 10
+)
 
 // validator collects what is wrong with a configuration.
 type validator struct {
@@ -168,17 +185,9 @@ func (v *validator) listeners(c Config) {
 	if isListen(c.Admin.Listen) && !isLoopback(c.Admin.Listen) && !c.Admin.TLS.Enabled() {
 		v.failf("admin.listen", "%s is reachable from outside in plain text, and tokens with it; set admin.tls or listen on 127.0.0.1", c.Admin.Listen)
 	}
-	if limit := maxSocketPath(); len(c.Admin.Socket) > limit {
-		v.failf("admin.socket", "%s has %d bytes, and the path of a socket may have %d; choose a shorter one", c.Admin.Socket, len(c.Admin.Socket), limit)
+	if len(c.Admin.Socket) > maxSocketPath {
+		v.failf("admin.socket", "%s is longer than the %d bytes that systems allow for a socket; choose another", c.Admin.Socket, maxSocketPath)
 	}
-}
-
-// maxSocketPath is what the system's address structure takes.
-func maxSocketPath() int {
-	if runtime.GOOS == "linux" || runtime.GOOS == "windows" {
-		return 107
-	}
-	return 103
 }
 
 func (v *validator) tls(key string, t TLS) {
@@ -226,6 +235,9 @@ func (v *validator) marketplace(key string, m Marketplace) {
 	if !marketplaceName.MatchString(m.Name) {
 		v.failf(key+".name", "%q is no name for an address; use up to 63 of a-z, 0-9 and -, not - first", m.Name)
 	}
+	if m.Name == license.ChannelManual {
+		v.failf(key+".name", "%q stands for the codes that you make yourself; choose another name", m.Name)
+	}
 	if len(m.AccessKeyFiles) == 0 {
 		v.failf(key+".access_key_files", "at least one file with an access key is needed")
 	}
@@ -255,6 +267,8 @@ func (v *validator) product(key string, p Product) {
 	if !productID.MatchString(p.ID) {
 		v.failf(key+".id", "%q is no product id; use up to 63 of A-Z, a-z, 0-9, dot, - and _, a letter or digit first", p.ID)
 	}
+	v.text(key+".name", p.Name, maxName)
+	v.features(key+".features", p.Features)
 	if !p.Machines.Amount {
 		v.within(key+".machines", p.Machines.Count, 1, maxMachines)
 	}
@@ -272,6 +286,32 @@ func (v *validator) product(key string, p Product) {
 	v.oneOf(key+".phases.enforcement", p.Phases.Enforcement, "block", "degrade", "advisory")
 	v.within(key+".transfers.per_year", p.Transfers.PerYear, 0, 1_000_000)
 	v.duration(key+".transfers.cool_down", p.Transfers.CoolDown, false)
+}
+
+func (v *validator) features(key string, f Features) {
+	if len(f) > maxFeatures {
+		v.failf(key, "has %d entries, and may have %d", len(f), maxFeatures)
+	}
+	for _, name := range slices.Sorted(maps.Keys(f)) {
+		if text, ok := f[name].(string); ok {
+			v.text(child(key, name), text, maxFeatureText)
+		}
+	}
+	if data, err := json.Marshal(f); err != nil || len(data) > maxFeaturesJSON {
+		v.failf(key, "has %d bytes in a licence, and may have %d", len(data), maxFeaturesJSON)
+	}
+}
+
+// text demands what can stand in a licence.
+func (v *validator) text(key, s string, limit int) {
+	switch {
+	case len(s) > limit:
+		v.failf(key, "has %d bytes, and may have %d", len(s), limit)
+	case !utf8.ValidString(s) || strings.ContainsRune(s, utf8.RuneError):
+		v.failf(key, "is not UTF-8 text")
+	case strings.ContainsFunc(s, unicode.IsControl):
+		v.failf(key, "holds a control character")
+	}
 }
 
 func (v *validator) notEmpty(key, s string) {

@@ -96,6 +96,8 @@ func TestReadSecretRefusals(t *testing.T) {
 		{"folder", dir, "is no regular file"},
 		{"empty", file("empty", ""), "is empty"},
 		{"only a newline", file("newline", "\n"), "is empty"},
+		{"sealed", file("sealed", "age-encryption.org/v1\n-> X25519 hush\n"), "is sealed by age, and sealed secret files are not supported yet; put the clear text into a file with mode 0600"},
+		{"sealed as text", file("armored", "\n-----BEGIN AGE ENCRYPTED FILE-----\nhush\n-----END AGE ENCRYPTED FILE-----\n"), "is sealed by age"},
 		{"too large", file("large", strings.Repeat("a", 64<<10+1)), "is larger than 64 KiB"},
 	}
 	for _, test := range tests {
