@@ -45,6 +45,7 @@ func (e *ConfigError) Unwrap() error { return e.Err }
 // Daemon is a licence server that has bound its listeners.
 type Daemon struct {
 	config    config.Config
+	settings  settings
 	log       *slog.Logger
 	now       func() time.Time
 	startedAt time.Time
@@ -62,62 +63,58 @@ type Daemon struct {
 	stopErr  error
 }
 
+func (o Options) withDefaults() Options {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Now == nil {
+		o.Now = time.Now //nolint:forbidigo // the one default of Now
+	}
+	return o
+}
+
 // CheckConfig does what New does up to the point where it would touch
 // anything: it reads and validates the configuration and the files it names.
 func CheckConfig(o Options) error {
-	_, err := load(o)
-	return err
+	o = o.withDefaults()
+	c, err := load(o)
+	if err != nil {
+		return err
+	}
+	s, err := read(c, o.Now)
+	if err != nil {
+		return err
+	}
+	return s.close()
 }
 
 // New reads the configuration, opens keys and store and binds the listeners.
 // It serves nothing yet. What it has opened is closed again where it fails.
 func New(ctx context.Context, o Options) (_ *Daemon, err error) {
+	o = o.withDefaults()
 	c, err := load(o)
 	if err != nil {
 		return nil, err
 	}
-	d := &Daemon{config: c, log: o.Logger, now: o.Now, failed: make(chan error, 8)}
-	if d.log == nil {
-		d.log = slog.New(slog.DiscardHandler)
+	s, err := read(c, o.Now)
+	if err != nil {
+		return nil, err
 	}
-	if d.now == nil {
-		d.now = time.Now //nolint:forbidigo // the one default of Now
+	d := &Daemon{
+		config: c, settings: s, log: o.Logger, now: o.Now, startedAt: o.Now().UTC().Truncate(time.Second),
+		failed: make(chan error, 8), closers: []func() error{s.close},
 	}
-	d.startedAt = d.now().UTC().Truncate(time.Second)
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, d.unwind())
 		}
 	}()
-	for _, step := range []func(context.Context) error{d.openKeys, d.openStore, d.makeAuthority, d.listen} {
+	for _, step := range []func(context.Context) error{d.openStore, d.openKeys, d.makeAuthority, d.listen} {
 		if err := step(ctx); err != nil {
 			return nil, err
 		}
 	}
 	return d, nil
-}
-
-// load reads the configuration and refuses what this version does not do yet,
-// rather than leave it without effect.
-func load(o Options) (config.Config, error) {
-	c, err := config.Load(o.ConfigFile, o.Environ, o.Set)
-	if err != nil {
-		return config.Config{}, &ConfigError{err}
-	}
-	later := func(key string, used bool) error {
-		if !used {
-			return nil
-		}
-		return c.KeyError(key, errors.New("this version does not have it yet"))
-	}
-	errs := []error{c.CheckFiles(), later("admin.listen", c.Admin.Listen != ""), later("webhooks", len(c.Webhooks) > 0)}
-	for i, m := range c.Marketplaces {
-		errs = append(errs, later(fmt.Sprintf("marketplaces[%d].license_v1", i), m.LicenseV1))
-	}
-	if err := errors.Join(errs...); err != nil {
-		return config.Config{}, &ConfigError{err}
-	}
-	return c, nil
 }
 
 // Start serves. It returns at once.

@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"maps"
@@ -455,19 +456,79 @@ func (o onMessage) Handle(_ context.Context, r slog.Record) error {
 	return nil
 }
 
-// The keys of another store are noticed before anything is served.
+// A store is opened with its own keys only: lost ones are not replaced by new
+// ones, and another's are noticed before anything is served.
 func TestForeignKeys(t *testing.T) {
 	t.Parallel()
 	m := start(t, config, nil)
+	other := start(t, config, nil)
 	m.down()
-	if err := os.RemoveAll(filepath.Join(m.dir, "licensed-data/keys")); err != nil {
+	other.down()
+	folder := filepath.Join(m.dir, "licensed-data/keys")
+	own := folder + ".own"
+	if err := os.Rename(folder, own); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := daemon.New(t.Context(), m.options()); err == nil || !strings.Contains(err.Error(), "put back the keys") {
+		t.Errorf("started without keys: %v", err)
+	}
+	if _, err := os.Stat(folder); !errors.Is(err, os.ErrNotExist) {
+		t.Error("new keys stand where the old ones belong")
+	}
+	if err := os.Rename(filepath.Join(other.dir, "licensed-data/keys"), folder); err != nil {
 		t.Fatal(err)
 	}
 	_, err := daemon.New(t.Context(), m.options())
 	if err == nil || !strings.Contains(err.Error(), "data key") {
-		t.Errorf("started with other keys: %v", err)
+		t.Errorf("started with another's keys: %v", err)
 	}
 	if _, ok := errors.AsType[*daemon.ConfigError](err); ok {
 		t.Error("it is not the configuration's fault")
+	}
+	if err := errors.Join(os.Rename(folder, filepath.Join(other.dir, "licensed-data/keys")), os.Rename(own, folder)); err != nil {
+		t.Fatal(err)
+	}
+	m.up()
+}
+
+// What keeps a configuration from working is found by checking it, and
+// checking touches nothing.
+func TestCheckConfig(t *testing.T) {
+	t.Parallel()
+	cert, key := certificate(t, 1)
+	for name, c := range map[string]struct {
+		yaml string
+		want string
+	}{
+		"good":       {config, ""},
+		"database":   {config + "\nstore: postgres://user@host/db\n", "store"},
+		"webhooks":   {config + "\nwebhooks: [{url: \"https://x.example\", secret_file: key.pem}]\n", "webhooks"},
+		"tls":        {strings.Replace(config, "public: {", "public: {tls: {cert_file: key.pem, key_file: key.pem}, ", 1), "public.tls"},
+		"anchors":    {config + "\nkeys: {anchors_file: cert.pem}\n", "keys.anchors_file"},
+		"ca":         {strings.Replace(fmt.Sprintf(marketConfig, "https://x.example"), "old-key, access-key", "key.pem", 1), "open_api"},
+		"own name":   {config + "\nmarketplaces: [{name: manual, access_key_files: [key.pem]}]\n", "manual"},
+		"no product": {config + "\nproducts: []\n", "products"},
+	} {
+		dir := t.TempDir()
+		for file, content := range map[string]string{
+			"licensed.yaml": c.yaml, "cert.pem": cert, "key.pem": key, "ca.pem": "not a certificate", "ak": "ak", "sk": "sk",
+		} {
+			if err := os.WriteFile(filepath.Join(dir, file), []byte(content), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		err := daemon.CheckConfig(daemon.Options{ConfigFile: filepath.Join(dir, "licensed.yaml")})
+		if c.want == "" {
+			if err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+			continue
+		}
+		if _, ok := errors.AsType[*daemon.ConfigError](err); !ok || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if _, err := os.Stat(filepath.Join(dir, "licensed-data")); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("%s: checking made a data folder", name)
+		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/seed-357fa782/licensed/daemon/internal/adminapi"
@@ -53,25 +54,18 @@ func (s *server) shutdown(ctx context.Context) error {
 
 // listen binds the three listeners.
 func (d *Daemon) listen(context.Context) error {
-	public, err := d.publicMux()
-	if err != nil {
-		return err
-	}
 	listener, err := listenTCP("public.listen", d.config.Public.Listen)
 	if err != nil {
 		return err
 	}
 	trusted := operation.Proxies(d.config.Public.TrustedProxies)
-	if t := d.config.Public.TLS; t.Enabled() {
-		certs := &certificate{files: t, now: d.now, log: d.log}
-		if _, err := certs.get(nil); err != nil {
-			return errors.Join(&ConfigError{d.config.KeyError("public.tls", err)}, listener.Close())
-		}
+	if cert := d.settings.cert; cert != nil {
+		cert.log = d.log
 		listener = tls.NewListener(listener, &tls.Config{
-			MinVersion: tls.VersionTLS12, GetCertificate: certs.get, NextProtos: []string{"h2", "http/1.1"},
+			MinVersion: tls.VersionTLS12, GetCertificate: cert.get, NextProtos: []string{"h2", "http/1.1"},
 		})
 	}
-	d.serveOn(publicListener, listener, operation.Wrap(public, d.log, trusted))
+	d.serveOn(publicListener, listener, operation.Wrap(d.publicMux(), d.log, trusted))
 
 	admin := http.NewServeMux()
 	adminapi.Register(admin, adminapi.Options{
@@ -99,28 +93,17 @@ func (d *Daemon) listen(context.Context) error {
 }
 
 // publicMux is the table of routes that anybody can reach.
-func (d *Daemon) publicMux() (*http.ServeMux, error) {
+func (d *Daemon) publicMux() *http.ServeMux {
 	mux := http.NewServeMux()
 	httpapi.Register(mux, httpapi.Options{
 		Authority: d.authority, Version: buildinfo.Version(),
 		RefusalsPerMinute: d.config.Limits.RequestsPerMinute, Now: d.now,
 	})
-	for i, m := range d.config.Marketplaces {
-		o := market.Options{Name: m.Name, Authority: d.authority, Log: d.log, Now: d.now}
-		for k, path := range m.AccessKeyFiles {
-			secret, err := config.ReadSecret(path)
-			if err != nil {
-				return nil, &ConfigError{d.config.KeyError(fmt.Sprintf("marketplaces[%d].access_key_files[%d]", i, k), err)}
-			}
-			o.AccessKeys = append(o.AccessKeys, secret.Reveal())
-		}
-		var err error
-		if o.Location, err = m.Location(); err != nil {
-			return nil, &ConfigError{d.config.KeyError(fmt.Sprintf("marketplaces[%d].expire_time_zone", i), err)}
-		}
-		mux.Handle("POST /marketplace/"+m.Name, market.Callbacks(o))
+	for _, entry := range d.settings.entries {
+		entry.Authority, entry.Log = d.authority, d.log
+		mux.Handle("POST /marketplace/"+entry.Name, market.Callbacks(entry))
 	}
-	return mux, nil
+	return mux
 }
 
 func (d *Daemon) serveOn(name string, l net.Listener, h http.Handler) {
@@ -161,8 +144,11 @@ func listenUnix(path string) (net.Listener, error) {
 		if info.Mode()&fs.ModeSocket == 0 {
 			return nil, fmt.Errorf("admin.socket: %s is there and is not a socket", path)
 		}
-		if c, err := net.Dial("unix", path); err == nil { //nolint:noctx // local, answers at once
+		switch c, err := net.Dial("unix", path); { //nolint:noctx // local, answers at once
+		case err == nil:
 			return nil, errors.Join(fmt.Errorf("admin.socket: another daemon serves %s", path), c.Close())
+		case !errors.Is(err, syscall.ECONNREFUSED): // only that says that nobody listens
+			return nil, fmt.Errorf("admin.socket: %w", err)
 		}
 		if err := os.Remove(path); err != nil {
 			return nil, fmt.Errorf("admin.socket: remove a stale socket: %w", err)

@@ -66,7 +66,7 @@ func TestTLS(t *testing.T) {
 	m.d = d
 	serial := func() int64 {
 		c := &http.Client{Transport: &http.Transport{
-			DisableKeepAlives: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, //nolint:gosec // the certificate is compared by number
+			DisableKeepAlives: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true},
 		}}
 		rq, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://"+d.Addr()+wire.PathKeys, nil)
 		if err != nil {
@@ -101,7 +101,7 @@ func TestTLS(t *testing.T) {
 	if n := serial(); n != 2 {
 		t.Errorf("certificate %d after the files changed", n)
 	}
-	old := &tls.Dialer{Config: &tls.Config{InsecureSkipVerify: true, MaxVersion: tls.VersionTLS11}} //nolint:gosec // that is the test
+	old := &tls.Dialer{Config: &tls.Config{InsecureSkipVerify: true, MaxVersion: tls.VersionTLS11}}
 	if c, err := old.DialContext(t.Context(), "tcp", d.Addr()); err == nil {
 		_ = c.Close()
 		t.Error("TLS 1.1 was accepted")

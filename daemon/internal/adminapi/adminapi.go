@@ -99,7 +99,14 @@ func (s *server) getStatus(ctx context.Context, _ *empty) (*body[adminwire.Statu
 	return &body[adminwire.Status]{s.status(ctx)}, nil
 }
 
-func (s *server) issue(ctx context.Context, in *body[adminwire.Issue]) (*body[adminwire.LicenseList], error) {
+func (s *server) issue(ctx context.Context, in *struct {
+	Idempotency string `header:"Idempotency-Key"`
+	Body        adminwire.Issue
+},
+) (*body[adminwire.LicenseList], error) {
+	if in.Idempotency != "" { // ignoring it would sell twice
+		return nil, license.FieldErrorf("Idempotency-Key", "this version does not have idempotency keys yet")
+	}
 	b := in.Body
 	o := authority.Order{
 		Product: b.Product, Customer: b.Customer, Order: b.Order, Perpetual: b.Perpetual, Machines: b.Machines, Count: b.Count,
@@ -275,7 +282,8 @@ func (s *server) sign(ctx context.Context, in *body[wire.Request]) (*body[wire.A
 			return nil, err
 		}
 	}
-	ans, err := s.a.Request(ctx, in.Body.Request, code, authority.Caller{Addr: operation.ClientAddr(ctx)})
+	staff := actor(ctx)
+	ans, err := s.a.Request(ctx, in.Body.Request, code, authority.Caller{Addr: staff.Addr, Staff: &staff})
 	return &body[wire.Answer]{wire.Answer(ans)}, err
 }
 

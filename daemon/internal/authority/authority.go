@@ -41,6 +41,9 @@ type Channel struct {
 	Name     string
 	Pattern  *regexp.Regexp // what may be asked upstream at all
 	Upstream Upstream       // nil: codes cannot be activated through it
+	// PerpetualWithoutExpiry takes a code that was activated elsewhere, and for
+	// which the marketplace names no expiry, as sold without end.
+	PerpetualWithoutExpiry bool
 }
 
 // Upstream is the marketplace's own knowledge of its codes. Its errors have
@@ -48,14 +51,17 @@ type Channel struct {
 type Upstream interface {
 	// Query returns the authoritative state of a code, or ErrNotActivated.
 	Query(ctx context.Context, code license.Code) (Entitlement, error)
-	// Activate tells the marketplace that a code is in use. Activating one that
-	// is active already is a success with an empty Entitlement.
+	// Activate tells the marketplace that a code is in use, or gives
+	// ErrAlreadyActive.
 	Activate(ctx context.Context, code license.Code) (Entitlement, error)
 }
 
 // ErrNotActivated is how an Upstream says that a code exists and waits for its
 // activation.
 var ErrNotActivated = errors.New("the code has not been activated at the marketplace")
+
+// ErrAlreadyActive is how an Upstream says that there was nothing to activate.
+var ErrAlreadyActive = errors.New("the code is active at the marketplace already")
 
 // Entitlement is what a marketplace says about a code. Absent fields are zero.
 type Entitlement struct {
@@ -93,6 +99,7 @@ type Authority struct {
 	undo     time.Duration
 	random   io.Reader
 	ids      *license.IDs
+	gate     *gate
 	clock    func() time.Time
 }
 
@@ -103,7 +110,7 @@ func New(o Options) (*Authority, error) {
 	}
 	a := &Authority{
 		store: o.Store, custody: o.Custody, codes: o.Codes, channels: o.Channels,
-		undo: o.UndoWindow, random: o.Random, ids: &license.IDs{Random: o.Random}, clock: o.Now,
+		undo: o.UndoWindow, random: o.Random, ids: &license.IDs{Random: o.Random}, clock: o.Now, gate: newGate(),
 		products: make(map[string]license.Product), byMarket: make(map[string]string),
 	}
 	if a.clock == nil {
@@ -112,10 +119,15 @@ func New(o Options) (*Authority, error) {
 	if a.undo == 0 {
 		a.undo = 24 * time.Hour
 	}
-	for _, p := range o.Products {
-		if _, twice := a.products[p.ID]; twice {
-			return nil, fmt.Errorf("authority: product %q is configured twice", p.ID)
+	for _, ch := range o.Channels {
+		if ch.Name == license.ChannelManual {
+			return nil, fmt.Errorf("authority: a marketplace entry cannot be called %q, which is where the merchant's own codes come from", ch.Name)
 		}
+	}
+	if err := CheckProducts(o.Products); err != nil {
+		return nil, err
+	}
+	for _, p := range o.Products {
 		p.Machines = max(p.Machines, 1)
 		p.InstallsPerMachine = max(p.InstallsPerMachine, 1)
 		a.products[p.ID] = p
@@ -124,6 +136,22 @@ func New(o Options) (*Authority, error) {
 		}
 	}
 	return a, nil
+}
+
+// CheckProducts refuses products of which a licence could be sold and never be
+// signed, and one that is there twice.
+func CheckProducts(products []license.Product) error {
+	seen := make(map[string]bool)
+	for _, p := range products {
+		if seen[p.ID] {
+			return fmt.Errorf("product %q is configured twice", p.ID)
+		}
+		seen[p.ID] = true
+		if err := fits(license.License{Product: p.ID, Features: p.Features, Machines: 1, Mode: p.Mode}); err != nil {
+			return fmt.Errorf("product %q: %w", p.ID, err)
+		}
+	}
+	return nil
 }
 
 // now is the instant at which a use case happens: whole seconds, UTC.
@@ -150,8 +178,12 @@ func (a *Authority) Products() []string {
 // KeySet returns the signed key set in force.
 func (a *Authority) KeySet() token.KeySet { return a.custody.KeySet() }
 
-// Ready reports whether the store answers.
+// Ready reports whether requests can be answered: the store answers, and what
+// is signed now verifies.
 func (a *Authority) Ready(ctx context.Context) error {
+	if err := a.canSign(a.now()); err != nil {
+		return err
+	}
 	return a.store.View(ctx, func(ctx context.Context, tx store.Tx) error {
 		_, err := tx.Value(ctx, "ready")
 		if errors.Is(err, license.NotFound) {

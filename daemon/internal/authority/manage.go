@@ -85,10 +85,14 @@ func (a *Authority) draft(o Order, now time.Time) (license.License, error) {
 		return license.License{}, license.FieldErrorf("count", "the count must be between 1 and %d", MaxIssue)
 	case o.Machines < 0 || o.Machines > 1_000_000:
 		return license.License{}, license.FieldErrorf("machines", "the number of machines must be between 1 and 1000000")
-	case len(o.Customer) > 256:
-		return license.License{}, license.FieldErrorf("customer", "the customer is longer than 256 bytes")
-	case len(o.Order) > 128:
-		return license.License{}, license.FieldErrorf("order", "the order is longer than 128 bytes")
+	}
+	if err := errors.Join(plain("customer", o.Customer, 256), plain("order", o.Order, 128)); err != nil {
+		return license.License{}, err
+	}
+	for name := range o.Features {
+		if err := plain("features", name, 128); err != nil {
+			return license.License{}, err
+		}
 	}
 	l := license.License{
 		Product: p.ID, Channel: license.ChannelManual, Customer: o.Customer, Order: o.Order,
@@ -98,8 +102,10 @@ func (a *Authority) draft(o Order, now time.Time) (license.License, error) {
 		l.Machines = o.Machines
 	}
 	var err error
-	l.ExpiresAt, err = end(o.ExpiresAt, o.For, now, now)
-	return l, err
+	if l.ExpiresAt, err = end(o.ExpiresAt, o.For, now, now); err != nil {
+		return license.License{}, err
+	}
+	return l, fits(l)
 }
 
 func (a *Authority) issueOne(draft license.License, now time.Time) (Issued, error) {
@@ -167,8 +173,8 @@ func (a *Authority) Edit(ctx context.Context, actor license.Actor, ref string, e
 	if e.Event == license.EventRevoke && e.Reason == "" {
 		return license.License{}, false, license.FieldErrorf("reason", "a revocation needs a reason")
 	}
-	if len(e.Reason) > 512 {
-		return license.License{}, false, license.FieldErrorf("reason", "the reason is longer than 512 bytes")
+	if err := plain("reason", e.Reason, 512); err != nil {
+		return license.License{}, false, err
 	}
 	err = a.store.Update(ctx, func(ctx context.Context, tx store.Tx) error {
 		was, err := a.find(ctx, tx, ref)

@@ -1,13 +1,17 @@
 package authority_test
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/seed-357fa782/licensed/daemon/internal/authority"
 	"github.com/seed-357fa782/licensed/license"
+	"github.com/seed-357fa782/licensed/license/token"
 )
 
 func asError(err error, target **license.Error) bool { return errors.As(err, target) }
@@ -104,8 +108,8 @@ func TestMarketplaceRefuses(t *testing.T) {
 	w.up.codes["PL002"].e.Product = "OFFI-unknown"
 	w.must(i.activate(c), license.WrongProduct)
 	w.up.codes["PL002"].active = false
-	w.up.codes["PL002"].e.Product = "OFFI1"
-	w.must(i.activate(c), "")
+	w.up.codes["PL002"].e.Product = "OFFI2"
+	w.must(i.activate(c), license.WrongProduct)
 
 	released, _ := w.sell("PL003")
 	w.up.codes["PL003"].e.Released = true
@@ -187,7 +191,7 @@ func TestUnknownCodes(t *testing.T) {
 	w.must(w.install("m").activate(released), license.Released)
 
 	renewed, end := w.sell("PL003")
-	w.up.codes["PL003"].e.ExpiresAt = time.Time{} // the query does not tell
+	w.up.codes["PL003"].e.ExpiresAt = time.Time{} // neither query nor activation tells
 	w.up.codes["PL003"].estimate = time.Time{}
 	_, err = w.say(renewed, license.EventSetExpiry, 4, expiring(end))
 	w.must(err, "")
@@ -220,5 +224,206 @@ func TestMessageOfAnotherEntry(t *testing.T) {
 	w.must(i.refresh(), "")
 	if got := w.state(manual.License.ID); got != license.StateIssued {
 		t.Errorf("a marketplace made a manual licence %s", got)
+	}
+}
+
+// What only an activation tells is not lost when the caller hangs up.
+func TestCallerHangsUp(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(p *license.Product) { p.MachinesFromAmount = true })
+	c, _ := w.sell("PL001")
+	i := w.install("machine-1")
+	raw := i.request(token.OpActivate, withCode(c))
+	ctx, hangUp := context.WithCancel(t.Context())
+	w.up.during = func(call string) {
+		if call == "activate" {
+			hangUp()
+		}
+	}
+	if _, err := w.a.Request(ctx, raw, license.Code{}, authority.Caller{}); err == nil {
+		t.Log("the activation was answered although nobody listens")
+	}
+	w.up.during = nil
+	_, err := i.send(raw)
+	w.must(err, "")
+	if i.held.Machines != 2 || i.held.Order != "CS1" {
+		t.Errorf("what the activation told is lost: %d machines, order %q", i.held.Machines, i.held.Order)
+	}
+}
+
+// Of several machines that bring a new code at once, one activates it and all
+// have what that told.
+func TestActivatedAtOnce(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(p *license.Product) { p.MachinesFromAmount = true })
+	c, _ := w.sell("PL001")
+	w.up.codes["PL001"].e.Amount = 10
+	var wg sync.WaitGroup
+	results := make([]license.Reason, 10)
+	for k := range results {
+		i := w.install(fmt.Sprint("machine-", k))
+		raw := i.request(token.OpActivate, withCode(c))
+		wg.Go(func() {
+			_, err := w.a.Request(t.Context(), raw, license.Code{}, authority.Caller{})
+			results[k] = license.ReasonOf(err)
+		})
+	}
+	wg.Wait()
+	for k, r := range results {
+		if r != "" {
+			t.Errorf("machine %d: %s", k, r)
+		}
+	}
+	activations := 0
+	for _, call := range w.up.calls {
+		if call == "activate" {
+			activations++
+		}
+	}
+	if l, _ := w.license(c.Reveal()); l.Machines != 10 || l.Order != "CS1" || activations != 1 {
+		t.Errorf("%d machines, order %q, %d activations", l.Machines, l.Order, activations)
+	}
+}
+
+// What can be refused without the marketplace does not begin a code's term.
+func TestRefusedBeforeTheMarketplace(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	c, _ := w.sell("PL001")
+	i := w.install("machine-1")
+	_, err := i.send(i.request(token.OpActivate, withCode(c), func(r *token.Request) { r.Fingerprint.Components = nil }))
+	w.must(err, license.MachineWeak)
+	if len(w.up.calls) != 0 {
+		t.Errorf("calls %v for a machine that cannot be bound", w.up.calls)
+	}
+	for range 3 {
+		w.must(i.activate(code(t, "PL404")), license.UnknownCode)
+	}
+	if want := []string{"query"}; !slices.Equal(w.up.calls, want) {
+		t.Errorf("calls %v for a code that is guessed again and again", w.up.calls)
+	}
+	w.pass(2 * time.Minute)
+	w.must(i.activate(code(t, "PL404")), license.UnknownCode)
+	if len(w.up.calls) != 2 {
+		t.Errorf("calls %v after a while", w.up.calls)
+	}
+}
+
+// A code that was activated elsewhere is not taken as sold without end because
+// the marketplace names no end.
+func TestNoExpiryIsNotPerpetual(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	c, _ := w.sell("PL001")
+	w.up.codes["PL001"].active = true
+	w.up.codes["PL001"].e.ExpiresAt = time.Time{}
+	w.up.codes["PL001"].e.Product = "OFFI1"
+	w.up.tellsProduct = true
+	i := w.install("machine-1")
+	w.must(i.activate(c), license.MarketplaceUnavailable)
+	end := w.clock().Add(time.Hour)
+	_, err := w.say(c, license.EventSetExpiry, 1, expiring(end))
+	w.must(err, "")
+	w.must(i.activate(c), "")
+	if !i.held.Dates.ExpiresAt.Equal(end) {
+		t.Errorf("the end is %v", i.held.Dates.ExpiresAt)
+	}
+}
+
+// A message that was overtaken by a newer one changes nothing.
+func TestMessagesOutOfOrder(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	c, end := w.sell("PL001")
+	i := w.install("machine-1")
+	w.must(i.activate(c), "")
+	at := w.clock()
+	sent := func(offset time.Duration, edit ...func(*authority.Message)) func(*authority.Message) {
+		return func(m *authority.Message) {
+			m.SentAt = at.Add(offset)
+			for _, f := range edit {
+				f(m)
+			}
+		}
+	}
+	_, err := w.say(c, license.EventUnfreeze, 1, sent(20*time.Second))
+	w.must(err, "")
+	out, err := w.say(c, license.EventFreeze, 2, sent(0))
+	if err != nil || !out.Late || out.Changed {
+		t.Errorf("a freeze that was overtaken: %+v, %v", out, err)
+	}
+	w.must(i.refresh(), "")
+	_, err = w.say(c, license.EventSetExpiry, 3, sent(30*time.Second, expiring(end)))
+	w.must(err, "")
+	out, err = w.say(c, license.EventSetExpiry, 4, sent(10*time.Second, expiring(end.Add(time.Hour))))
+	if err != nil || !out.Late {
+		t.Errorf("a renewal that was overtaken: %+v, %v", out, err)
+	}
+	if l, _ := w.license(c.Reveal()); !l.ExpiresAt.Equal(end) || l.Holds != 0 {
+		t.Errorf("the licence ends %v, holds %v", l.ExpiresAt, l.Holds.Names())
+	}
+	// The same holds before anybody has presented the code.
+	unknown, _ := w.sell("PL002")
+	for n, m := range []struct {
+		event  license.Event
+		offset time.Duration
+	}{{license.EventUnfreeze, 20 * time.Second}, {license.EventFreeze, 0}} {
+		_, err := w.say(unknown, m.event, byte(10+n), sent(m.offset))
+		w.must(err, "")
+	}
+	w.must(w.install("machine-2").activate(unknown), "")
+}
+
+// One marketplace that is down does not keep the codes of another from being
+// activated.
+func TestOneOfTwoMarketplacesIsDown(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	down := &upstream{codes: map[string]*sold{}, failAlways: license.Errorf(license.MarketplaceUnavailable, "down")}
+	a, err := authority.New(authority.Options{
+		Store: w.store, Custody: custody{w.ring}, Codes: w.ring.CodeKey(), Now: w.clock,
+		Products: []license.Product{{
+			ID: "cad", MarketplaceProducts: []string{"OFFI1"}, Mode: license.ModeNode, Binding: license.PolicyFuzzy,
+			Schedule: license.Schedule{Enforcement: license.EnforceBlock, Lease: time.Hour},
+		}},
+		Channels: []authority.Channel{{Name: "first", Upstream: down}, {Name: "second", Upstream: w.up}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.a = a
+	c, _ := w.sell("PL001")
+	w.must(w.install("m").activate(c), "")
+	if l, _ := w.license(c.Reveal()); l.Channel != "second" {
+		t.Errorf("channel %s", l.Channel)
+	}
+	w.must(w.install("m").activate(code(t, "PL404")), license.MarketplaceUnavailable)
+}
+
+// A code of a product that the merchant forgot to configure can be activated
+// once that is mended, though the marketplace told only once what it was sold as.
+func TestForgottenProduct(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(p *license.Product) { p.MarketplaceProducts = []string{"OFFI3"} })
+	c, end := w.sell("PL001")
+	w.must(w.install("m").activate(c), license.WrongProduct)
+	mended := license.Product{
+		ID: "cad", MarketplaceProducts: []string{"OFFI1"}, MachinesFromAmount: true, Mode: license.ModeNode, Binding: license.PolicyFuzzy,
+		Schedule: license.Schedule{Enforcement: license.EnforceBlock, Lease: time.Hour},
+	}
+	other := mended
+	other.ID, other.MarketplaceProducts = "other", []string{"OFFI2"}
+	a, err := authority.New(authority.Options{
+		Store: w.store, Custody: custody{w.ring}, Codes: w.ring.CodeKey(), Now: w.clock,
+		Products: []license.Product{mended, other}, Channels: []authority.Channel{{Name: "koogallery", Upstream: w.up}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.a = a
+	i := w.install("m")
+	w.must(i.activate(c), "")
+	if i.held.Order != "CS1" || i.held.Machines != 2 || !i.held.Dates.ExpiresAt.Equal(end) {
+		t.Errorf("%+v", i.held)
 	}
 }

@@ -28,6 +28,9 @@ type Caller struct {
 	// KnownOnly refuses all but installs that are known with RateLimited, and
 	// tells a guesser nothing about codes.
 	KnownOnly bool
+	// Staff is the member of the merchant's staff who hands the request in for a
+	// machine without a network; nil where an install calls by itself.
+	Staff *license.Actor
 }
 
 // Request handles a signed request of an install: activate, refresh, transfer
@@ -51,9 +54,14 @@ func (a *Authority) Request(ctx context.Context, raw string, beside license.Code
 	if err != nil {
 		return Answer{}, err
 	}
-	c := &call{a: a, req: req, product: p, now: a.now(), knownOnly: caller.KnownOnly, actor: license.Actor{
-		Kind: license.ActorInstall, Name: req.InstallID, Addr: caller.Addr,
-	}}
+	// Whoever asks would choose an identification code: it binds nothing unless
+	// the merchant made the licence for it.
+	req.Fingerprint.Code = ""
+	c := &call{a: a, req: req, product: p, now: a.now(), knownOnly: caller.KnownOnly}
+	c.actor = license.Actor{Kind: license.ActorInstall, Name: req.InstallID, Addr: caller.Addr}
+	if caller.Staff != nil {
+		c.actor = *caller.Staff
+	}
 	switch req.Op {
 	case token.OpActivate, token.OpTransfer:
 		return c.activate(ctx)
@@ -76,14 +84,22 @@ type call struct {
 	knownOnly bool
 }
 
-// activate binds a new install to the licence of a code.
+// activate binds a new install to the licence of a code. What can be refused
+// without the marketplace is refused before it is asked: activating a code
+// there begins its term.
 func (c *call) activate(ctx context.Context) (Answer, error) {
 	if c.req.Code.IsZero() {
 		return Answer{}, license.FieldErrorf("code", "a code is required to %s", c.req.Op)
 	}
+	if err := c.canSign(); err != nil {
+		return Answer{}, err
+	}
 	index := c.a.codes.Index(c.req.Code)
 	inst, err := c.bindByCode(ctx, index, false)
 	if errors.Is(err, errAskMarketplace) {
+		if _, err := license.Bind(c.product.Binding, c.req.Fingerprint); err != nil {
+			return Answer{}, err
+		}
 		if err := c.a.adopt(ctx, c.req.Code, index, c.product, c.actor, c.req.ID); err != nil {
 			return Answer{}, err
 		}
@@ -99,7 +115,10 @@ func (c *call) activate(ctx context.Context) (Answer, error) {
 // before it can be activated.
 var errAskMarketplace = errors.New("the marketplace has to be asked")
 
-func (c *call) bindByCode(ctx context.Context, index []byte, asked bool) (inst license.Install, err error) {
+// bindByCode binds the install to the licence that the code names. A code that
+// is not known, and one of a marketplace that was never confirmed, have to be
+// asked about first; adopted says that this was done just now.
+func (c *call) bindByCode(ctx context.Context, index []byte, adopted bool) (inst license.Install, err error) {
 	err = c.a.store.Update(ctx, func(ctx context.Context, tx store.Tx) error {
 		l, err := tx.LicenseByCode(ctx, index)
 		if c.knownOnly {
@@ -107,17 +126,21 @@ func (c *call) bindByCode(ctx context.Context, index []byte, asked bool) (inst l
 				return errors.Join(err, errTooMany)
 			}
 		}
-		switch {
-		case errors.Is(err, license.NotFound) && (asked || c.req.Code.Own()):
-			return license.Errorf(license.UnknownCode, "this code is not known")
-		case errors.Is(err, license.NotFound):
+		if errors.Is(err, license.NotFound) {
+			if adopted || c.req.Code.Own() {
+				return license.Errorf(license.UnknownCode, "this code is not known")
+			}
 			return errAskMarketplace
-		case err != nil:
+		}
+		if err != nil {
 			return fmt.Errorf("look a code up: %w", err)
-		case l.Channel != license.ChannelManual && l.ActivatedAt.IsZero() && !asked:
-			return errAskMarketplace
-		case l.Product != c.product.ID:
+		}
+		if l.Product != c.product.ID {
 			return license.Errorf(license.WrongProduct, "this code is for another product")
+		}
+		unconfirmed := l.Channel != license.ChannelManual && l.ActivatedAt.IsZero()
+		if unconfirmed && !adopted && l.StateAt(c.now) == license.StateIssued {
+			return errAskMarketplace
 		}
 		inst, err = c.bind(ctx, tx, l)
 		return err
@@ -142,16 +165,16 @@ func (c *call) known(ctx context.Context, tx store.Tx, l license.License, lookup
 
 // bind gives the install a seat of l, or answers again the install that has one.
 func (c *call) bind(ctx context.Context, tx store.Tx, l license.License) (license.Install, error) {
-	next, changed, err := l.Apply(license.Change{Event: license.EventActivate, At: c.now})
-	if err != nil {
-		return license.Install{}, err
-	}
 	old, err := tx.Install(ctx, l.ID, c.req.InstallID)
 	switch {
 	case err == nil:
 		return c.again(ctx, tx, l, old)
 	case !errors.Is(err, license.NotFound):
 		return license.Install{}, fmt.Errorf("look an install up: %w", err)
+	}
+	next, changed, err := l.Apply(license.Change{Event: license.EventActivate, At: c.now})
+	if err != nil {
+		return license.Install{}, err
 	}
 	binding, err := license.Bind(c.product.Binding, c.req.Fingerprint)
 	if err != nil {
@@ -175,10 +198,8 @@ func (c *call) bind(ctx context.Context, tx store.Tx, l license.License) (licens
 			return license.Install{}, fmt.Errorf("update %s: %w", l.ID, err)
 		}
 	}
-	for _, r := range place.retire {
-		if err := c.retire(ctx, tx, r, place.retireAs); err != nil {
-			return license.Install{}, err
-		}
+	if err := c.retire(ctx, tx, place); err != nil {
+		return license.Install{}, err
 	}
 	inst := license.Install{
 		ID: c.req.InstallID, LicenseID: l.ID, Seat: place.seat, State: license.InstallLive,
@@ -206,6 +227,9 @@ func (c *call) bind(ctx context.Context, tx store.Tx, l license.License) (licens
 func (c *call) held(ctx context.Context, op func(context.Context, store.Tx, license.Install) (license.Install, error)) (Answer, error) {
 	if c.req.License == "" {
 		return Answer{}, license.FieldErrorf("license", "the licence held is required to %s", c.req.Op)
+	}
+	if err := c.canSign(); err != nil {
+		return Answer{}, err
 	}
 	held, err := token.PeekLicense(c.req.License)
 	if err != nil {
@@ -256,12 +280,15 @@ func (c *call) again(ctx context.Context, tx store.Tx, l license.License, old li
 	}
 	switch old.Chain.Repeats(c.req.ID, c.req.Digest) {
 	case license.RequestSame:
-		return old, nil
+		return c.same(ctx, tx, l, old)
 	case license.RequestConflict:
 		return license.Install{}, license.Errorf(license.Conflict, "a request with this id was made before, with other content")
 	case license.RequestOlder:
 		return license.Install{}, license.Errorf(license.Replayed, "this request was answered before, and newer ones since")
 	case license.RequestNew:
+	}
+	if c.req.Op == token.OpTransfer {
+		return license.Install{}, license.Errorf(license.Conflict, "this install has a place already; a transfer is asked for with a new key")
 	}
 	if m := license.Match(old.Binding, c.req.Fingerprint); !m.OK {
 		return license.Install{}, mismatch(m)
@@ -281,6 +308,27 @@ func (c *call) again(ctx context.Context, tx store.Tx, l license.License, old li
 	}
 	if forked {
 		return inst, c.audit(ctx, tx, license.ActionFork, inst, map[string]any{"forks": inst.Chain.Forks})
+	}
+	return inst, c.audit(ctx, tx, license.ActionRefresh, inst, nil)
+}
+
+// same answers a request that was answered before. What was granted is signed
+// again; but a key that was born after the grant cannot sign it, since a
+// signature is judged at its iat, so then the same is granted anew. The licence
+// of the lost answer may still be presented, once.
+func (c *call) same(ctx context.Context, tx store.Tx, l license.License, old license.Install) (license.Install, error) {
+	if c.keyValid(old.SeenAt) {
+		return old, nil
+	}
+	inst := old
+	if err := c.grant(&inst, l); err != nil {
+		return license.Install{}, err
+	}
+	chain := old.Chain
+	chain.Before, chain.Last, chain.Spent = old.Chain.Last, inst.Chain.Last, false
+	inst.Chain = chain
+	if err := tx.UpdateInstall(ctx, inst); err != nil {
+		return license.Install{}, fmt.Errorf("grant again to an install of %s: %w", l.ID, err)
 	}
 	return inst, c.audit(ctx, tx, license.ActionRefresh, inst, nil)
 }
@@ -316,8 +364,11 @@ func (c *call) standing(l license.License, old license.Install) error {
 func (c *call) deactivate(ctx context.Context, tx store.Tx, old license.Install) (license.Install, error) {
 	repeat := old.Chain.Repeats(c.req.ID, c.req.Digest)
 	switch {
-	case repeat == license.RequestSame && old.State == license.InstallDeactivated:
+	case repeat == license.RequestSame && old.State == license.InstallDeactivated && c.keyValid(old.SeenAt):
 		return old, nil
+	case repeat == license.RequestSame && old.State == license.InstallDeactivated:
+		old.SeenAt = c.now // the key of then is gone; see same
+		return old, tx.UpdateInstall(ctx, old)
 	case repeat == license.RequestSame, repeat == license.RequestConflict:
 		return license.Install{}, license.Errorf(license.Conflict, "a request with this id was made before, with other content")
 	case repeat == license.RequestOlder:
@@ -332,16 +383,26 @@ func (c *call) deactivate(ctx context.Context, tx store.Tx, old license.Install)
 	if err := tx.UpdateInstall(ctx, inst); err != nil {
 		return license.Install{}, fmt.Errorf("deactivate an install of %s: %w", old.LicenseID, err)
 	}
+	if old.Chain.Forked(c.req.Prev) {
+		if err := c.audit(ctx, tx, license.ActionFork, inst, map[string]any{"forks": inst.Chain.Forks}); err != nil {
+			return license.Install{}, err
+		}
+	}
 	return inst, c.audit(ctx, tx, license.ActionDeactivate, inst, map[string]any{"state": inst.State})
 }
 
-// retire ends an install whose place another one takes.
-func (c *call) retire(ctx context.Context, tx store.Tx, old license.Install, as license.InstallState) error {
-	old.State, old.EndedAt, old.Answer = as, c.now, nil
-	if err := tx.UpdateInstall(ctx, old); err != nil {
-		return fmt.Errorf("retire an install of %s: %w", old.LicenseID, err)
+// retire ends the installs whose place another one takes.
+func (c *call) retire(ctx context.Context, tx store.Tx, p placement) error {
+	for _, old := range p.retire {
+		old.State, old.EndedAt, old.Answer = p.retireAs, c.now, nil
+		if err := tx.UpdateInstall(ctx, old); err != nil {
+			return fmt.Errorf("retire an install of %s: %w", old.LicenseID, err)
+		}
+		if err := c.audit(ctx, tx, license.ActionReplace, old, map[string]any{"state": old.State}); err != nil {
+			return err
+		}
 	}
-	return c.audit(ctx, tx, license.ActionReplace, old, map[string]any{"state": old.State})
+	return nil
 }
 
 func (c *call) audit(ctx context.Context, tx store.Tx, action license.Action, inst license.Install, after map[string]any) error {

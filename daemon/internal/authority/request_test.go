@@ -1,7 +1,9 @@
 package authority_test
 
 import (
+	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -385,5 +387,121 @@ func TestKnownOnly(t *testing.T) {
 	} {
 		_, err := w.a.Request(t.Context(), raw, license.Code{}, caller)
 		w.must(err, license.RateLimited)
+	}
+}
+
+// A machine that only comes back to its place has not moved, whoever else was
+// set up anew meanwhile; one whose place another machine took has.
+func TestComingBackIsNoMove(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(p *license.Product) { p.Machines = 2 })
+	is := w.issue()
+	at := func(machine string) *install {
+		i := w.install(machine)
+		w.must(i.activate(is.Code), "")
+		w.pass(25 * time.Hour)
+		return i
+	}
+	leave := func(i *install) {
+		_, err := i.send(i.request(token.OpDeactivate))
+		w.must(err, "")
+		w.pass(25 * time.Hour)
+	}
+	moves := func(want int) {
+		t.Helper()
+		if l, _ := w.license(is.License.ID); len(l.Transfers) != want {
+			t.Errorf("%d moves, want %d", len(l.Transfers), want)
+		}
+	}
+	a, b := at("a"), at("b")
+	leave(b)
+	at("c") // the third machine of two
+	moves(1)
+	leave(a)
+	at("c") // set up anew
+	at("a")
+	moves(1)
+	_ = b
+}
+
+// A transfer frees the place that it names, also from a machine that has one.
+func TestTransferFreesWhatItNames(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(p *license.Product) { p.Machines = 2 })
+	is := w.issue()
+	a, b := w.install("a"), w.install("b")
+	w.must(a.activate(is.Code), "")
+	w.must(b.activate(is.Code), "")
+	again := w.install("b")
+	_, err := again.send(again.request(token.OpTransfer, withCode(is.Code), func(r *token.Request) { r.From = a.key.ID }))
+	w.must(err, "")
+	w.must(a.refresh(), license.Replaced)
+	w.must(b.refresh(), "")
+	_, err = b.send(b.request(token.OpTransfer, withCode(is.Code)))
+	w.must(err, license.Conflict) // by a key that has its place
+	c := w.install("c")
+	_, err = c.send(c.request(token.OpTransfer, withCode(is.Code), func(r *token.Request) { r.From = w.install("d").key.ID }))
+	w.must(err, license.BadRequest)
+}
+
+// In its grace the same activation is still answered.
+func TestSameActivationInGrace(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	is := w.issue(func(o *authority.Order) { o.For = 24 * time.Hour })
+	i := w.install("machine-1")
+	raw := i.request(token.OpActivate, withCode(is.Code))
+	_, err := i.send(raw)
+	w.must(err, "")
+	w.pass(25 * time.Hour)
+	_, err = i.send(raw)
+	w.must(err, "")
+}
+
+// Whoever types an identification code does not share a seat by it.
+func TestTypedCodeBindsNothing(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	is := w.issue()
+	typed := func(r *token.Request) {
+		r.Fingerprint.Code, _ = license.DigestValue(r.Fingerprint.Salt, license.KindCode, "1234")
+	}
+	a, b := w.install("a"), w.install("b")
+	_, err := a.send(a.request(token.OpActivate, withCode(is.Code), typed))
+	w.must(err, "")
+	_, err = b.send(b.request(token.OpActivate, withCode(is.Code), typed))
+	w.must(err, license.MachineLimit)
+}
+
+// What cannot be signed is not sold.
+func TestIssueRefuses(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	long := make(license.Features)
+	for k := range 200 {
+		long[fmt.Sprint("feature", k)] = license.FeatureText(strings.Repeat("x", 1000))
+	}
+	for name, edit := range map[string]func(*authority.Order){
+		"no product":     func(o *authority.Order) { o.Product = "nothing" },
+		"no end":         func(o *authority.Order) { o.For = 0 },
+		"two ends":       func(o *authority.Order) { o.Perpetual = true },
+		"past":           func(o *authority.Order) { o.For, o.ExpiresAt = 0, w.clock() },
+		"negative":       func(o *authority.Order) { o.For = -time.Hour },
+		"many":           func(o *authority.Order) { o.Count = authority.MaxIssue + 1 },
+		"features":       func(o *authority.Order) { o.Features = long },
+		"customer":       func(o *authority.Order) { o.Customer = "a\x00b" },
+		"not UTF-8":      func(o *authority.Order) { o.Customer = "a\xffb" },
+		"long order":     func(o *authority.Order) { o.Order = strings.Repeat("9", 129) },
+		"too many seats": func(o *authority.Order) { o.Machines = 2_000_000 },
+	} {
+		o := authority.Order{Product: "cad", For: time.Hour}
+		edit(&o)
+		_, err := w.a.Issue(t.Context(), admin, o)
+		if got := license.ReasonOf(err); got != license.BadRequest {
+			t.Errorf("%s: reason %q (%v)", name, got, err)
+		}
+	}
+	if all, _, err := w.a.Licenses(t.Context(), authority.Filter{}, authority.Page{}); err != nil || len(all) != 0 {
+		t.Errorf("%d licences were made (%v)", len(all), err)
 	}
 }

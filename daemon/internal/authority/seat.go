@@ -1,8 +1,10 @@
 package authority
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/seed-357fa782/licensed/license"
@@ -21,58 +23,85 @@ type placement struct {
 // place finds a seat of l for the machine of the request.
 func (c *call) place(l license.License, installs []license.Install) (placement, error) {
 	seats := c.survey(l, installs)
+	var pl placement
+	var err error
 	if l.Mode == license.ModeFloating {
-		return c.placeFloating(l, seats)
+		pl, err = c.placeFloating(l, seats, installs)
+	} else {
+		pl, err = c.placeNode(l, seats, installs)
 	}
-	if seats.mine != "" && len(seats.live[seats.mine]) > 0 {
-		pl := placement{seat: seats.mine, retireAs: license.InstallReplaced}
-		if here := seats.live[seats.mine]; len(here) >= c.product.InstallsPerMachine {
-			pl.retire = []license.Install{longestUnseen(here)}
-		}
-		return pl, nil
+	if err == nil && pl.seat == "" {
+		pl.seat, err = c.a.ids.New(license.SeatPrefix, c.now)
 	}
-	pl := placement{seat: seats.mine, retireAs: license.InstallTransferred, moved: seats.moved(l.Machines)}
+	return pl, err
+}
+
+// placeNode finds a seat for a machine: its own where it has one, a free one,
+// or the one that a transfer frees.
+func (c *call) placeNode(l license.License, seats survey, installs []license.Install) (placement, error) {
+	pl := placement{seat: seats.mine, retireAs: license.InstallTransferred}
+	here := seats.live[seats.mine]
+	if len(here) == 0 {
+		pl.moved = seats.moved(l.Machines)
+	}
 	named := c.req.Op == token.OpTransfer && c.req.From != ""
-	if named || len(seats.live) >= l.Machines {
+	if named || len(here) == 0 && len(seats.live) >= l.Machines {
 		freed, err := c.freed(l, seats, installs)
 		if err != nil {
 			return placement{}, err
 		}
-		pl.retire, pl.moved = seats.live[freed], true
+		if freed != seats.mine {
+			pl.retire, pl.moved = seats.live[freed], true
+			return pl, nil
+		}
 	}
-	return pl, c.nameSeat(&pl)
+	if extra := len(here) + 1 - c.product.InstallsPerMachine; extra > 0 {
+		pl.retire, pl.retireAs = longestUnseen(here)[:extra], license.InstallReplaced
+	}
+	return pl, nil
 }
 
 // freed is the seat that a transfer frees: that of the install which it names,
 // or the only one. No other operation frees a seat of somebody else.
 func (c *call) freed(l license.License, seats survey, installs []license.Install) (string, error) {
-	full := license.Errorf(license.MachineLimit,
-		"this licence is in use on as many machines as it is for (%d); deactivate one of them or transfer the licence", l.Machines)
 	if c.req.Op != token.OpTransfer {
-		return "", full
+		return "", license.Errorf(license.MachineLimit,
+			"this licence is in use on as many machines as it is for (%d); deactivate one of them or transfer the licence", l.Machines)
 	}
 	if c.req.From == "" && len(seats.live) == 1 {
 		for seat := range seats.live {
 			return seat, nil
 		}
 	}
+	if c.req.From == "" {
+		return "", license.FieldErrorf("from", "the licence is in use on several machines; name the install whose seat is to be freed")
+	}
 	for _, i := range installs {
 		if i.ID == c.req.From && i.State == license.InstallLive {
 			return i.Seat, nil
 		}
 	}
-	if c.req.From == "" {
-		return "", license.FieldErrorf("from", "the licence is in use on several machines; name the install whose seat is to be freed")
-	}
 	return "", license.FieldErrorf("from", "there is no such install in use")
 }
 
-func (c *call) placeFloating(l license.License, seats survey) (placement, error) {
-	if len(seats.live) >= l.Machines {
+// placeFloating finds a free seat. A seat is one running install; a transfer
+// frees the one that it names, which costs nothing.
+func (c *call) placeFloating(l license.License, seats survey, installs []license.Install) (placement, error) {
+	pl := placement{retireAs: license.InstallTransferred}
+	taken := len(seats.live)
+	if c.req.Op == token.OpTransfer && c.req.From != "" {
+		freed, err := c.freed(l, seats, installs)
+		if err != nil {
+			return placement{}, err
+		}
+		if pl.retire = seats.live[freed]; len(pl.retire) > 0 {
+			taken--
+		}
+	}
+	if taken >= l.Machines {
 		return placement{}, floatingFull(l)
 	}
-	pl := placement{}
-	return pl, c.nameSeat(&pl)
+	return pl, nil
 }
 
 // regain checks that a floating install whose lease ran out finds a free seat
@@ -92,61 +121,70 @@ func floatingFull(l license.License) error {
 	return license.Errorf(license.MachineLimit, "all %d floating seats of this licence are in use; try again later", l.Machines)
 }
 
-func (c *call) nameSeat(pl *placement) (err error) {
-	if pl.seat == "" {
-		pl.seat, err = c.a.ids.New(license.SeatPrefix, c.now)
-	}
-	return err
-}
-
 // survey is who sits where.
 type survey struct {
-	live map[string][]license.Install // by seat
-	ever map[string]time.Time         // every seat there was → when it was last left, zero while live
-	last time.Time                    // when an install was last bound to a seat that is not mine
-	mine string                       // the seat of the machine that asks, "" where it had none
+	live    map[string][]license.Install // by seat
+	tenures map[string]tenure            // of every seat that there was
+	mine    string                       // the seat of the machine that asks, "" where it had none
 }
 
+// tenure is the last stretch of time for which a seat was taken without a
+// break; left is zero while it is.
+type tenure struct{ taken, left time.Time }
+
 func (c *call) survey(l license.License, installs []license.Install) survey {
-	s := survey{live: make(map[string][]license.Install), ever: make(map[string]time.Time)}
-	for _, i := range installs {
+	s := survey{live: make(map[string][]license.Install), tenures: make(map[string]tenure)}
+	byTime := slices.Clone(installs)
+	slices.SortStableFunc(byTime, func(a, b license.Install) int { return cmp.Or(a.BoundAt.Compare(b.BoundAt), cmp.Compare(a.ID, b.ID)) })
+	for _, i := range byTime {
+		s.tenures[i.Seat] = s.tenures[i.Seat].with(i)
 		live := i.State == license.InstallLive && (l.Mode != license.ModeFloating || c.now.Before(i.LeaseUntil))
 		if live {
 			s.live[i.Seat] = append(s.live[i.Seat], i)
 		}
-		if left, ok := s.ever[i.Seat]; live || !ok || !left.IsZero() && i.EndedAt.After(left) {
-			s.ever[i.Seat] = i.EndedAt
-		}
 		known := i.Binding.Policy != license.PolicyNone && license.Match(i.Binding, c.req.Fingerprint).OK
-		if known && (s.mine == "" || live && len(s.live[s.mine]) == 0) {
+		if known && (live || len(s.live[s.mine]) == 0) {
 			s.mine = i.Seat
-		}
-	}
-	for _, i := range installs {
-		if i.Seat != s.mine && i.BoundAt.After(s.last) {
-			s.last = i.BoundAt
 		}
 	}
 	return s
 }
 
-// moved reports whether taking the seat moves the licence to another machine:
-// more machines than it allows have had it by now, and this one is new or was
-// left before another one came. It does not matter which operations did it.
+// with extends a tenure by an install that was bound after those in it.
+func (t tenure) with(i license.Install) tenure {
+	if t.taken.IsZero() || !t.left.IsZero() && t.left.Before(i.BoundAt) {
+		return tenure{taken: i.BoundAt, left: i.EndedAt}
+	}
+	if i.EndedAt.IsZero() || t.left.IsZero() {
+		return tenure{taken: t.taken}
+	}
+	if t.left.Before(i.EndedAt) {
+		t.left = i.EndedAt
+	}
+	return t
+}
+
+// moved reports whether taking a seat anew moves the licence to another
+// machine: more machines than it allows have had it by now, and this one is
+// new, or was left before another one came. It does not matter which
+// operations did it.
 func (s survey) moved(machines int) bool {
-	had := len(s.ever)
+	had := len(s.tenures)
 	if s.mine == "" {
 		return had+1 > machines
 	}
-	return had > machines && !s.last.Before(s.ever[s.mine])
-}
-
-func longestUnseen(installs []license.Install) license.Install {
-	oldest := installs[0]
-	for _, i := range installs[1:] {
-		if i.SeenAt.Before(oldest.SeenAt) {
-			oldest = i
+	left := s.tenures[s.mine].left
+	for seat, t := range s.tenures {
+		if seat != s.mine && !t.taken.Before(left) {
+			return had > machines
 		}
 	}
-	return oldest
+	return false
+}
+
+// longestUnseen sorts installs by when they were last seen.
+func longestUnseen(installs []license.Install) []license.Install {
+	out := slices.Clone(installs)
+	slices.SortStableFunc(out, func(a, b license.Install) int { return a.SeenAt.Compare(b.SeenAt) })
+	return out
 }

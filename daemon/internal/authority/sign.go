@@ -8,6 +8,25 @@ import (
 	"github.com/seed-357fa782/licensed/license/token"
 )
 
+// canSign refuses a request before anything is changed for it when what would
+// be signed now could not be verified.
+func (c *call) canSign() error { return c.a.canSign(c.now) }
+
+// keyValid reports whether what is signed now with the date at verifies.
+func (c *call) keyValid(at time.Time) bool { return c.a.canSign(at) == nil }
+
+func (a *Authority) canSign(at time.Time) error {
+	key, set := a.custody.Current()
+	k, ok := set.Key(key.ID)
+	switch {
+	case !ok || !at.Before(k.NotAfter):
+		return license.Errorf(license.Internal, "the signing key is past its end: install a new key set")
+	case at.Before(k.NotBefore):
+		return license.Errorf(license.Clock, "the server's clock is before the time at which its signing key was made")
+	}
+	return nil
+}
+
 // grant decides what inst is given: it writes the claims of its next licence
 // into inst.Answer and moves its chain on. Nothing is signed yet.
 func (c *call) grant(inst *license.Install, l license.License) error {
@@ -15,7 +34,11 @@ func (c *call) grant(inst *license.Install, l license.License) error {
 	if err != nil {
 		return err
 	}
-	d := c.product.ScheduleFor(l.Mode).DatesFor(c.now, time.Time{}, l.ExpiresAt)
+	issued, err := c.date(inst.SeenAt)
+	if err != nil {
+		return err
+	}
+	d := c.product.ScheduleFor(l.Mode).DatesFor(issued, time.Time{}, l.ExpiresAt)
 	claims := token.License{
 		Issuer: c.a.custody.KeySet().Issuer, ID: jti, LicenseID: l.ID, Product: l.Product, Dates: d,
 		Customer: l.Customer, Order: l.Order, Channel: l.Channel, CodeLast4: l.Code.Last4,
@@ -26,8 +49,23 @@ func (c *call) grant(inst *license.Install, l license.License) error {
 		return fmt.Errorf("make the claims of %s: %w", l.ID, err)
 	}
 	inst.Chain = inst.Chain.Next(jti, c.req.Prev, c.req.ID, c.req.Digest, c.req.IssuedAt, c.now)
-	inst.SeenAt, inst.LeaseUntil = c.now, d.LeaseUntil
+	inst.SeenAt, inst.LeaseUntil = issued, d.LeaseUntil
 	return nil
+}
+
+// clockStep is how far a clock may be set back without anybody noticing.
+const clockStep = 10 * time.Minute
+
+// date is the iat of what is granted after a licence of the given date: of two
+// licences of one install the later counts, so it never goes back.
+func (c *call) date(last time.Time) (time.Time, error) {
+	switch {
+	case !c.now.Before(last):
+		return c.now, nil
+	case last.Sub(c.now) <= clockStep:
+		return last, nil
+	}
+	return time.Time{}, license.Errorf(license.Clock, "the server's clock is behind what it has signed before")
 }
 
 // answer signs what was granted. It depends on nothing but the stored install

@@ -81,7 +81,8 @@ func newWorldOn(t *testing.T, s store.Store, edit ...func(*license.Product)) *wo
 	for _, f := range edit {
 		f(&p)
 	}
-	other := license.Product{ID: "other", Mode: license.ModeNode, Binding: license.PolicyFuzzy, Schedule: p.Schedule}
+	// Two products are sold at the marketplace: which one a code is for has to be known.
+	other := license.Product{ID: "other", MarketplaceProducts: []string{"OFFI2"}, Mode: license.ModeNode, Binding: license.PolicyFuzzy, Schedule: p.Schedule}
 	w.a, err = authority.New(authority.Options{
 		Store: w.store, Custody: custody{ring}, Codes: ring.CodeKey(), Products: []license.Product{p, other}, Now: w.clock,
 		Channels: []authority.Channel{{Name: "koogallery", Pattern: regexp.MustCompile(`^PL[0-9]+$`), Upstream: w.up}},
@@ -260,6 +261,10 @@ type upstream struct {
 
 	failAt   int // which call fails, once
 	failWith error
+	during   func(call string) // runs while a call is under way
+
+	failAlways   error
+	tellsProduct bool // the query names the product, which is not documented
 }
 
 type sold struct {
@@ -270,9 +275,15 @@ type sold struct {
 }
 
 func (u *upstream) take(call string, code license.Code) (*sold, error) {
+	if u.during != nil {
+		u.during(call)
+	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.calls = append(u.calls, call)
+	if u.failAlways != nil {
+		return nil, u.failAlways
+	}
 	if len(u.calls) == u.failAt {
 		return nil, u.failWith
 	}
@@ -291,8 +302,11 @@ func (u *upstream) Query(_ context.Context, code license.Code) (authority.Entitl
 	case !s.active:
 		return authority.Entitlement{}, authority.ErrNotActivated
 	}
-	// The query names no product: that it does is not documented.
-	return authority.Entitlement{Released: s.e.Released, Expired: s.e.Expired, ExpiresAt: s.e.ExpiresAt}, nil
+	e := authority.Entitlement{Released: s.e.Released, Expired: s.e.Expired, ExpiresAt: s.e.ExpiresAt}
+	if u.tellsProduct {
+		e.Product = s.e.Product
+	}
+	return e, nil
 }
 
 func (u *upstream) Activate(_ context.Context, code license.Code) (authority.Entitlement, error) {
@@ -302,6 +316,8 @@ func (u *upstream) Activate(_ context.Context, code license.Code) (authority.Ent
 		return authority.Entitlement{}, err
 	case !s.received:
 		return authority.Entitlement{}, license.Errorf(license.NotReceived, "not received")
+	case s.active:
+		return authority.Entitlement{}, authority.ErrAlreadyActive
 	}
 	s.active = true
 	e := s.e

@@ -1,13 +1,13 @@
 package httpapi
 
+// Limiter is the limiter.
+type Limiter = limiter
+
 // NewLimiter shows the limiter to the tests.
 var NewLimiter = newLimiter
 
-// Wait and Refused show its methods.
-var (
-	Wait    = (*limiter).wait
-	Refused = (*limiter).refused
-)
+// Begin shows its method.
+var Begin = (*limiter).begin
 
 // MaxAddrs is how many addresses are counted apart.
 const MaxAddrs = maxAddrs

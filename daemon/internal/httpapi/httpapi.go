@@ -76,16 +76,13 @@ type requestOutput struct {
 
 func (s *server) request(ctx context.Context, in *requestInput) (*requestOutput, error) {
 	addr := operation.ClientAddr(ctx)
-	wait := s.limit.wait(addr)
+	wait, good := s.limit.begin(addr)
 	out, err := s.answer(ctx, in.Body, authority.Caller{Addr: addr, KnownOnly: wait > 0})
 	if err == nil {
+		good()
 		return out, nil
 	}
-	if status := wire.StatusOf(license.ReasonOf(err)); status < http.StatusInternalServerError {
-		s.limit.refused(addr)
-	}
-	var e *license.Error
-	if errors.As(err, &e) && e.Reason == license.RateLimited {
+	if e, ok := errors.AsType[*license.Error](err); ok && e.Reason == license.RateLimited {
 		err = e.WithRetryAfter(wait)
 	}
 	return nil, err

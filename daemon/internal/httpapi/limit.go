@@ -17,36 +17,35 @@ type limiter struct {
 
 	mu     sync.Mutex
 	minute time.Time
-	counts map[netip.Prefix]int
+	counts map[netip.Prefix]int // refused, or under way and perhaps to be refused
 }
 
 func newLimiter(most int, now func() time.Time) *limiter {
 	return &limiter{most: most, now: now, counts: make(map[netip.Prefix]int)}
 }
 
-// wait is how long addr has to wait before it may try again, zero if it need not.
-func (l *limiter) wait(addr string) time.Duration {
+// begin counts a request of addr as refused until it is known to be good, since
+// many may be under way at once. It returns how long addr has to wait before it
+// may try again, zero if it need not, and what to call for a good one.
+func (l *limiter) begin(addr string) (wait time.Duration, good func()) {
 	if l.most <= 0 {
-		return 0
+		return 0, func() {}
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	left := l.turn()
-	if l.counts[l.bucket(addr)] < l.most {
-		return 0
+	b, minute := l.bucket(addr), l.minute
+	l.counts[b]++
+	if l.counts[b] > l.most {
+		wait = left
 	}
-	return left
-}
-
-// refused counts a refusal.
-func (l *limiter) refused(addr string) {
-	if l.most <= 0 {
-		return
+	return wait, func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if l.minute.Equal(minute) && l.counts[b] > 0 {
+			l.counts[b]--
+		}
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.turn()
-	l.counts[l.bucket(addr)]++
 }
 
 // turn begins a new minute where one is due and returns what is left of it.

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/seed-357fa782/licensed/daemon/internal/authority"
@@ -32,7 +33,10 @@ type Options struct {
 // Callbacks is the handler of an entry's production address. It answers with
 // HTTP 200 and a result code, always after the change is on disk.
 func Callbacks(o Options) http.Handler {
-	e := &entry{name: o.Name, authority: o.Authority, log: o.Log.With("marketplace", o.Name)}
+	e := &entry{name: o.Name, authority: o.Authority, log: o.Log.With("marketplace", o.Name), now: o.Now}
+	if e.now == nil {
+		e.now = time.Now //nolint:forbidigo // the one default of Now
+	}
 	keys := make([]koogallery.AccessKey, 0, len(o.AccessKeys))
 	for _, k := range o.AccessKeys {
 		keys = append(keys, koogallery.NewAccessKey(k))
@@ -47,6 +51,8 @@ type entry struct {
 	name      string
 	authority *authority.Authority
 	log       *slog.Logger
+	now       func() time.Time
+	strangers tally
 }
 
 func (e *entry) handle(ctx context.Context, cb koogallery.Callback, msg koogallery.Message) error {
@@ -54,7 +60,13 @@ func (e *entry) handle(ctx context.Context, cb koogallery.Callback, msg koogalle
 	var code koogallery.Code
 	switch msg := msg.(type) {
 	case koogallery.RefreshLicenseCode:
+		if msg.ExpireTime.Year() < firstYear {
+			return &koogallery.ResultError{Code: koogallery.ResultInvalidParam, Field: "expireTime"}
+		}
 		m.Event, m.ExpiresAt, m.Order, code = license.EventSetExpiry, msg.ExpireTime, msg.OrderID, msg.License
+		if m.ExpiresAt.After(license.Forever) { // year 9999 in a zone west of UTC
+			m.ExpiresAt = license.Forever
+		}
 	case koogallery.UpdateLicenseCodeStatus:
 		m.Event, code = license.EventFreeze, msg.License
 		if msg.Status == koogallery.StatusUnfreeze {
@@ -80,6 +92,10 @@ func (e *entry) handle(ctx context.Context, cb koogallery.Callback, msg koogalle
 	return nil
 }
 
+// firstYear is before there was a marketplace: an earlier end is a mistake, and
+// the first instant of the calendar would read as no end at all.
+const firstYear = 2000
+
 // tell reports what somebody may have to look at.
 func (e *entry) tell(ctx context.Context, msg koogallery.Message, m authority.Message, out authority.Outcome) {
 	attrs := []slog.Attr{
@@ -96,7 +112,8 @@ func (e *entry) tell(ctx context.Context, msg koogallery.Message, m authority.Me
 	}
 }
 
-// report logs what was refused, and why; the answer does not say.
+// report logs what was refused, and why; the answer does not say. Anybody can
+// send what does not verify, so that is told once a minute, with how often.
 func (e *entry) report(ctx context.Context, msg koogallery.Message, err error) {
 	if err == nil {
 		if msg != nil && msg.Test() {
@@ -104,9 +121,35 @@ func (e *entry) report(ctx context.Context, msg koogallery.Message, err error) {
 		}
 		return
 	}
-	level := slog.LevelWarn
-	if koogallery.ResultOf(err).Code == koogallery.ResultInternal {
-		level = slog.LevelError
+	result := koogallery.ResultOf(err).Code
+	attrs := []slog.Attr{slog.String("result", string(result)), slog.String("error", err.Error())}
+	switch {
+	case result == koogallery.ResultInternal:
+		e.log.LogAttrs(ctx, slog.LevelError, "callback failed", attrs...)
+	case msg != nil:
+		e.log.LogAttrs(ctx, slog.LevelWarn, "callback refused", attrs...)
+	default:
+		e.log.LogAttrs(ctx, slog.LevelDebug, "callback refused", attrs...)
+		if n, due := e.strangers.count(e.now()); due {
+			e.log.LogAttrs(ctx, slog.LevelWarn, "callbacks are refused", append(attrs, slog.Int("since_last", n))...)
+		}
 	}
-	e.log.Log(ctx, level, "callback refused", "result", string(koogallery.ResultOf(err).Code), "error", err.Error())
+}
+
+// tally counts what is told about only once a minute.
+type tally struct {
+	mu   sync.Mutex
+	told time.Time
+	n    int
+}
+
+func (t *tally) count(now time.Time) (n int, due bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.n++
+	if now.Sub(t.told).Abs() < time.Minute {
+		return 0, false
+	}
+	n, t.n, t.told = t.n, 0, now
+	return n, true
 }

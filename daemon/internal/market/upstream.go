@@ -3,6 +3,7 @@ package market
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/seed-357fa782/licensed/daemon/internal/authority"
@@ -53,6 +54,11 @@ func (u *Upstream) Query(ctx context.Context, code license.Code) (authority.Enti
 	if err != nil {
 		return authority.Entitlement{}, upstreamError(err)
 	}
+	switch info.Status {
+	case koogallery.CodeAlive, koogallery.CodeExpired, koogallery.CodeReleased:
+	default: // never believed
+		return authority.Entitlement{}, upstreamError(fmt.Errorf("the state of a code is %.32q", string(info.Status)))
+	}
 	return authority.Entitlement{
 		Released: info.Status == koogallery.CodeReleased, Expired: info.Status == koogallery.CodeExpired,
 		ExpiresAt: info.ExpireTime,
@@ -60,11 +66,11 @@ func (u *Upstream) Query(ctx context.Context, code license.Code) (authority.Enti
 	}, nil
 }
 
-// Activate activates a code; that it is active already is a success.
+// Activate activates a code.
 func (u *Upstream) Activate(ctx context.Context, code license.Code) (authority.Entitlement, error) {
 	act, err := u.client.Activate(ctx, koogallery.NewCode(code.Reveal()), time.Time{})
 	if errors.Is(err, koogallery.ErrAlreadyActive) {
-		return authority.Entitlement{}, nil
+		return authority.Entitlement{}, authority.ErrAlreadyActive
 	}
 	if err != nil {
 		return authority.Entitlement{}, upstreamError(err)

@@ -149,13 +149,21 @@ func (ps Proxies) clientAddr(r *http.Request) string {
 	}
 	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
 	for i := len(hops) - 1; i >= 0 && ps.trust(addr); i-- {
-		next, err := netip.ParseAddr(strings.TrimSpace(hops[i]))
+		next, err := parseHop(strings.TrimSpace(hops[i]))
 		if err != nil {
 			break
 		}
 		addr = next
 	}
 	return addr.Unmap().String()
+}
+
+// parseHop reads an address as proxies write it, with or without a port.
+func parseHop(s string) (netip.Addr, error) {
+	if ap, err := netip.ParseAddrPort(s); err == nil {
+		return ap.Addr(), nil
+	}
+	return netip.ParseAddr(strings.Trim(s, "[]"))
 }
 
 func (ps Proxies) trust(a netip.Addr) bool {

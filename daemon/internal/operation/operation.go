@@ -4,6 +4,7 @@
 package operation
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -66,7 +67,7 @@ func New(mux *http.ServeMux, o Options) huma.API {
 var strictJSON = huma.Format{
 	Marshal: func(w io.Writer, v any) error { return json.NewEncoder(w).Encode(v) },
 	Unmarshal: func(data []byte, v any) error {
-		dec := json.NewDecoder(strings.NewReader(string(data)))
+		dec := json.NewDecoder(bytes.NewReader(data))
 		dec.DisallowUnknownFields()
 		if err := dec.Decode(v); err != nil {
 			return decodeError(err)

@@ -1,0 +1,183 @@
+package daemon
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"regexp"
+	"time"
+
+	"github.com/seed-357fa782/licensed/daemon/internal/authority"
+	"github.com/seed-357fa782/licensed/daemon/internal/market"
+	"github.com/seed-357fa782/licensed/internal/config"
+	"github.com/seed-357fa782/licensed/keys"
+	"github.com/seed-357fa782/licensed/license"
+	"github.com/seed-357fa782/licensed/license/token"
+	"github.com/seed-357fa782/licensed/store/open"
+)
+
+// settings is a configuration with everything that it names read and checked.
+// Making them touches nothing, so that checking a configuration and starting
+// with it are the same code.
+type settings struct {
+	products   []license.Product
+	channels   []authority.Channel
+	entries    []market.Options // but for what only a running daemon has
+	upstreams  []*market.Upstream
+	cert       *certificate // nil without TLS
+	passphrase keys.Passphrase
+	anchors    token.Anchors // nil: those in the key folder
+}
+
+// load reads the configuration and refuses what this version does not do yet,
+// rather than leave it without effect.
+func load(o Options) (config.Config, error) {
+	c, err := config.Load(o.ConfigFile, o.Environ, o.Set)
+	if err != nil {
+		return config.Config{}, &ConfigError{err}
+	}
+	later := func(key string, used bool) error {
+		if !used {
+			return nil
+		}
+		return c.KeyError(key, errors.New("this version does not have it yet"))
+	}
+	errs := []error{c.CheckFiles(), later("admin.listen", c.Admin.Listen != ""), later("webhooks", len(c.Webhooks) > 0)}
+	if err := open.Check(c.Store); err != nil {
+		errs = append(errs, c.KeyError("store", err))
+	}
+	for i, m := range c.Marketplaces {
+		errs = append(errs, later(fmt.Sprintf("marketplaces[%d].license_v1", i), m.LicenseV1))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return config.Config{}, &ConfigError{err}
+	}
+	return c, nil
+}
+
+// read makes the settings of a configuration, or says in a ConfigError what
+// keeps it from working.
+func read(c config.Config, now func() time.Time) (settings, error) {
+	var s settings
+	var errs []error
+	fail := func(key string, err error) {
+		if err != nil {
+			errs = append(errs, c.KeyError(key, err))
+		}
+	}
+	s.products = products(c, fail)
+	fail("products", authority.CheckProducts(s.products))
+	for i, m := range c.Marketplaces {
+		s.addMarketplace(m, now, func(key string, err error) { fail(fmt.Sprintf("marketplaces[%d].%s", i, key), err) })
+	}
+	if c.Public.TLS.Enabled() {
+		s.cert = &certificate{files: c.Public.TLS, now: now}
+		_, err := s.cert.get(nil)
+		fail("public.tls", err)
+	}
+	if path := c.Keys.PassphraseFile; path != "" {
+		secret, err := config.ReadSecret(path)
+		if err == nil {
+			s.passphrase, err = keys.ParsePassphrase([]byte(secret.Reveal()))
+		}
+		fail("keys.passphrase_file", err)
+	}
+	if path := c.Keys.AnchorsFile; path != "" {
+		data, err := os.ReadFile(path) //nolint:gosec // the path is the administrator's
+		if err == nil {
+			s.anchors, err = token.ParseAnchors(data)
+		}
+		fail("keys.anchors_file", err)
+	}
+	if err := errors.Join(errs...); err != nil {
+		return settings{}, errors.Join(&ConfigError{err}, s.close())
+	}
+	return s, nil
+}
+
+// close drops what the settings hold open.
+func (s *settings) close() error {
+	var errs []error
+	for _, u := range s.upstreams {
+		errs = append(errs, u.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// products turns the configured products into those of the domain.
+func products(c config.Config, fail func(string, error)) []license.Product {
+	var out []license.Product
+	for i, p := range c.Products {
+		features := make(license.Features, len(p.Features))
+		for name, v := range p.Features {
+			var err error
+			switch v := v.(type) {
+			case bool:
+				features[name] = license.FeatureOn()
+			case string:
+				features[name] = license.FeatureText(v)
+			default:
+				features[name], err = license.FeatureNumber(fmt.Sprint(v))
+			}
+			fail(fmt.Sprintf("products[%d].features.%s", i, name), err)
+		}
+		out = append(out, license.Product{
+			ID: p.ID, Name: p.Name, MarketplaceProducts: p.MarketplaceProducts, Features: features,
+			Machines: p.Machines.Count, MachinesFromAmount: p.Machines.Amount, Mode: license.Mode(p.Mode),
+			InstallsPerMachine: p.InstallsPerMachine, FloatingLease: time.Duration(p.FloatingLease),
+			Binding: license.Policy(p.Binding),
+			Schedule: license.Schedule{
+				Warn: time.Duration(p.Phases.Warn), Grace: time.Duration(p.Phases.Grace),
+				Enforcement: license.Enforcement(p.Phases.Enforcement),
+				Lease:       time.Duration(p.Lease), Refresh: time.Duration(p.Refresh),
+			},
+			Transfers: license.TransferPolicy{PerYear: p.Transfers.PerYear, CoolDown: time.Duration(p.Transfers.CoolDown)},
+		})
+	}
+	return out
+}
+
+// addMarketplace reads the secrets of an entry and makes its upstream.
+func (s *settings) addMarketplace(m config.Marketplace, now func() time.Time, fail func(string, error)) {
+	location, err := m.Location()
+	fail("expire_time_zone", err)
+	pattern, err := regexp.Compile(m.CodePattern)
+	fail("code_pattern", err)
+	entry := market.Options{Name: m.Name, Location: location, Now: now}
+	for k, path := range m.AccessKeyFiles {
+		secret, err := config.ReadSecret(path)
+		fail(fmt.Sprintf("access_key_files[%d]", k), err)
+		entry.AccessKeys = append(entry.AccessKeys, secret.Reveal())
+	}
+	s.entries = append(s.entries, entry)
+	ch := authority.Channel{Name: m.Name, Pattern: pattern, PerpetualWithoutExpiry: m.PerpetualWithoutExpiry}
+	if m.OpenAPI.Enabled() {
+		up, err := upstream(m.OpenAPI, location, now)
+		fail("open_api", err)
+		if err == nil {
+			s.upstreams = append(s.upstreams, up)
+			ch.Upstream = up
+		}
+	}
+	s.channels = append(s.channels, ch)
+}
+
+func upstream(c config.OpenAPI, location *time.Location, now func() time.Time) (*market.Upstream, error) {
+	id, err := config.ReadSecret(c.AccessKeyIDFile)
+	if err != nil {
+		return nil, err
+	}
+	secret, err := config.ReadSecret(c.SecretAccessKeyFile)
+	if err != nil {
+		return nil, err
+	}
+	o := market.UpstreamOptions{
+		AccessKeyID: id.Reveal(), SecretAccessKey: secret.Reveal(), BaseURLs: c.BaseURLs, Location: location, Now: now,
+	}
+	if c.CAFile != "" {
+		if o.ExtraRoots, err = os.ReadFile(c.CAFile); err != nil {
+			return nil, err
+		}
+	}
+	return market.NewUpstream(o)
+}
