@@ -15,6 +15,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 
 	"github.com/urfave/cli/v2"
 
@@ -74,6 +75,7 @@ func (p *program) sandbox(c *cli.Context) (err error) {
 	if c.Duration("interval") <= 0 {
 		return usagef("--interval must be longer than nothing")
 	}
+	p.err = &oneAtATime{w: p.err} // the sandbox's log and the program both write to it
 	s, err := sandbox.New(sandbox.Options{
 		Addr: c.String("listen"), Products: products, RetryInterval: c.Duration("interval"),
 		RequireReceive: c.Bool("require-receive"), Callback: sandbox.Callback{URL: c.String("callback")},
@@ -98,6 +100,18 @@ func (p *program) sandbox(c *cli.Context) (err error) {
 	<-c.Done()
 	p.note("the sandbox stops; everything that it sold is forgotten")
 	return nil
+}
+
+// oneAtATime keeps the lines of a log and of the program apart on one screen.
+type oneAtATime struct {
+	mu sync.Mutex
+	w  io.Writer
+}
+
+func (o *oneAtATime) Write(b []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.w.Write(b)
 }
 
 func sandboxProducts(list []string) ([]sandbox.Product, error) {

@@ -6,54 +6,91 @@ import (
 	"net/http"
 	"os"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/seed-357fa782/licensed/internal/adminwire"
+	"github.com/seed-357fa782/licensed/koogallery/sandbox"
 	"github.com/seed-357fa782/licensed/license"
+	"github.com/seed-357fa782/licensed/license/token"
 )
 
-// A daemon is killed in the middle of a stream of activations and callbacks,
-// many times over. After each restart every change that was answered is there,
-// and none is there by half.
+// marketSite is a site whose marketplace entry can activate codes.
+func marketSite(t *testing.T) (*site, *sandbox.Sandbox) {
+	t.Helper()
+	m, err := sandbox.New(sandbox.Options{Products: []sandbox.Product{{ID: "OFFI1"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := m.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	s := newSite(t, strings.Replace(standard, "    access_key_files: [access-key]\n", fmt.Sprintf(
+		"    access_key_files: [access-key]\n"+
+			"    open_api: {base_urls: [%q], ca_file: ca.pem, access_key_id_file: ak, secret_access_key_file: sk}\n", m.URL()), 1))
+	s.write("ca.pem", string(m.CAPEM()))
+	s.write("ak", m.AccessKeyID())
+	s.write("sk", m.SecretAccessKey().Reveal())
+	return s, m
+}
+
+// A daemon is killed in the middle of a stream of activations, refreshes and
+// callbacks, many times over. After each restart every change that was answered
+// is there, and none is there by half.
 func TestKilledAgainAndAgain(t *testing.T) {
 	t.Parallel()
 	rounds := 12
 	if v, err := strconv.Atoi(os.Getenv("LICENSED_TEST_CRASH_ROUNDS")); err == nil {
 		rounds = v
 	}
-	s := newSite(t, standard)
-	var answered []*stream
+	s, m := marketSite(t)
+	var before []*stream
+	answered := 0
 	for round := range rounds {
 		p := s.start()
-		for _, st := range answered {
+		for _, st := range before {
 			st.check(t, p)
 		}
-		answered = nil
+		before = nil
 		var wg sync.WaitGroup
-		stop := make(chan struct{})
 		for w := range 4 {
-			st := &stream{first: round*1000 + w*100}
+			st := &stream{first: (round*400 + w*100) % 9900, end: time.Now().Add(48 * time.Hour).UTC().Truncate(time.Second)}
 			for range 40 {
 				st.licenses = append(st.licenses, p.issue("cad", 1))
 			}
-			answered = append(answered, st)
-			wg.Go(func() { st.run(p, stop) })
+			order, err := m.Buy(t.Context(), "OFFI1", 1, 24*time.Hour)
+			if err != nil {
+				t.Fatal(err)
+			}
+			st.bought = order.Code.Reveal()
+			before = append(before, st)
+			wg.Go(func() { st.err = st.run(p) })
 		}
-		// It dies somewhere in the first 60 ms of traffic.
-		timer := time.AfterFunc(time.Duration(1+rand.IntN(60))*time.Millisecond, func() { _ = p.cmd.Process.Kill() })
+		// It dies somewhere in the first 80 ms of traffic.
+		timer := time.AfterFunc(time.Duration(1+rand.IntN(80))*time.Millisecond, func() { _ = p.cmd.Process.Kill() })
 		wg.Wait()
 		timer.Stop()
-		close(stop)
 		p.kill()
+		for _, st := range before {
+			answered += len(st.steps)
+		}
 	}
 	p := s.start()
-	for _, st := range answered {
+	for _, st := range before {
 		st.check(t, p)
 	}
 	if err := p.stop(); err != nil {
 		t.Errorf("stopped with %v", err)
+	}
+	if answered < rounds {
+		t.Errorf("only %d licences were on their way in %d rounds", answered, rounds)
 	}
 }
 
@@ -61,94 +98,167 @@ func TestKilledAgainAndAgain(t *testing.T) {
 type stream struct {
 	first    int
 	licenses []adminwire.License
-	done     []activation // answered, and the last one perhaps not
-	frozen   []int        // licences whose callback was answered
+	bought   string // a marketplace's code
+	end      time.Time
+	steps    []step
+	renewed  int   // how many renewals of the bought code were answered
+	tried    int   // and sent
+	refused  error // what must not happen
+	err      error // how the stream broke off: the daemon died
 }
 
-type activation struct {
-	index   int
-	request string
-	answer  string // signed licence, "" where no answer came
+// step is one licence on its way.
+type step struct {
+	request, answer           string // an activation; the answer is "" where none came
+	refresh, refreshed        string
+	unknownSent, unknownKnown bool // a message about a code that nobody has presented
 }
 
-func (st *stream) run(p *process, stop <-chan struct{}) {
+// run goes on until the daemon dies or there is nothing left to do.
+func (st *stream) run(p *process) error {
 	c := &http.Client{}
 	defer c.CloseIdleConnections()
-	for k, l := range st.licenses {
-		select {
-		case <-stop:
-			return
-		default:
-		}
-		i, err := newInstall("cad", fmt.Sprint("machine-", st.first+k))
-		if err != nil {
-			return
-		}
-		raw, err := i.activation("cad", l.Code)
-		if err != nil {
-			return
-		}
-		ans, err := p.send(c, raw, "")
-		st.done = append(st.done, activation{index: k, request: raw, answer: ans.License})
-		if err != nil {
-			return
-		}
-		// A message about a code that is not known here, one for each licence.
-		code, err := p.callback(c, accessKey, fmt.Sprintf(
-			`{"activity":"updateLicenseCodeStatus","license":"PL%09d","status":"FREEZE"}`, st.first+k))
-		if err != nil {
-			return
-		}
-		if code != "000000" {
-			st.frozen = append(st.frozen, -1)
-			return
-		}
-		st.frozen = append(st.frozen, st.first+k)
+	i, err := newInstall("cad", fmt.Sprint("buyer-", st.first))
+	if err != nil {
+		return err
 	}
+	raw, err := i.activation("cad", st.bought)
+	if err != nil {
+		return err
+	}
+	if _, err := p.send(c, raw, ""); err != nil {
+		return err
+	}
+	for k, l := range st.licenses {
+		st.steps = append(st.steps, step{})
+		if err := st.step(p, c, &st.steps[k], l, k); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (st *stream) step(p *process, c *http.Client, s *step, l adminwire.License, k int) error {
+	i, err := newInstall("cad", fmt.Sprint("machine-", st.first+k))
+	if err != nil {
+		return err
+	}
+	if s.request, err = i.activation("cad", l.Code); err != nil {
+		return err
+	}
+	ans, err := p.send(c, s.request, "")
+	if err != nil {
+		return err
+	}
+	s.answer = ans.License
+	if s.refresh, err = i.refresh("cad", ans.License); err != nil {
+		return err
+	}
+	if ans, err = p.send(c, s.refresh, ""); err != nil {
+		return err
+	}
+	s.refreshed = ans.License
+	st.tried++
+	if err := st.say(p, c, fmt.Sprintf(
+		`{"activity":"refreshLicenseCode","expireTime":%q,"license":%q,"orderId":"CS","orderLineId":"CS-1","scene":"RENEWAL"}`,
+		st.end.Add(time.Duration(st.tried)*time.Hour).Format("20060102150405"), st.bought)); err != nil {
+		return err
+	}
+	st.renewed++
+	s.unknownSent = true
+	if err := st.say(p, c, fmt.Sprintf(`{"activity":"updateLicenseCodeStatus","license":%q,"status":"FREEZE"}`, unknownCode(st.first+k))); err != nil {
+		return err
+	}
+	s.unknownKnown = true
+	return nil
+}
+
+// unknownCode is a code that nobody has presented, with its own last four.
+func unknownCode(n int) string { return fmt.Sprintf("PLUNKNOWN%04d", n) }
+
+func (st *stream) say(p *process, c *http.Client, body string) error {
+	code, err := p.callback(c, accessKey, body)
+	if err == nil && code != "000000" {
+		st.refused = fmt.Errorf("%s was answered to %s", code, body)
+	}
+	return err
+}
+
+// refresh is a request for a new licence by the install that holds one.
+func (i install) refresh(product, held string) (string, error) {
+	l, err := token.PeekLicense(held)
+	if err != nil {
+		return "", err
+	}
+	return token.SignRequest(token.Request{
+		ID: "refresh-" + l.ID, IssuedAt: time.Now(), Op: token.OpRefresh, Product: product, Prev: l.ID, Fingerprint: i.fp, License: held,
+	}, i.key)
 }
 
 // check asks the restarted daemon about everything.
 func (st *stream) check(t *testing.T, p *process) {
 	t.Helper()
-	for n, a := range st.done {
-		l := p.show(st.licenses[a.index].ID)
-		activated, bound := l.ActivatedAt != nil, len(l.Installs) == 1
-		if activated != bound || len(l.Installs) > 1 {
-			t.Errorf("licence %s is there by half: activated %v, %d installs", l.ID, activated, len(l.Installs))
+	if st.refused != nil {
+		t.Error(st.refused)
+	}
+	for n, s := range st.steps {
+		st.checkStep(t, p, n, s)
+	}
+	if st.tried > 0 {
+		var l adminwire.License
+		if err := p.admin(http.MethodPost, adminwire.PathLookup, adminwire.Lookup{Ref: st.bought}, &l); err != nil {
+			t.Fatal(err)
 		}
-		if activated != (l.State == license.StateActive) {
-			t.Errorf("licence %s is %s", l.ID, l.State)
-		}
-		if a.answer != "" && !activated {
-			t.Errorf("activation %d was answered and is lost", n)
-		}
-		// The same bytes get the same answer; what was not answered is answered now.
-		ans, err := p.send(http.DefaultClient, a.request, "")
-		if err != nil {
-			t.Errorf("activation %d repeated: %v", n, err)
-		} else if a.answer != "" && ans.License != a.answer {
-			t.Errorf("activation %d has another answer", n)
+		got := max(int(l.ExpiresAt.Sub(st.end)/time.Hour), 0) // it was bought for less than st.end
+		if got != st.renewed && got != st.tried {
+			t.Errorf("the bought code has renewal %d; %d were answered, %d sent", got, st.renewed, st.tried)
 		}
 	}
-	var events adminwire.EventList
-	pending := make(map[string]bool)
-	cursor := ""
-	for {
+	pending := st.pending(t, p)
+	for n, s := range st.steps {
+		if last4 := fmt.Sprintf("%04d", st.first+n); s.unknownKnown && !pending[last4] {
+			t.Errorf("the message about %s was answered and is lost", last4)
+		}
+	}
+}
+
+func (st *stream) checkStep(t *testing.T, p *process, n int, s step) {
+	t.Helper()
+	l := p.show(st.licenses[n].ID)
+	activated, bound := l.ActivatedAt != nil, len(l.Installs) == 1
+	if activated != bound || len(l.Installs) > 1 || activated != (l.State == license.StateActive) {
+		t.Errorf("licence %s is there by half: %s, %d installs", l.ID, l.State, len(l.Installs))
+	}
+	if s.answer != "" && !activated {
+		t.Errorf("activation %d was answered and is lost", n)
+	}
+	if s.refresh == "" && s.request != "" {
+		// The same bytes get the same answer; what was not answered is answered now.
+		if ans, err := p.send(http.DefaultClient, s.request, ""); err != nil || s.answer != "" && ans.License != s.answer {
+			t.Errorf("activation %d repeated: %v", n, err)
+		}
+	}
+	if s.refresh != "" {
+		if ans, err := p.send(http.DefaultClient, s.refresh, ""); err != nil || s.refreshed != "" && ans.License != s.refreshed {
+			t.Errorf("refresh %d repeated: %v", n, err)
+		}
+	}
+}
+
+// pending is the last four of every unknown code that a message was recorded about.
+func (st *stream) pending(t *testing.T, p *process) map[string]bool {
+	t.Helper()
+	out := make(map[string]bool)
+	for cursor := ""; ; {
+		var events adminwire.EventList
 		if err := p.admin(http.MethodGet, adminwire.PathEvents+"?action=marketplace.unknown_code&limit=1000&cursor="+cursor, nil, &events); err != nil {
 			t.Fatal(err)
 		}
 		for _, e := range events.Events {
-			pending[fmt.Sprint(e.After["code_last4"])] = true
+			out[fmt.Sprint(e.After["code_last4"])] = true
 		}
 		if cursor = events.Next; cursor == "" {
-			break
-		}
-	}
-	for _, n := range st.frozen {
-		if n < 0 {
-			t.Error("a callback was refused")
-		} else if !pending[fmt.Sprintf("%04d", n%10000)] {
-			t.Errorf("the callback about %d was answered and is lost", n)
+			return out
 		}
 	}
 }

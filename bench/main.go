@@ -1,0 +1,137 @@
+// Command bench measures the licence server beside a bare prototype of the same
+// work, in one run on one machine, and prints each ratio beside the figure that
+// is to be reached. It is `make bench`.
+//
+// The prototype is net/http, encoding/json, Ed25519, HMAC and a group commit on
+// bbolt with fsync, without any of our layers. It is kept honest: it commits to
+// disk before it answers, it signs what the server signs, and it writes the very
+// keys and bytes that the server wrote for the same requests. What differs is
+// only what our code adds.
+//
+// The ceiling of a path is 1 / (1 / rate of the prototype without storage + 1 /
+// rate of the bare group commit): on two cores work and commits hardly overlap.
+//
+// Requests are signed before the clock starts. Everything runs in this process,
+// the load generator included, so that both sides pay for it alike; measurements
+// take turns, and medians count.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime/debug"
+)
+
+// gcPercent is what the daemon's main program sets.
+const gcPercent = 400
+
+// sizes say how much is measured.
+type sizes struct {
+	requests int // of one measurement under load
+	warm     int // before it, not counted
+	conns    int
+	rounds   int
+	alone    int // requests on one connection
+	commits  int // of one writer
+	crowd    int // of 16 writers with db.Batch
+	cached   int // answers from memory
+	verifies int // batches of 50
+	cold     int // processes
+}
+
+var usual = sizes{
+	requests: 8000, warm: 512, conns: 64, rounds: 3, alone: 300, commits: 600, crowd: 1600, cached: 16000, verifies: 40, cold: 41,
+}
+
+// options are the flags.
+type options struct {
+	dir     string
+	only    string
+	profile string
+	sizes   sizes
+	stdout  io.Writer
+}
+
+func main() {
+	o := options{sizes: usual, stdout: os.Stdout}
+	flag.StringVar(&o.dir, "dir", "", "folder to measure in (default: a temporary one on a disk)")
+	flag.StringVar(&o.only, "only", "", "measure only this group: activate, refresh, callback, alone, commit, keys, verify or cold")
+	flag.StringVar(&o.profile, "profile", "", "folder for CPU profiles of the server under load, one for each path")
+	flag.IntVar(&o.sizes.requests, "requests", usual.requests, "requests of one measurement under load")
+	flag.IntVar(&o.sizes.rounds, "rounds", usual.rounds, "how often each is measured; the median counts")
+	flag.Parse()
+
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	debug.SetGCPercent(gcPercent)
+	err := run(ctx, o)
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+// group is a set of measurements that is run together.
+type group struct {
+	name    string
+	measure func(context.Context, *site) ([]line, error)
+}
+
+var groups = []group{
+	{"activate", measureActivate},
+	{"refresh", measureRefresh},
+	{"callback", measureCallback},
+	{"alone", measureAlone},
+	{"commit", measureCommit},
+	{"keys", measureKeys},
+	{"verify", measureVerify},
+	{"cold", measureCold},
+}
+
+// later are figures of which nothing is measured yet.
+const later = `Not measured yet: status list; stores of 1,000,000 and 5,000,000 licences (rates, opening, lookups, memory);
+100,000 licences expiring in one minute; PostgreSQL.`
+
+func run(ctx context.Context, o options) (err error) {
+	if o.sizes.requests < 1 || o.sizes.rounds < 1 {
+		return errors.New("-requests and -rounds must be at least 1")
+	}
+	dir, err := workFolder(o.dir)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	fmt.Fprintln(o.stdout, machine(dir))
+	s, err := newSite(ctx, dir, o)
+	if err != nil {
+		return fmt.Errorf("prepare: %w", err)
+	}
+	known := false
+	var lines []line
+	for _, g := range groups {
+		if o.only != "" && o.only != g.name {
+			continue
+		}
+		known = true
+		got, err := g.measure(ctx, s)
+		if err != nil {
+			return fmt.Errorf("%s: %w", g.name, err)
+		}
+		lines = append(lines, got...)
+	}
+	if !known {
+		return fmt.Errorf("there is no group %q", o.only)
+	}
+	if err := printLines(o.stdout, lines); err != nil {
+		return err
+	}
+	if o.only == "" {
+		fmt.Fprintf(o.stdout, "\n%s\n", later)
+	}
+	return nil
+}

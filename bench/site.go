@@ -1,0 +1,191 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/seed-357fa782/licensed/daemon"
+	"github.com/seed-357fa782/licensed/keys"
+	"github.com/seed-357fa782/licensed/license"
+	"github.com/seed-357fa782/licensed/store"
+	"github.com/seed-357fa782/licensed/store/boltstore"
+)
+
+const (
+	product     = "cad-pro"
+	marketplace = "koogallery"
+	accessKey   = "access-key-of-the-benchmark"
+	issuer      = "http://licence.bench"
+)
+
+const configuration = `
+data_dir: data
+issuer: ` + issuer + `
+public: {listen: "127.0.0.1:0"}
+ops: {listen: ""}
+limits: {requests_per_minute: 0}
+marketplaces:
+  - name: ` + marketplace + `
+    access_key_files: [access-key]
+products:
+  - {id: ` + product + `, name: CAD Pro, marketplace_products: [OFFI1], features: {export: true, projects: 10}}
+`
+
+// sold is a licence that has been issued and the code of its buyer.
+type sold struct {
+	id    string
+	code  license.Code
+	index []byte
+}
+
+// site is a merchant's folder with a store that every measurement begins with.
+type site struct {
+	dir     string
+	sizes   sizes
+	profile string
+
+	ring   *keys.Ring
+	fresh  string // the store with licences that nobody has activated
+	manual []sold // warm, then requests
+	market []sold
+
+	activation *work     // of all manual ones; made when first asked for
+	holders    []install // who activated them
+}
+
+func newSite(ctx context.Context, dir string, o options) (*site, error) {
+	s := &site{dir: dir, sizes: o.sizes, profile: o.profile}
+	for name, content := range map[string]string{"licensed.yaml": configuration, "access-key": accessKey + "\n"} {
+		if err := os.WriteFile(s.path(name), []byte(content), 0o600); err != nil {
+			return nil, err
+		}
+	}
+	// The first start makes keys and store.
+	s.fresh = s.path("fresh.db")
+	err := s.serve(ctx, s.fresh, "first", func(string) error { return nil })
+	if err != nil {
+		return nil, err
+	}
+	if s.ring, err = keys.Open(s.path("data/keys"), keys.Options{}); err != nil {
+		return nil, err
+	}
+	if err := s.sell(ctx); err != nil {
+		return nil, fmt.Errorf("issue licences: %w", err)
+	}
+	return s, nil
+}
+
+func (s *site) path(name string) string { return filepath.Join(s.dir, name) }
+
+// serve runs the daemon on the store at path while do runs. Several can run,
+// each under its own name. It logs as it does by default, into nothing.
+func (s *site) serve(ctx context.Context, path, name string, do func(addr string) error) (err error) {
+	sink, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, sink.Close()) }()
+	d, err := daemon.New(ctx, daemon.Options{
+		ConfigFile: s.path("licensed.yaml"), Logger: slog.New(slog.NewTextHandler(sink, nil)),
+		Set: map[string]string{"store": "bolt:" + path, "admin.socket": s.path(name + ".sock")},
+	})
+	if err != nil {
+		return err
+	}
+	if err = d.Start(); err == nil {
+		err = do(d.Addr())
+	}
+	return errors.Join(err, d.Stop(context.WithoutCancel(ctx)))
+}
+
+// sell writes the licences into the store, half of them issued by the
+// merchant and half sold by the marketplace, each with its audit event.
+func (s *site) sell(ctx context.Context) (err error) {
+	now := time.Now().UTC().Truncate(time.Second)
+	n := s.sizes.warm + s.sizes.requests
+	var ids license.IDs
+	records := make([]license.License, 0, 2*n)
+	for i := range 2 * n {
+		l := license.License{
+			Product: product, Channel: license.ChannelManual, Customer: "Example GmbH", Machines: 1, Mode: license.ModeNode,
+			Features: license.Features{"export": license.FeatureOn(), "projects": license.ParseFeature("10")},
+			IssuedAt: now, ExpiresAt: now.AddDate(1, 0, 0),
+		}
+		code, err := license.NewCode(nil)
+		if i >= n {
+			l.Channel, l.Customer, l.Order, l.ActivatedAt = marketplace, "", "CS2601010000000001", now
+			code, err = license.ParseCode(fmt.Sprintf("PL%020d", i))
+		}
+		if err != nil {
+			return err
+		}
+		if l.ID, err = ids.New(license.LicensePrefix, now); err != nil {
+			return err
+		}
+		l.Code = license.StoredCode{Last4: code.Last4(), Index: s.ring.CodeKey().Index(code)}
+		if l.Code.Sealed, err = s.ring.CodeKey().Seal(code, l.ID); err != nil {
+			return err
+		}
+		records = append(records, l)
+		one := sold{id: l.ID, code: code, index: l.Code.Index}
+		if i < n {
+			s.manual = append(s.manual, one)
+		} else {
+			s.market = append(s.market, one)
+		}
+	}
+	st, err := boltstore.Open(s.fresh, boltstore.Options{})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, st.Close()) }()
+	for part := range slices.Chunk(records, 500) {
+		if err := record(ctx, st, part, now); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func record(ctx context.Context, st store.Store, part []license.License, now time.Time) error {
+	return st.Update(ctx, func(ctx context.Context, tx store.Tx) error {
+		for _, l := range part {
+			if err := tx.CreateLicense(ctx, l); err != nil {
+				return err
+			}
+			_, err := tx.Append(ctx, license.AuditEvent{
+				At: now, Actor: license.Actor{Kind: license.ActorAdmin}, Action: license.ActionIssue, License: l.ID, Product: l.Product,
+			})
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// copyFile copies a file onto the disk, so that its pages are not written back
+// while something is measured.
+func copyFile(to, from string) (err error) {
+	in, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer in.Close() //nolint:errcheck // it was only read
+	out, err := os.OpenFile(to, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, out.Close()) }()
+	if _, err := io.Copy(out, in); err != nil {
+		return err
+	}
+	return out.Sync()
+}

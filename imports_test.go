@@ -1,0 +1,364 @@
+package licensed_test
+
+import (
+	"context"
+	"errors"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/seed-357fa782/licensed/internal/deptest"
+)
+
+const module = "github.com/seed-357fa782/licensed"
+
+// systems are the ones that the product is built for.
+var systems = []string{"linux", "darwin", "windows"}
+
+// importRule says what the non-test files of a package may import besides the
+// standard library. Packages of this module stand without the module's path;
+// "windows:" before an entry allows it there only.
+type importRule struct {
+	pkg   string // "/..." takes in the packages below
+	allow []string
+	bad   []string // of the standard library
+	why   string
+}
+
+// importRules is searched for the first rule that names a package.
+var importRules = []importRule{
+	{pkg: ".", why: "the root holds tests only"},
+	{
+		pkg: "license", bad: []string{"context", "database/sql", "net/http", "os"},
+		why: "the domain is pure: no clock, no input or output, no context",
+	},
+	{pkg: "license/wire", allow: []string{"license"}, why: "the protocol adds forms to the domain and nothing else"},
+	{pkg: "license/token", allow: []string{"license", "github.com/golang-jwt/jwt/v5"}, why: "customers link it"},
+	{
+		pkg:   "client/...",
+		allow: []string{"license/...", "client/...", "github.com/golang-jwt/jwt/v5", "github.com/denisbrodbeck/machineid", "windows:golang.org/x/sys/windows/..."},
+		why:   "customers link it: nothing of the server, and two modules only",
+	},
+	{
+		pkg:   "keys",
+		allow: []string{"license", "license/token", "internal/durable", "github.com/golang-jwt/jwt/v5", "filippo.io/age/...", "golang.org/x/crypto/..."},
+		why:   "custody of keys needs tokens, sealing and files",
+	},
+	{pkg: "koogallery/...", allow: []string{"koogallery/..."}, why: "the marketplace's protocol knows nothing of our licences"},
+	{pkg: "store", allow: []string{"license"}, why: "the contract names no driver"},
+	{pkg: "store/boltstore", allow: []string{"store", "license", "go.etcd.io/bbolt/..."}, why: "backends share nothing but store and license"},
+	{pkg: "store/pgstore", allow: []string{"store", "license", "github.com/jackc/pgx/v5/..."}, why: "backends share nothing but store and license"},
+	{
+		pkg: "store/storetest", allow: []string{"store", "license", "github.com/google/go-cmp/...", "pgregory.net/rapid", "go.uber.org/goleak"},
+		why: "one suite for every backend, so it knows none",
+	},
+	{pkg: "store/faultstore", allow: []string{"store", "license"}, why: "it wraps any backend, so it knows none"},
+	{pkg: "store/open", allow: []string{"store", "license", "store/boltstore", "store/pgstore"}, why: "it chooses a backend and does nothing else"},
+
+	{
+		pkg: "daemon/internal/authority", allow: []string{"license/...", "store"}, bad: []string{"net/http"},
+		why: "use cases know no driver and no transport; the signer is an interface declared there",
+	},
+	{
+		pkg: "daemon/internal/operation", allow: []string{"license/...", "github.com/danielgtaylor/huma/v2/..."},
+		why: "it makes HTTP operations of functions, and knows none of them",
+	},
+	{
+		pkg: "daemon/internal/httpapi", allow: []string{"daemon/internal/authority", "daemon/internal/operation", "license/...", "github.com/danielgtaylor/huma/v2/..."},
+		why: "adapters translate for authority, and never know each other",
+	},
+	{
+		pkg: "daemon/internal/adminapi", allow: []string{"daemon/internal/authority", "daemon/internal/operation", "license/...", "internal/adminwire", "github.com/danielgtaylor/huma/v2/..."},
+		why: "adapters translate for authority, and never know each other",
+	},
+	{
+		pkg: "daemon/internal/market", allow: []string{"daemon/internal/authority", "license/...", "koogallery"},
+		why: "adapters translate for authority, and never know each other",
+	},
+	{pkg: "daemon/internal/console", allow: []string{"daemon/internal/authority", "license/..."}, why: "adapters translate for authority, and never know each other"},
+	{pkg: "daemon/internal/sweep", allow: []string{"daemon/internal/authority", "license/..."}, why: "adapters translate for authority, and never know each other"},
+	{pkg: "daemon/internal/metrics", allow: []string{"github.com/prometheus/..."}, why: "it reads the plain numbers of others, so that they link no metrics library"},
+	{
+		pkg:   "daemon",
+		allow: []string{"daemon/internal/...", "license/...", "keys", "store", "store/open", "internal/..."},
+		why:   "the runtime wires; drivers and protocols are wired by the packages that own them",
+	},
+	{pkg: "cmd/licensed", allow: []string{"daemon", "internal/config", "internal/buildinfo", "github.com/urfave/cli/v2"}, why: "main is thin"},
+	{
+		pkg: "licensectl",
+		allow: []string{
+			"license/...", "client", "client/fingerprint", "keys", "koogallery/sandbox", "internal/...", "store/open", "daemon",
+			"github.com/urfave/cli/v2", "golang.org/x/term",
+		},
+		why: "the command line reaches a running daemon through its admin API",
+	},
+
+	{pkg: "internal/durable", why: "one library each, and it needs none"},
+	{pkg: "internal/buildinfo", why: "one library each, and it needs none"},
+	{pkg: "internal/pipenet", why: "one library each, and it needs none"},
+	{pkg: "internal/deptest", why: "one library each, and it needs none"},
+	{pkg: "internal/config", allow: []string{"license/...", "github.com/goccy/go-yaml/..."}, why: "one library each, below the daemon"},
+	{pkg: "internal/adminwire", allow: []string{"license/..."}, why: "forms only"},
+	{pkg: "internal/adminclient", allow: []string{"license/...", "internal/adminwire"}, why: "one library each, below the daemon"},
+	{pkg: "internal/pgtest", allow: []string{"github.com/jackc/pgx/v5/..."}, why: "one library each, below the stores"},
+
+	{
+		pkg: "bench/...",
+		allow: []string{
+			"bench/...", "license/...", "client/...", "keys", "koogallery/...", "store/...", "daemon", "internal/...",
+			"go.etcd.io/bbolt/...", "github.com/golang-jwt/jwt/v5",
+		},
+		why: "it measures everything beside a bare prototype",
+	},
+	{pkg: "test/...", allow: []string{"license/...", "client/...", "koogallery/...", "internal/..."}, why: "it drives the built programs"},
+}
+
+// testOnly are packages that only tests import.
+var testOnly = []string{
+	"client/clienttest", "store/storetest", "store/faultstore",
+	"internal/deptest", "internal/pgtest", "internal/pipenet", "test/...",
+}
+
+// importers lists, for packages that few may import, who may.
+var importers = map[string][]string{
+	"store/open":      {"daemon", "licensectl"},
+	"store/boltstore": {"store/open", "bench/..."},
+	"store/pgstore":   {"store/open", "bench/..."},
+	"daemon":          {"cmd/licensed", "licensectl", "bench/..."},
+}
+
+// importFiles lists, for imports that only some files of a package may have,
+// the pattern of their names.
+var importFiles = []struct{ pkg, imported, files string }{
+	{"licensectl", "store/open", "db*.go"},
+	{"licensectl", "daemon", "demo*.go"},
+}
+
+// badEverywhere may not be reached, however indirectly, by anything but tests.
+var badEverywhere = map[string]string{
+	"testing":                                    "it adds flags to every program that links it",
+	"testing/synctest":                           "it is for tests",
+	"net/http/httptest":                          "it adds flags to every program that links it",
+	"github.com/google/go-cmp/cmp":               "it panics by design and is for tests",
+	"pgregory.net/rapid":                         "it is for tests",
+	"go.uber.org/goleak":                         "it is for tests",
+	"github.com/rogpeppe/go-internal/testscript": "it is for tests",
+}
+
+// clientAllowed is all that a customer who imports client links besides the
+// standard library.
+var clientAllowed = []string{
+	module + "/license/...",
+	module + "/client/...",
+	"github.com/golang-jwt/jwt/v5",
+	"github.com/denisbrodbeck/machineid",
+}
+
+var graphs = sync.OnceValues(func() ([]*deptest.Graph, error) {
+	loaded := make([]*deptest.Graph, len(systems))
+	errs := make([]error, len(systems))
+	var wg sync.WaitGroup
+	for i, goos := range systems {
+		wg.Go(func() { loaded[i], errs[i] = deptest.Load(context.Background(), ".", goos, "./...") }) // several tests share it
+	}
+	wg.Wait()
+	return loaded, errors.Join(errs...)
+})
+
+func loadGraphs(t *testing.T) []*deptest.Graph {
+	t.Helper()
+	loaded, err := graphs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return loaded
+}
+
+// short is the path of a package of this module without the module's.
+func short(path string) string {
+	if path == module {
+		return "."
+	}
+	return strings.TrimPrefix(path, module+"/")
+}
+
+func ours(path string) bool { return deptest.Match(module+"/...", path) }
+
+func matchAny(patterns []string, path string) bool {
+	return slices.ContainsFunc(patterns, func(p string) bool { return deptest.Match(p, path) })
+}
+
+func TestImportRules(t *testing.T) {
+	for _, g := range loadGraphs(t) {
+		for _, p := range g.Named() {
+			name := short(p.ImportPath)
+			i := slices.IndexFunc(importRules, func(r importRule) bool { return deptest.Match(r.pkg, name) })
+			if i < 0 {
+				t.Errorf("%s: no import rule names this package; write one in imports_test.go", name)
+				continue
+			}
+			rule := importRules[i]
+			allow := slices.Clone(rule.allow)
+			for _, pattern := range rule.allow {
+				if rest, ok := strings.CutPrefix(pattern, g.GOOS+":"); ok {
+					allow = append(allow, rest)
+				}
+			}
+			for _, imported := range p.Imports {
+				switch {
+				case matchAny(rule.bad, imported):
+				case g.Standard(imported) || matchAny(allow, short(imported)):
+					continue
+				}
+				t.Errorf("%s (%s) may not import %s: %s", name, g.GOOS, short(imported), rule.why)
+			}
+		}
+	}
+}
+
+func TestImporters(t *testing.T) {
+	for _, g := range loadGraphs(t) {
+		for _, p := range g.Named() {
+			name := short(p.ImportPath)
+			for _, imported := range p.Imports {
+				if !ours(imported) {
+					continue
+				}
+				imported = short(imported)
+				if matchAny(testOnly, imported) && !matchAny(testOnly, name) {
+					t.Errorf("%s (%s) may not import %s: that is for tests", name, g.GOOS, imported)
+				}
+				if who := importers[imported]; who != nil && !matchAny(who, name) {
+					t.Errorf("%s (%s) may not import %s: that is for %s", name, g.GOOS, imported, strings.Join(who, ", "))
+				}
+			}
+		}
+	}
+}
+
+func TestImportFiles(t *testing.T) {
+	for _, rule := range importFiles {
+		files, err := filepath.Glob(filepath.Join(rule.pkg, "*.go"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range files {
+			if ok, err := filepath.Match(rule.files, filepath.Base(file)); err != nil {
+				t.Fatal(err)
+			} else if ok || strings.HasSuffix(file, "_test.go") {
+				continue
+			}
+			f, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ImportsOnly)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, spec := range f.Imports {
+				if strings.Trim(spec.Path.Value, `"`) == module+"/"+rule.imported {
+					t.Errorf("%s may not import %s: only %s may", file, rule.imported, rule.files)
+				}
+			}
+		}
+	}
+}
+
+func TestNothingReachesTestLibraries(t *testing.T) {
+	for _, g := range loadGraphs(t) {
+		for _, p := range g.Named() {
+			if matchAny(testOnly, short(p.ImportPath)) {
+				continue
+			}
+			for _, complaint := range g.CheckBad(p.ImportPath, badEverywhere) {
+				t.Error(complaint)
+			}
+		}
+	}
+}
+
+// What a customer links with package client is a promise, so the list is of
+// what is allowed, and it is checked on the whole closure.
+func TestClientClosure(t *testing.T) {
+	for _, g := range loadGraphs(t) {
+		allowed := slices.Clone(clientAllowed)
+		if g.GOOS == "windows" {
+			allowed = append(allowed, "golang.org/x/sys/windows/...")
+		}
+		for _, p := range g.Named() {
+			if !deptest.Match("client/...", short(p.ImportPath)) {
+				continue
+			}
+			for _, complaint := range g.CheckAllowed(p.ImportPath, allowed) {
+				t.Error(complaint)
+			}
+		}
+	}
+}
+
+// Each package has its comment in exactly one file that is not a test, on
+// whichever system that file is built.
+func TestPackageComments(t *testing.T) {
+	commented := map[string][]string{} // by folder
+	for _, file := range goFiles(t) {
+		if strings.HasSuffix(file, "_test.go") {
+			continue
+		}
+		f, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.PackageClauseOnly|parser.ParseComments)
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		dir := filepath.Dir(file)
+		if f.Doc != nil && strings.TrimSpace(f.Doc.Text()) != "" {
+			commented[dir] = append(commented[dir], filepath.Base(file))
+		} else if commented[dir] == nil {
+			commented[dir] = []string{}
+		}
+	}
+	for _, dir := range slices.Sorted(maps.Keys(commented)) {
+		switch files := commented[dir]; len(files) {
+		case 0:
+			t.Errorf("%s: no file has a package comment", dir)
+		case 1:
+		default:
+			t.Errorf("%s: the package comment stands in %s; one is enough", dir, strings.Join(files, ", "))
+		}
+	}
+}
+
+// goFiles returns the Go files of the module, as paths relative to its root.
+func goFiles(t *testing.T) []string {
+	t.Helper()
+	return filesNamed(t, ".go")
+}
+
+// filesNamed returns the files of the repository whose names have the ending.
+func filesNamed(t *testing.T, ending string) []string {
+	t.Helper()
+	var files []string
+	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() {
+			hidden := strings.HasPrefix(d.Name(), ".") && path != "."
+			if hidden || slices.Contains([]string{"bin", "testdata", "vendor", "licensed-data", "licensed-client"}, d.Name()) {
+				return fs.SkipDir
+			}
+			return nil
+		}
+		if strings.HasSuffix(path, ending) {
+			files = append(files, path)
+		}
+		return nil
+	})
+	if err != nil && !errors.Is(err, os.ErrNotExist) { // another test may tidy up meanwhile
+		t.Fatal(err)
+	}
+	return files
+}
