@@ -1,6 +1,6 @@
 // Command testreport reads the output of `go test -json` and prints what
 // matters of it: each package, the whole output of what failed, and at the
-// end what was skipped and why.
+// end what was skipped and why, and how many tests there were.
 package main
 
 import (
@@ -26,6 +26,7 @@ type testID struct{ pkg, test string }
 func main() {
 	output := map[testID]*strings.Builder{} // of what has neither passed nor failed yet
 	var skipped []string
+	count := map[string]int{} // tests by how they ended
 	lines := bufio.NewReader(os.Stdin)
 	for {
 		line, err := lines.ReadBytes('\n')
@@ -35,6 +36,9 @@ func main() {
 				os.Stdout.Write(line)
 			} else {
 				skipped = append(skipped, e.report(output)...)
+				if e.Test != "" {
+					count[e.Action]++
+				}
 			}
 		}
 		if err != nil {
@@ -47,6 +51,7 @@ func main() {
 			fmt.Println("  " + s)
 		}
 	}
+	fmt.Printf("\n%d passed, %d failed, %d skipped\n", count["pass"], count["fail"], count["skip"])
 }
 
 // report prints what e completes and returns what it says was skipped.

@@ -140,6 +140,9 @@ func (p *program) importFile(c *cli.Context) error {
 	}
 	product := c.String("product")
 	if product == "" {
+		if parsed, err := token.ParseFile(file); err == nil && len(parsed.Licenses) == 0 {
+			return usagef("%s holds no licence that names the product; say with --product whose answer it is", args[0])
+		}
 		if product, err = productOf(file); err != nil {
 			return fmt.Errorf("import %s: %w", args[0], err)
 		}
@@ -159,7 +162,10 @@ func (p *program) importFile(c *cli.Context) error {
 		v.fill(g.License(), st, g.Explain())
 		return writeJSON(p.out, v)
 	}
-	if g.License().ID() == was {
+	switch g.License().ID() {
+	case "":
+		return p.say("the deactivation is confirmed; %s holds no licence", shown(c.String("state")))
+	case was:
 		return p.say("%s is held in %s already: nothing changed; %s", g.License().LicenseID(), shown(c.String("state")), st)
 	}
 	return p.say("%s is held in %s now: %s", g.License().LicenseID(), shown(c.String("state")), st)
