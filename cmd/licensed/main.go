@@ -21,10 +21,7 @@ import (
 )
 
 // Exit statuses.
-const (
-	exitFailed = 1
-	exitUsage  = 2
-)
+const exitFailed, exitUsage = 1, 2
 
 // The heap of the daemon is tiny against what it allocates for each request, so
 // the collector runs rarely; the limit keeps it in bounds all the same.
@@ -46,9 +43,8 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 		return 0
 	}
 	fmt.Fprintln(stderr, "licensed: "+strings.ReplaceAll(err.Error(), "\n", "\nlicensed: "))
-	var usage *usageError
-	var config *daemon.ConfigError
-	if errors.As(err, &usage) || errors.As(err, &config) {
+	_, usage := errors.AsType[*usageError](err)
+	if _, config := errors.AsType[*daemon.ConfigError](err); config || usage {
 		return exitUsage
 	}
 	return exitFailed
