@@ -161,6 +161,7 @@ func (s *Store) write() {
 func (s *Store) commitWaiting() {
 	s.writing <- struct{}{}
 	defer func() { <-s.writing }()
+	s.gate.Lock()
 	s.commitGroup(yields+1, func(g []*request) []*request { return s.queue.take(g, maxGroup-len(g)) })
 }
 
@@ -178,7 +179,7 @@ func (s *Store) commitAlone(r *request) bool {
 		return false
 	}
 	defer func() { <-s.writing }()
-	if !s.queue.idle() {
+	if !s.queue.idle() || !s.gate.TryLock() { // who holds the gate may hold it for long
 		return false
 	}
 	r.state.Store(begun)
@@ -194,11 +195,10 @@ type group struct {
 }
 
 // commitGroup runs and commits one group, which more adds to in so many rounds.
-// The caller holds s.writing.
+// The caller holds s.writing and s.gate; the gate is released here.
 func (s *Store) commitGroup(rounds int, more func([]*request) []*request) {
 	var g group
 	ended := false
-	s.gate.Lock()
 	if err := s.mend(); err != nil {
 		s.gate.Unlock()
 		g.members = more(nil)
