@@ -25,6 +25,9 @@ const (
 // answer has none that can be read: the code is active all the same.
 type Activation struct {
 	Status CodeStatus
+	// Unread says that the answer, or the expiry in it, was there and could not
+	// be read: a zero ExpireTime then does not mean that there is none.
+	Unread bool
 	// ExpireTime is only an estimate, in UTC; what Query says decides.
 	ExpireTime time.Time
 	ProductID  string
@@ -235,9 +238,10 @@ func readActivation(data json.RawMessage, loc *time.Location) Activation {
 		inner = []byte(text)
 	}
 	var d details
-	_ = json.Unmarshal(inner, &d)
-	expires, _ := d.expiry(loc)
+	malformed := json.Unmarshal(inner, &d) != nil
+	expires, readable := d.expiry(loc)
 	return Activation{
+		Unread:     malformed || !readable,
 		Status:     CodeStatus(d.first("status")),
 		ExpireTime: expires,
 		ProductID:  d.first("product_id", "productId"),

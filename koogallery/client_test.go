@@ -255,8 +255,10 @@ func TestReadActivation(t *testing.T) {
 	}{
 		{"published", `{"license_code_info":"{\"status\":\"ALIVE\",\"expire_time\":\"20230726121646\",\"product_id\":\"12345\",\"amount\":2,\"order_id\":\"CS123\"}"}`, full},
 		{"not wrapped", `{"license_code_info":{"status":"ALIVE","expire_time":"20230726121646","product_id":12345,"amount":"2","order_id":"CS123","new":{}}}`, full},
-		{"half inside", `{"license_code_info":"{\"status\":\"AL"}`, koogallery.Activation{}},
-		{"null", `null`, koogallery.Activation{}},
+		{"half inside", `{"license_code_info":"{\"status\":\"AL"}`, koogallery.Activation{Unread: true}},
+		{"null", `null`, koogallery.Activation{Unread: true}},
+		{"expiry in words", `{"license_code_info":"{\"expire_time\":\"next year\",\"order_id\":\"CS123\"}"}`, koogallery.Activation{Unread: true, OrderID: "CS123"}},
+		{"without end", `{"license_code_info":"{\"order_id\":\"CS123\"}"}`, koogallery.Activation{OrderID: "CS123"}},
 		{"amount no number", `{"license_code_info":"{\"amount\":\"many\"}"}`, koogallery.Activation{}},
 		{"amount negative", `{"license_code_info":"{\"amount\":-1}"}`, koogallery.Activation{}},
 	} {

@@ -76,10 +76,12 @@ type AuditEvent struct {
 
 // Sold is what a marketplace tells once, when a code is activated there.
 type Sold struct {
+	Told      bool      `json:"told"`
 	Product   string    `json:"product"` // the marketplace's product id
 	Order     string    `json:"order,omitzero"`
 	Amount    int       `json:"amount,omitzero"`
-	ExpiresAt time.Time `json:"expires_at,omitzero"` // an estimate
+	ExpiresAt time.Time `json:"expires_at,omitzero"` // an estimate; absent for one that is sold without end
+	Unsure    bool      `json:"unsure,omitzero"`     // part of it could not be read
 }
 
 // Pending is what a marketplace has said about a code that nobody has
@@ -96,7 +98,7 @@ type Pending struct {
 	LastAt     time.Time `json:"last_at"`
 	Messages   int       `json:"messages"`
 	Heard      Heard     `json:"heard,omitzero"`
-	// Sold is what the marketplace told when the code was activated there, where
-	// that could not be made a licence of: for a product that is not configured.
+	// Sold is what the marketplace told when the code was activated there, until
+	// a licence is made of it.
 	Sold Sold `json:"sold,omitzero"`
 }

@@ -1,6 +1,7 @@
 package authority
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,32 +11,43 @@ import (
 	"github.com/seed-357fa782/licensed/store"
 )
 
-// adoptTimeout bounds everything that an activation asks a marketplace. The
-// client waits longer than that.
-const adoptTimeout = 20 * time.Second
+// Bounds of the steps of an adoption. Each has its own, so that an activation
+// at the marketplace is never cut off by what was waited for before it.
+const (
+	gateTimeout     = 5 * time.Second
+	queryTimeout    = 10 * time.Second
+	activateTimeout = 22 * time.Second // two addresses, one after the other
+	recordTimeout   = 10 * time.Second
+)
 
 // adopt asks the marketplaces about a code and makes, or brings up to date, our
 // record of it: the code is queried first; where it is not active yet it is
-// activated, recorded with what that said, and queried again, since the expiry
-// that an activation tells is only an estimate (access guide …649244).
+// activated, and queried again, since the end that an activation tells is only
+// an estimate (access guide …649244).
 //
-// Only the activation names product, order and quantity, and it does so once.
-// So from there on nothing that the caller does interrupts the way to the
-// record, and of several callers with one code one asks.
+// Only the activation surely names product, order and quantity, and it does so
+// once. So what it tells is kept before anything else is done, whatever the
+// caller does meanwhile, and of several callers with one code one asks.
 func (a *Authority) adopt(ctx context.Context, code license.Code, index []byte, wanted license.Product, actor license.Actor, request string) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), adoptTimeout)
-	defer cancel()
-	release, err := a.gate.enter(ctx, index)
-	if err != nil {
-		return err
-	}
-	defer release()
 	if a.gate.isUnknown(index, a.now()) {
 		return errUnknownCode
 	}
+	leave, err := a.gate.enter(ctx, index)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	if a.gate.isUnknown(index, a.now()) { // somebody with the same code has asked meanwhile
+		return errUnknownCode
+	}
+	known, done, err := a.channelOf(ctx, index)
+	if err != nil || done {
+		return err
+	}
 	var failure error
 	for _, ch := range a.channels {
-		if ch.Upstream == nil || ch.Pattern != nil && !ch.Pattern.MatchString(code.Reveal()) {
+		asked := ch.Upstream != nil && (ch.Pattern == nil || ch.Pattern.MatchString(code.Reveal()))
+		if !asked || known != "" && known != ch.Name {
 			continue
 		}
 		ad := adoption{a: a, ch: ch, code: code, index: index, wanted: wanted, actor: actor, request: request}
@@ -56,6 +68,20 @@ func (a *Authority) adopt(ctx context.Context, code license.Code, index []byte, 
 
 var errUnknownCode = license.Errorf(license.UnknownCode, "this code is not known")
 
+// channelOf returns the entry that a code is known from, "" where it is not,
+// and whether there is nothing left to ask.
+func (a *Authority) channelOf(ctx context.Context, index []byte) (channel string, done bool, err error) {
+	err = a.store.View(ctx, func(ctx context.Context, tx store.Tx) error {
+		l, err := tx.LicenseByCode(ctx, index)
+		if errors.Is(err, license.NotFound) {
+			return nil
+		}
+		channel, done = l.Channel, !l.ActivatedAt.IsZero()
+		return err
+	})
+	return channel, done, err
+}
+
 // adoption turns what a marketplace says about one code into our record.
 type adoption struct {
 	a       *Authority
@@ -65,68 +91,83 @@ type adoption struct {
 	wanted  license.Product
 	actor   license.Actor
 	request string
-	asked   time.Time // when the query went out
+
+	sold  license.Sold // what an activation told, now or before
+	heard int64        // the newest message about the end before the query went out
 }
 
-func (ad adoption) run(ctx context.Context) error {
-	confirmed, told, err := ad.before(ctx)
-	if err != nil || confirmed {
+func (ad *adoption) run(ctx context.Context) error {
+	if err := ad.before(ctx); err != nil {
 		return err
 	}
-	if told != (Entitlement{}) {
-		if err := ad.recordActivation(ctx, told); err != nil {
-			return err
-		}
-	}
-	ad.asked = ad.a.clock()
-	e, err := ad.ch.Upstream.Query(ctx, ad.code)
+	e, err := ad.query(ctx)
 	if errors.Is(err, ErrNotActivated) {
 		e, err = ad.activate(ctx)
 	}
 	if err != nil {
 		return fmt.Errorf("ask %s about a code: %w", ad.ch.Name, err)
 	}
-	return ad.record(ctx, e, true)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTimeout)
+	defer cancel()
+	return ad.record(ctx, e)
 }
 
-// before reports whether somebody else with the same code was here first, and
-// what an earlier activation told that no licence could be made of then.
-func (ad adoption) before(ctx context.Context) (confirmed bool, told Entitlement, err error) {
-	told, _ = ad.a.gate.toldOf(ad.index)
-	err = ad.a.store.View(ctx, func(ctx context.Context, tx store.Tx) error {
-		l, err := tx.LicenseByCode(ctx, ad.index)
-		if err == nil {
-			confirmed = !l.ActivatedAt.IsZero() || l.Channel != ad.ch.Name
-			return nil
-		}
-		if !errors.Is(err, license.NotFound) {
+// before reads what is known of the code before the marketplace is asked.
+func (ad *adoption) before(ctx context.Context) error {
+	ad.sold, _ = ad.a.gate.toldOf(ad.ch.Name, ad.index)
+	return ad.a.store.View(ctx, func(ctx context.Context, tx store.Tx) error {
+		l, known, p, err := ad.read(ctx, tx)
+		if err != nil {
 			return err
 		}
-		p, err := tx.Pending(ctx, ad.ch.Name, ad.index)
-		if errors.Is(err, license.NotFound) {
-			return nil
+		ad.heard = p.Heard.Expiry
+		if known {
+			ad.heard = l.Heard.Expiry
 		}
-		if p.Sold != (license.Sold{}) {
-			told = Entitlement{Product: p.Sold.Product, Order: p.Sold.Order, Amount: p.Sold.Amount, ExpiresAt: p.Sold.ExpiresAt}
+		if p.Sold.Told {
+			ad.sold = p.Sold
 		}
-		return err
+		return nil
 	})
-	return confirmed, told, err
 }
 
-// activate activates the code, records what that tells, and queries again.
-func (ad adoption) activate(ctx context.Context) (Entitlement, error) {
-	told, err := ad.ch.Upstream.Activate(ctx, ad.code)
+// read returns our record of the code and what is pending for it.
+func (ad *adoption) read(ctx context.Context, tx store.Tx) (l license.License, known bool, p license.Pending, err error) {
+	if p, err = tx.Pending(ctx, ad.ch.Name, ad.index); err != nil && !errors.Is(err, license.NotFound) {
+		return l, false, p, fmt.Errorf("read what is pending for a code: %w", err)
+	}
+	l, err = tx.LicenseByCode(ctx, ad.index)
+	if errors.Is(err, license.NotFound) {
+		return l, false, p, nil
+	}
+	return l, err == nil, p, err
+}
+
+func (ad *adoption) query(ctx context.Context) (Entitlement, error) {
+	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
+	defer cancel()
+	return ad.ch.Upstream.Query(ctx, ad.code)
+}
+
+// activate activates the code, keeps what that tells, and queries again.
+func (ad *adoption) activate(ctx context.Context) (Entitlement, error) {
+	ctx = context.WithoutCancel(ctx)
+	calling, cancel := context.WithTimeout(ctx, activateTimeout)
+	defer cancel()
+	told, err := ad.ch.Upstream.Activate(calling, ad.code)
 	switch {
 	case errors.Is(err, ErrAlreadyActive): // it told nothing
 	case err != nil:
 		return Entitlement{}, err
 	default:
-		if err := ad.recordActivation(ctx, told); err != nil {
+		ad.sold = license.Sold{
+			Told: true, Product: told.Product, Order: told.Order, Amount: told.Amount, ExpiresAt: told.ExpiresAt, Unsure: told.Unsure,
+		}
+		if err := ad.keep(ctx); err != nil {
 			return Entitlement{}, err
 		}
 	}
-	e, err := ad.ch.Upstream.Query(ctx, ad.code)
+	e, err := ad.query(ctx)
 	if errors.Is(err, license.UnknownCode) || errors.Is(err, ErrNotActivated) {
 		return Entitlement{}, license.Errorf(license.MarketplaceUnavailable,
 			"the marketplace has not heard of its own activation yet; please try again shortly").WithCause(err)
@@ -134,62 +175,47 @@ func (ad adoption) activate(ctx context.Context) (Entitlement, error) {
 	return e, err
 }
 
-// recordActivation records what an activation told. It is told once, so it is
-// kept where no licence can be made of it: in memory when the store cannot be
-// written, in the store when the product is not configured.
-func (ad adoption) recordActivation(ctx context.Context, told Entitlement) error {
-	ad.a.gate.remember(ad.index, told)
-	err := ad.record(ctx, told, false)
-	if errors.Is(err, license.WrongProduct) {
-		if kept := ad.keep(ctx, told); kept != nil {
-			return errors.Join(err, kept)
-		}
-		ad.a.gate.forget(ad.index)
-	}
-	if err == nil {
-		ad.a.gate.forget(ad.index)
-	}
-	return err
-}
-
-func (ad adoption) keep(ctx context.Context, told Entitlement) error {
+// keep stores what an activation told with the code. It is told once, so where
+// the store cannot be written just then it stays in memory.
+func (ad *adoption) keep(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, recordTimeout)
+	defer cancel()
 	now := ad.a.now()
-	return ad.a.store.Update(ctx, func(ctx context.Context, tx store.Tx) error {
-		p, err := tx.Pending(ctx, ad.ch.Name, ad.index)
-		if errors.Is(err, license.NotFound) {
-			p = license.Pending{Channel: ad.ch.Name, CodeIndex: ad.index, Last4: ad.code.Last4(), FirstAt: now, LastAt: now}
-		} else if err != nil {
-			return fmt.Errorf("read what is pending for a code: %w", err)
+	ad.a.gate.remember(ad.ch.Name, ad.index, ad.sold)
+	err := ad.a.store.Update(ctx, func(ctx context.Context, tx store.Tx) error {
+		_, _, p, err := ad.read(ctx, tx)
+		if err != nil {
+			return err
 		}
-		p.Sold = license.Sold{Product: told.Product, Order: told.Order, Amount: told.Amount, ExpiresAt: told.ExpiresAt}
+		if p.FirstAt.IsZero() {
+			p = license.Pending{Channel: ad.ch.Name, CodeIndex: ad.index, Last4: ad.code.Last4(), FirstAt: now, LastAt: now}
+		}
+		p.Sold = ad.sold
 		return tx.PutPending(ctx, p)
 	})
+	if err != nil {
+		return fmt.Errorf("keep what an activation told: %w", err)
+	}
+	ad.a.gate.forget(ad.ch.Name, ad.index)
+	return nil
 }
 
-// record brings our record of the code to e. A decisive one is the answer to
-// a query; without it the end in e is an estimate.
-func (ad adoption) record(ctx context.Context, e Entitlement, decisive bool) error {
+// record brings our record of the code to e, the answer to a query.
+func (ad *adoption) record(ctx context.Context, e Entitlement) error {
 	now := ad.a.now()
-	return ad.a.store.Update(ctx, func(ctx context.Context, tx store.Tx) error {
-		pending, err := tx.Pending(ctx, ad.ch.Name, ad.index)
-		if err != nil && !errors.Is(err, license.NotFound) {
-			return fmt.Errorf("read what is pending for a code: %w", err)
+	err := ad.a.store.Update(ctx, func(ctx context.Context, tx store.Tx) error {
+		was, known, pending, err := ad.read(ctx, tx)
+		if err != nil {
+			return err
 		}
-		was, err := tx.LicenseByCode(ctx, ad.index)
-		known := err == nil
 		if !known {
-			if !errors.Is(err, license.NotFound) {
-				return fmt.Errorf("look a code up: %w", err)
-			}
 			if was, err = ad.issue(e, now); err != nil {
 				return err
 			}
 		}
 		is := was.Clone()
-		ad.apply(&is, e, pending, now)
-		if decisive && !known && is.ExpiresAt.IsZero() && is.ReleasedAt.IsZero() && !ad.ch.PerpetualWithoutExpiry {
-			return license.Errorf(license.MarketplaceUnavailable, "the marketplace does not say until when this code is valid; please contact the vendor").
-				WithCause(errors.New("the query names no expiry, and the code was activated elsewhere: if such codes are sold without end, set perpetual_without_expiry"))
+		if err := ad.apply(&is, e, pending, now); err != nil {
+			return err
 		}
 		if err := ad.save(ctx, tx, known, was, is, now); err != nil {
 			return err
@@ -199,10 +225,14 @@ func (ad adoption) record(ctx context.Context, e Entitlement, decisive bool) err
 		}
 		return tx.DeletePending(ctx, ad.ch.Name, ad.index)
 	})
+	if err == nil {
+		ad.a.gate.forget(ad.ch.Name, ad.index)
+	}
+	return err
 }
 
 // save writes the record with its audit event, where anything is new.
-func (ad adoption) save(ctx context.Context, tx store.Tx, known bool, was, is license.License, now time.Time) error {
+func (ad *adoption) save(ctx context.Context, tx store.Tx, known bool, was, is license.License, now time.Time) error {
 	event := license.AuditEvent{
 		At: now, Actor: ad.actor, Action: license.ActionIssue, License: is.ID, Product: is.Product, Request: ad.request,
 		Note: "sold by " + ad.ch.Name,
@@ -228,7 +258,7 @@ func (ad adoption) save(ctx context.Context, tx store.Tx, known bool, was, is li
 }
 
 // issue makes our record of a code that the marketplace sold.
-func (ad adoption) issue(e Entitlement, now time.Time) (license.License, error) {
+func (ad *adoption) issue(e Entitlement, now time.Time) (license.License, error) {
 	p, err := ad.product(e)
 	if err != nil {
 		return license.License{}, err
@@ -248,16 +278,20 @@ func (ad adoption) issue(e Entitlement, now time.Time) (license.License, error) 
 	}, nil
 }
 
-// product is the product that a code was sold as. A marketplace that does not
-// say, which a query may not, leaves only one answer where a single product is
-// sold there: trusting the request would let a buyer choose a dearer one.
-func (ad adoption) product(e Entitlement) (license.Product, error) {
-	if e.Product != "" {
-		id, ok := ad.a.byMarket[e.Product]
+// product is the product that a code was sold as. Where neither the query nor
+// an activation says, only one answer is left where a single product is sold
+// there: trusting the request would let a buyer choose a dearer one.
+func (ad *adoption) product(e Entitlement) (license.Product, error) {
+	named := e.Product
+	if named == "" {
+		named = ad.sold.Product
+	}
+	if named != "" {
+		id, ok := ad.a.byMarket[named]
 		if !ok {
 			return license.Product{}, license.Errorf(license.WrongProduct,
 				"this code was sold as a product that this server does not know").WithCause(
-				fmt.Errorf("marketplace product %q is configured for no product", printable(e.Product)))
+				fmt.Errorf("marketplace product %q is configured for no product", printable(named)))
 		}
 		return ad.a.products[id], nil
 	}
@@ -271,29 +305,23 @@ func (ad adoption) product(e Entitlement) (license.Product, error) {
 	return license.Product{}, license.Errorf(license.WrongProduct, "the marketplace does not say which product this code is for")
 }
 
-// apply sets what the marketplace said, first in earlier messages, then now.
+// apply sets what the marketplace said: at the activation, in messages, and now.
 // What it leaves out stays as it is.
-func (ad adoption) apply(l *license.License, e Entitlement, pending license.Pending, now time.Time) {
-	if e.Order != "" {
-		l.Order = e.Order
+func (ad *adoption) apply(l *license.License, e Entitlement, pending license.Pending, now time.Time) error {
+	if order := cmp.Or(e.Order, ad.sold.Order); order != "" {
+		l.Order = order
 	}
-	if p := ad.a.products[l.Product]; p.MachinesFromAmount && e.Amount > 0 {
-		l.Machines = e.Amount
+	if amount := cmp.Or(e.Amount, ad.sold.Amount); amount > 0 && ad.a.products[l.Product].MachinesFromAmount {
+		l.Machines = amount
 	}
 	if !pending.FirstAt.IsZero() {
 		l.Heard = pending.Heard
 	}
-	if !pending.ExpiresAt.IsZero() {
-		l.ExpiresAt = pending.ExpiresAt
-	}
 	if pending.Frozen {
 		l.Holds |= license.HoldMarketplace
 	}
-	if meanwhile := l.Heard.Expiry >= ad.asked.UnixMilli(); !e.ExpiresAt.IsZero() && !meanwhile {
-		l.ExpiresAt = e.ExpiresAt
-	}
-	if e.Expired && (l.ExpiresAt.IsZero() || l.ExpiresAt.After(now)) {
-		l.ExpiresAt = now
+	if err := ad.applyEnd(l, e, pending, now); err != nil {
+		return err
 	}
 	switch {
 	case !l.ReleasedAt.IsZero():
@@ -302,4 +330,29 @@ func (ad adoption) apply(l *license.License, e Entitlement, pending license.Pend
 	case e.Released:
 		l.ReleasedAt = now
 	}
+	return nil
+}
+
+// applyEnd sets the end: that of the query, unless a message about it came in
+// while the query was under way; else the last one that is known.
+func (ad *adoption) applyEnd(l *license.License, e Entitlement, pending license.Pending, now time.Time) error {
+	if !pending.ExpiresAt.IsZero() {
+		l.ExpiresAt = pending.ExpiresAt
+	}
+	meanwhile := l.Heard.Expiry != ad.heard
+	switch {
+	case !e.ExpiresAt.IsZero() && !meanwhile:
+		l.ExpiresAt = e.ExpiresAt
+	case l.ExpiresAt.IsZero():
+		l.ExpiresAt = ad.sold.ExpiresAt // an estimate, which is better than none
+	}
+	if e.Expired && !meanwhile && (l.ExpiresAt.IsZero() || l.ExpiresAt.After(now)) {
+		l.ExpiresAt = now
+	}
+	soldWithoutEnd := ad.sold.Told && !ad.sold.Unsure || !l.ActivatedAt.IsZero() || ad.ch.PerpetualWithoutExpiry
+	if l.ExpiresAt.IsZero() && !soldWithoutEnd && !e.Released {
+		return license.Errorf(license.MarketplaceUnavailable, "the marketplace does not say until when this code is valid; please contact the vendor").
+			WithCause(errors.New("neither the query nor the activation names an end: if such codes are sold without one, set perpetual_without_expiry"))
+	}
+	return nil
 }

@@ -71,6 +71,7 @@ type Entitlement struct {
 	Product   string // the marketplace's product id
 	Order     string
 	Amount    int
+	Unsure    bool // of an activation: part of what it told could not be read
 }
 
 // Options configure an Authority. Store, Custody and Codes are required.

@@ -11,6 +11,7 @@ import (
 // Bounds of what guessing codes can make us ask upstream.
 const (
 	maxAsking   = 8           // codes asked about at once
+	maxWaiting  = 256         // callers that wait for that
 	unknownFor  = time.Minute // how long a code that no marketplace knows is not asked about again
 	maxUnknown  = 10_000      // such codes remembered
 	askingRetry = 5 * time.Second
@@ -20,25 +21,49 @@ const (
 // goes through at a time, few do at once, and a code that is not known is
 // remembered for a while.
 type gate struct {
-	slots chan struct{}
+	slots   chan struct{}
+	waiting chan struct{}
 
 	mu      sync.Mutex
 	asking  map[string]chan struct{} // by code index; closed when done
 	unknown map[string]time.Time
-	told    map[string]Entitlement // what activations told that is not recorded yet
+	told    map[string]license.Sold // by entry and code index: what activations told that is not stored yet
 }
 
 func newGate() *gate {
 	return &gate{
-		slots: make(chan struct{}, maxAsking), asking: make(map[string]chan struct{}),
-		unknown: make(map[string]time.Time), told: make(map[string]Entitlement),
+		slots: make(chan struct{}, maxAsking), waiting: make(chan struct{}, maxWaiting), asking: make(map[string]chan struct{}),
+		unknown: make(map[string]time.Time), told: make(map[string]license.Sold),
 	}
 }
 
-// enter waits for its turn with a code. The returned function ends it.
-func (g *gate) enter(ctx context.Context, index []byte) (func(), error) {
-	key := string(index)
-	busy := license.Errorf(license.MarketplaceUnavailable, "the marketplace is busy; please try again shortly").WithRetryAfter(askingRetry)
+var errBusy = license.Errorf(license.MarketplaceUnavailable, "the marketplace is busy; please try again shortly").WithRetryAfter(askingRetry)
+
+// enter waits for its turn with a code, for as long as the caller does and not
+// for long. The returned function ends it.
+func (g *gate) enter(ctx context.Context, index []byte) (leave func(), err error) {
+	select {
+	case g.waiting <- struct{}{}:
+		defer func() { <-g.waiting }()
+	default:
+		return nil, errBusy
+	}
+	ctx, cancel := context.WithTimeout(ctx, gateTimeout)
+	defer cancel()
+	if err := g.claim(ctx, string(index)); err != nil {
+		return nil, err
+	}
+	select {
+	case g.slots <- struct{}{}:
+		return func() { <-g.slots; g.unclaim(string(index)) }, nil
+	case <-ctx.Done():
+		g.unclaim(string(index))
+		return nil, errBusy
+	}
+}
+
+// claim waits until nobody else asks about the code.
+func (g *gate) claim(ctx context.Context, key string) error {
 	for {
 		g.mu.Lock()
 		other, taken := g.asking[key]
@@ -47,27 +72,21 @@ func (g *gate) enter(ctx context.Context, index []byte) (func(), error) {
 		}
 		g.mu.Unlock()
 		if !taken {
-			break
+			return nil
 		}
 		select {
 		case <-other:
 		case <-ctx.Done():
-			return nil, busy
+			return errBusy
 		}
 	}
-	leave := func() {
-		g.mu.Lock()
-		close(g.asking[key])
-		delete(g.asking, key)
-		g.mu.Unlock()
-	}
-	select {
-	case g.slots <- struct{}{}:
-		return func() { <-g.slots; leave() }, nil
-	case <-ctx.Done():
-		leave()
-		return nil, busy
-	}
+}
+
+func (g *gate) unclaim(key string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	close(g.asking[key])
+	delete(g.asking, key)
 }
 
 func (g *gate) isUnknown(index []byte, now time.Time) bool {
@@ -86,23 +105,23 @@ func (g *gate) setUnknown(index []byte, now time.Time) {
 	g.unknown[string(index)] = now
 }
 
-// remember keeps what the activation of a code told until it is recorded: the
+// remember keeps what the activation of a code told until it is stored: the
 // marketplace tells it once, and the store may not be writable just then.
-func (g *gate) remember(index []byte, e Entitlement) {
+func (g *gate) remember(channel string, index []byte, told license.Sold) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.told[string(index)] = e
+	g.told[channel+"/"+string(index)] = told
 }
 
-func (g *gate) toldOf(index []byte) (e Entitlement, ok bool) {
+func (g *gate) toldOf(channel string, index []byte) (told license.Sold, ok bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	e, ok = g.told[string(index)]
-	return e, ok
+	told, ok = g.told[channel+"/"+string(index)]
+	return told, ok
 }
 
-func (g *gate) forget(index []byte) {
+func (g *gate) forget(channel string, index []byte) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	delete(g.told, string(index))
+	delete(g.told, channel+"/"+string(index))
 }

@@ -122,3 +122,21 @@ func TestClockGoesBack(t *testing.T) {
 	w.pass(2 * time.Hour)
 	w.must(i.refresh(), "")
 }
+
+// A floating install does not regain its seat by an old request that is signed
+// anew.
+func TestFloatingSeatAfterNewKeys(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(p *license.Product) { p.Mode, p.Binding = license.ModeFloating, license.PolicyNone })
+	is := w.issue()
+	a, b := w.install("a"), w.install("b")
+	raw := a.request(token.OpActivate, withCode(is.Code))
+	_, err := a.send(raw)
+	w.must(err, "")
+	w.pass(16 * time.Minute)
+	w.must(b.activate(is.Code), "")
+	w.newKeys()
+	_, err = a.send(raw)
+	w.must(err, license.MachineLimit)
+	w.must(b.refresh(), "")
+}

@@ -12,6 +12,7 @@ import (
 	"github.com/seed-357fa782/licensed/daemon/internal/authority"
 	"github.com/seed-357fa782/licensed/license"
 	"github.com/seed-357fa782/licensed/license/token"
+	"github.com/seed-357fa782/licensed/store/faultstore"
 )
 
 func asError(err error, target **license.Error) bool { return errors.As(err, target) }
@@ -240,13 +241,16 @@ func TestCallerHangsUp(t *testing.T) {
 			hangUp()
 		}
 	}
-	if _, err := w.a.Request(ctx, raw, license.Code{}, authority.Caller{}); err == nil {
-		t.Log("the activation was answered although nobody listens")
+	_, err := w.a.Request(ctx, raw, license.Code{}, authority.Caller{})
+	if err == nil || w.up.count("activate") != 1 {
+		t.Fatalf("%d activations, %v", w.up.count("activate"), err)
 	}
+	// Another process knows too: it is in the store.
 	w.up.during = nil
-	_, err := i.send(raw)
+	w.again()
+	_, err = i.send(raw)
 	w.must(err, "")
-	if i.held.Machines != 2 || i.held.Order != "CS1" {
+	if i.held.Machines != 2 || i.held.Order != "CS1" || w.up.count("activate") != 1 {
 		t.Errorf("what the activation told is lost: %d machines, order %q", i.held.Machines, i.held.Order)
 	}
 }
@@ -258,30 +262,30 @@ func TestActivatedAtOnce(t *testing.T) {
 	w := newWorld(t, func(p *license.Product) { p.MachinesFromAmount = true })
 	c, _ := w.sell("PL001")
 	w.up.codes["PL001"].e.Amount = 10
-	var wg sync.WaitGroup
-	results := make([]license.Reason, 10)
-	for k := range results {
+	const n = 6
+	results := make(chan license.Reason, n)
+	var sent sync.WaitGroup
+	sent.Add(n)
+	w.up.during = func(string) { sent.Wait() } // nobody is answered before all have come
+	for k := range n {
 		i := w.install(fmt.Sprint("machine-", k))
 		raw := i.request(token.OpActivate, withCode(c))
-		wg.Go(func() {
+		go func() {
+			sent.Done()
 			_, err := w.a.Request(t.Context(), raw, license.Code{}, authority.Caller{})
-			results[k] = license.ReasonOf(err)
-		})
+			results <- license.ReasonOf(err)
+		}()
 	}
-	wg.Wait()
-	for k, r := range results {
-		if r != "" {
-			t.Errorf("machine %d: %s", k, r)
+	for range n {
+		if r := <-results; r != "" {
+			t.Errorf("a machine was refused: %s", r)
 		}
 	}
-	activations := 0
-	for _, call := range w.up.calls {
-		if call == "activate" {
-			activations++
-		}
+	if l, _ := w.license(c.Reveal()); l.Machines != 10 || l.Order != "CS1" {
+		t.Errorf("%d machines, order %q", l.Machines, l.Order)
 	}
-	if l, _ := w.license(c.Reveal()); l.Machines != 10 || l.Order != "CS1" || activations != 1 {
-		t.Errorf("%d machines, order %q, %d activations", l.Machines, l.Order, activations)
+	if w.up.count("activate") != 1 {
+		t.Errorf("calls %v", w.up.calls)
 	}
 }
 
@@ -407,23 +411,109 @@ func TestForgottenProduct(t *testing.T) {
 	w := newWorld(t, func(p *license.Product) { p.MarketplaceProducts = []string{"OFFI3"} })
 	c, end := w.sell("PL001")
 	w.must(w.install("m").activate(c), license.WrongProduct)
-	mended := license.Product{
-		ID: "cad", MarketplaceProducts: []string{"OFFI1"}, MachinesFromAmount: true, Mode: license.ModeNode, Binding: license.PolicyFuzzy,
-		Schedule: license.Schedule{Enforcement: license.EnforceBlock, Lease: time.Hour},
-	}
-	other := mended
-	other.ID, other.MarketplaceProducts = "other", []string{"OFFI2"}
-	a, err := authority.New(authority.Options{
-		Store: w.store, Custody: custody{w.ring}, Codes: w.ring.CodeKey(), Now: w.clock,
-		Products: []license.Product{mended, other}, Channels: []authority.Channel{{Name: "koogallery", Upstream: w.up}},
+	w.again(func(o *authority.Options) {
+		o.Products[0].MarketplaceProducts, o.Products[0].MachinesFromAmount = []string{"OFFI1"}, true
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	w.a = a
 	i := w.install("m")
 	w.must(i.activate(c), "")
 	if i.held.Order != "CS1" || i.held.Machines != 2 || !i.held.Dates.ExpiresAt.Equal(end) {
 		t.Errorf("%+v", i.held)
 	}
+}
+
+// two makes an authority with two entries, of which the second sells.
+func (w *world) two() (first *upstream) {
+	w.t.Helper()
+	first = &upstream{codes: map[string]*sold{}}
+	w.again(func(o *authority.Options) {
+		o.Channels = []authority.Channel{{Name: "first", Upstream: first}, {Name: "second", Upstream: w.up}}
+	})
+	return first
+}
+
+// With two entries, what the second told stays the second's, whatever fails
+// after the activation.
+func TestTwoEntries(t *testing.T) {
+	t.Parallel()
+	w, f := faultWorld(t)
+	w.two()
+	c, end := w.sell("PL001")
+	w.up.codes["PL001"].e.ExpiresAt = time.Time{} // the query names no end
+	i := w.install("m")
+	f.FailCall(faultstore.Method("PutPending"))
+	w.must(i.activate(c), license.ReadOnly)
+	f.Reset()
+	w.up.failOn("second query", license.Errorf(license.MarketplaceUnavailable, "down"))
+	w.up.failAt = len(w.up.calls) + 1
+	w.must(i.activate(c), license.MarketplaceUnavailable)
+	w.must(i.activate(c), "")
+	if estimate := end.Add(24 * time.Hour); i.held.Channel != "second" || i.held.Order != "CS1" || !i.held.Dates.ExpiresAt.Equal(estimate) {
+		t.Errorf("%+v", i.held)
+	}
+	if w.up.count("activate") != 1 {
+		t.Errorf("calls %v", w.up.calls)
+	}
+	_, err := w.say(c, license.EventRelease, 1, func(m *authority.Message) { m.Channel = "second" })
+	w.must(err, "")
+	w.must(i.refresh(), license.Released)
+}
+
+// What the marketplace ended while nobody could ask is seen at the next attempt.
+func TestEndedMeanwhile(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	c, _ := w.sell("PL001")
+	w.up.failOn("second query", license.Errorf(license.MarketplaceUnavailable, "down"))
+	i := w.install("m")
+	w.must(i.activate(c), license.MarketplaceUnavailable)
+	w.up.codes["PL001"].e.Released = true
+	w.must(i.activate(c), license.Released)
+}
+
+// A renewal that comes in while the query is under way is newer than its answer,
+// whatever the clocks say.
+func TestRenewedDuringTheQuery(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	c, end := w.sell("PL001")
+	later := end.Add(365 * 24 * time.Hour)
+	w.up.codes["PL001"].active, w.up.tellsProduct = true, true
+	w.up.during = func(string) {
+		w.up.during = nil
+		_, err := w.say(c, license.EventSetExpiry, 1, expiring(later), func(m *authority.Message) { m.SentAt = w.clock().Add(-50 * time.Second) })
+		w.must(err, "")
+	}
+	i := w.install("m")
+	w.must(i.activate(c), "")
+	if !i.held.Dates.ExpiresAt.Equal(later) {
+		t.Errorf("the end is %v, want that of the renewal", i.held.Dates.ExpiresAt)
+	}
+}
+
+// A caller that hangs up does not keep its place before the marketplace.
+func TestHangUpWhileWaiting(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	c, _ := w.sell("PL001")
+	begun, go1 := make(chan struct{}), make(chan struct{})
+	w.up.during = func(string) {
+		w.up.during = nil
+		close(begun)
+		<-go1
+	}
+	first := w.install("machine-1").request(token.OpActivate, withCode(c))
+	done := make(chan error, 1)
+	go func() {
+		_, err := w.a.Request(t.Context(), first, license.Code{}, authority.Caller{})
+		done <- err
+	}()
+	<-begun
+	ctx, hangUp := context.WithCancel(t.Context())
+	hangUp()
+	_, err := w.a.Request(ctx, w.install("machine-2").request(token.OpActivate, withCode(c)), license.Code{}, authority.Caller{})
+	if err == nil {
+		t.Error("a caller that has gone was served")
+	}
+	close(go1)
+	w.must(<-done, "")
 }

@@ -116,7 +116,7 @@ func (c *call) activate(ctx context.Context) (Answer, error) {
 var errAskMarketplace = errors.New("the marketplace has to be asked")
 
 // bindByCode binds the install to the licence that the code names. A code that
-// is not known, and one of a marketplace that was never confirmed, have to be
+// is not known, and one of a marketplace that was never in use, have to be
 // asked about first; adopted says that this was done just now.
 func (c *call) bindByCode(ctx context.Context, index []byte, adopted bool) (inst license.Install, err error) {
 	err = c.a.store.Update(ctx, func(ctx context.Context, tx store.Tx) error {
@@ -138,8 +138,8 @@ func (c *call) bindByCode(ctx context.Context, index []byte, adopted bool) (inst
 		if l.Product != c.product.ID {
 			return license.Errorf(license.WrongProduct, "this code is for another product")
 		}
-		unconfirmed := l.Channel != license.ChannelManual && l.ActivatedAt.IsZero()
-		if unconfirmed && !adopted && l.StateAt(c.now) == license.StateIssued {
+		unused := l.Channel != license.ChannelManual && l.ActivatedAt.IsZero()
+		if unused && !adopted && l.ReleasedAt.IsZero() && l.RevokedAt.IsZero() {
 			return errAskMarketplace
 		}
 		inst, err = c.bind(ctx, tx, l)
@@ -168,7 +168,8 @@ func (c *call) bind(ctx context.Context, tx store.Tx, l license.License) (licens
 	old, err := tx.Install(ctx, l.ID, c.req.InstallID)
 	switch {
 	case err == nil:
-		return c.again(ctx, tx, l, old)
+		inst, err := c.again(ctx, tx, l, old)
+		return inst, ofKnown(err)
 	case !errors.Is(err, license.NotFound):
 		return license.Install{}, fmt.Errorf("look an install up: %w", err)
 	}
@@ -184,6 +185,9 @@ func (c *call) bind(ctx context.Context, tx store.Tx, l license.License) (licens
 	if err != nil {
 		return license.Install{}, fmt.Errorf("list installs of %s: %w", l.ID, err)
 	}
+	if err := c.tooOften(l, installs); err != nil {
+		return license.Install{}, err
+	}
 	place, err := c.place(l, installs)
 	if err != nil {
 		return license.Install{}, err
@@ -198,7 +202,10 @@ func (c *call) bind(ctx context.Context, tx store.Tx, l license.License) (licens
 			return license.Install{}, fmt.Errorf("update %s: %w", l.ID, err)
 		}
 	}
-	if err := c.retire(ctx, tx, place); err != nil {
+	if err := c.retire(ctx, tx, place.replaced, license.InstallReplaced); err != nil {
+		return license.Install{}, err
+	}
+	if err := c.retire(ctx, tx, place.transferred, license.InstallTransferred); err != nil {
 		return license.Install{}, err
 	}
 	inst := license.Install{
@@ -248,12 +255,31 @@ func (c *call) held(ctx context.Context, op func(context.Context, store.Tx, lice
 			return fmt.Errorf("look an install up: %w", err)
 		}
 		inst, err = op(ctx, tx, old)
-		return err
+		return ofKnown(err)
 	})
 	if err != nil {
 		return Answer{}, err
 	}
 	return c.answer(inst)
+}
+
+// knownError is the refusal of an install that is known.
+type knownError struct{ error }
+
+func (e knownError) Unwrap() error { return e.error }
+
+func ofKnown(err error) error {
+	if err == nil {
+		return nil
+	}
+	return knownError{err}
+}
+
+// OfKnown reports whether err refuses an install that is known: nobody has
+// guessed anything.
+func OfKnown(err error) bool {
+	_, ok := errors.AsType[knownError](err)
+	return ok
 }
 
 // errStranger is all that a caller learns whose key is not of an install of the
@@ -293,10 +319,8 @@ func (c *call) again(ctx context.Context, tx store.Tx, l license.License, old li
 	if m := license.Match(old.Binding, c.req.Fingerprint); !m.OK {
 		return license.Install{}, mismatch(m)
 	}
-	if l.Mode == license.ModeFloating && !c.now.Before(old.LeaseUntil) {
-		if err := c.regain(ctx, tx, l); err != nil {
-			return license.Install{}, err
-		}
+	if err := c.regain(ctx, tx, l, old); err != nil {
+		return license.Install{}, err
 	}
 	inst := old
 	forked := old.Chain.Forked(c.req.Prev)
@@ -319,6 +343,9 @@ func (c *call) again(ctx context.Context, tx store.Tx, l license.License, old li
 func (c *call) same(ctx context.Context, tx store.Tx, l license.License, old license.Install) (license.Install, error) {
 	if c.keyValid(old.SeenAt) {
 		return old, nil
+	}
+	if err := c.regain(ctx, tx, l, old); err != nil {
+		return license.Install{}, err
 	}
 	inst := old
 	if err := c.grant(&inst, l); err != nil {
@@ -360,7 +387,7 @@ func (c *call) standing(l license.License, old license.Install) error {
 }
 
 // deactivate gives the seat of an install up. It is allowed in every state of
-// the licence: it takes nothing.
+// the licence, and again: it takes nothing.
 func (c *call) deactivate(ctx context.Context, tx store.Tx, old license.Install) (license.Install, error) {
 	repeat := old.Chain.Repeats(c.req.ID, c.req.Digest)
 	switch {
@@ -373,12 +400,14 @@ func (c *call) deactivate(ctx context.Context, tx store.Tx, old license.Install)
 		return license.Install{}, license.Errorf(license.Conflict, "a request with this id was made before, with other content")
 	case repeat == license.RequestOlder:
 		return license.Install{}, license.Errorf(license.Replayed, "this request was answered before, and newer ones since")
-	case old.State != license.InstallLive:
+	case old.State != license.InstallLive && old.State != license.InstallDeactivated:
 		return license.Install{}, license.Errorf(license.Unauthorized, "this install has been given up before")
 	}
 	inst := old
-	inst.State, inst.EndedAt, inst.SeenAt = license.InstallDeactivated, c.now, c.now
-	inst.Answer = nil
+	if inst.State == license.InstallLive {
+		inst.State, inst.EndedAt = license.InstallDeactivated, c.now
+	} // else it asks again in other words, having lost the first answer
+	inst.SeenAt, inst.Answer = c.now, nil
 	inst.Chain = old.Chain.Next(old.Chain.Last, c.req.Prev, c.req.ID, c.req.Digest, c.req.IssuedAt, c.now)
 	if err := tx.UpdateInstall(ctx, inst); err != nil {
 		return license.Install{}, fmt.Errorf("deactivate an install of %s: %w", old.LicenseID, err)
@@ -392,9 +421,9 @@ func (c *call) deactivate(ctx context.Context, tx store.Tx, old license.Install)
 }
 
 // retire ends the installs whose place another one takes.
-func (c *call) retire(ctx context.Context, tx store.Tx, p placement) error {
-	for _, old := range p.retire {
-		old.State, old.EndedAt, old.Answer = p.retireAs, c.now, nil
+func (c *call) retire(ctx context.Context, tx store.Tx, installs []license.Install, as license.InstallState) error {
+	for _, old := range installs {
+		old.State, old.EndedAt, old.Answer = as, c.now, nil
 		if err := tx.UpdateInstall(ctx, old); err != nil {
 			return fmt.Errorf("retire an install of %s: %w", old.LicenseID, err)
 		}

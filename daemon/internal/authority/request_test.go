@@ -444,6 +444,55 @@ func TestTransferFreesWhatItNames(t *testing.T) {
 	w.must(err, license.BadRequest)
 }
 
+// A transfer to a machine that has its place makes room there too.
+func TestTransferKeepsTheSeatsBound(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(p *license.Product) { p.Machines, p.InstallsPerMachine = 2, 1 })
+	is := w.issue()
+	a, b := w.install("a"), w.install("b")
+	w.must(a.activate(is.Code), "")
+	w.must(b.activate(is.Code), "")
+	again := w.install("b")
+	_, err := again.send(again.request(token.OpTransfer, withCode(is.Code), func(r *token.Request) { r.From = a.key.ID }))
+	w.must(err, "")
+	w.must(a.refresh(), license.Replaced)
+	w.must(b.refresh(), license.Replaced)
+	w.must(again.refresh(), "")
+}
+
+// Who lost the answer to a deactivation and the request with it asks again in
+// other words.
+func TestDeactivateInOtherWords(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	is := w.issue()
+	i := w.install("machine-1")
+	w.must(i.activate(is.Code), "")
+	for range 2 {
+		_, err := i.send(i.request(token.OpDeactivate))
+		w.must(err, "")
+		w.pass(time.Minute)
+	}
+	w.must(i.refresh(), license.Unauthorized)
+	if _, installs := w.license(is.License.ID); installs[0].State != license.InstallDeactivated {
+		t.Errorf("state %s", installs[0].State)
+	}
+}
+
+// A code that is set up again and again is refused for a while: each time leaves
+// a record.
+func TestActivatedTooOften(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	is := w.issue()
+	for range 80 {
+		w.must(w.install("machine-1").activate(is.Code), "")
+	}
+	w.must(w.install("machine-1").activate(is.Code), license.RateLimited)
+	w.pass(25 * time.Hour)
+	w.must(w.install("machine-1").activate(is.Code), "")
+}
+
 // In its grace the same activation is still answered.
 func TestSameActivationInGrace(t *testing.T) {
 	t.Parallel()

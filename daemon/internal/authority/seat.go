@@ -14,10 +14,10 @@ import (
 
 // placement is where a new install goes and who has to make room for it.
 type placement struct {
-	seat     string
-	retire   []license.Install
-	retireAs license.InstallState
-	moved    bool // the licence moves to another machine
+	seat        string
+	replaced    []license.Install // on the same machine
+	transferred []license.Install // on the one whose seat is freed
+	moved       bool              // the licence moves to another machine
 }
 
 // place finds a seat of l for the machine of the request.
@@ -39,7 +39,7 @@ func (c *call) place(l license.License, installs []license.Install) (placement, 
 // placeNode finds a seat for a machine: its own where it has one, a free one,
 // or the one that a transfer frees.
 func (c *call) placeNode(l license.License, seats survey, installs []license.Install) (placement, error) {
-	pl := placement{seat: seats.mine, retireAs: license.InstallTransferred}
+	pl := placement{seat: seats.mine}
 	here := seats.live[seats.mine]
 	if len(here) == 0 {
 		pl.moved = seats.moved(l.Machines)
@@ -51,12 +51,11 @@ func (c *call) placeNode(l license.License, seats survey, installs []license.Ins
 			return placement{}, err
 		}
 		if freed != seats.mine {
-			pl.retire, pl.moved = seats.live[freed], true
-			return pl, nil
+			pl.transferred, pl.moved = seats.live[freed], true
 		}
 	}
 	if extra := len(here) + 1 - c.product.InstallsPerMachine; extra > 0 {
-		pl.retire, pl.retireAs = longestUnseen(here)[:extra], license.InstallReplaced
+		pl.replaced = longestUnseen(here)[:extra]
 	}
 	return pl, nil
 }
@@ -87,14 +86,14 @@ func (c *call) freed(l license.License, seats survey, installs []license.Install
 // placeFloating finds a free seat. A seat is one running install; a transfer
 // frees the one that it names, which costs nothing.
 func (c *call) placeFloating(l license.License, seats survey, installs []license.Install) (placement, error) {
-	pl := placement{retireAs: license.InstallTransferred}
+	var pl placement
 	taken := len(seats.live)
 	if c.req.Op == token.OpTransfer && c.req.From != "" {
 		freed, err := c.freed(l, seats, installs)
 		if err != nil {
 			return placement{}, err
 		}
-		if pl.retire = seats.live[freed]; len(pl.retire) > 0 {
+		if pl.transferred = seats.live[freed]; len(pl.transferred) > 0 {
 			taken--
 		}
 	}
@@ -106,13 +105,36 @@ func (c *call) placeFloating(l license.License, seats survey, installs []license
 
 // regain checks that a floating install whose lease ran out finds a free seat
 // again: others may have taken its own.
-func (c *call) regain(ctx context.Context, tx store.Tx, l license.License) error {
+func (c *call) regain(ctx context.Context, tx store.Tx, l license.License, old license.Install) error {
+	if l.Mode != license.ModeFloating || c.now.Before(old.LeaseUntil) {
+		return nil
+	}
 	installs, err := tx.Installs(ctx, l.ID)
 	if err != nil {
 		return fmt.Errorf("list installs of %s: %w", l.ID, err)
 	}
 	if len(c.survey(l, installs).live) >= l.Machines {
 		return floatingFull(l)
+	}
+	return nil
+}
+
+// tooOften refuses a code that is set up again and again: each time leaves a
+// record behind that every later one has to look at. The bound is far above
+// what an honest day can need.
+func (c *call) tooOften(l license.License, installs []license.Install) error {
+	most := 60 + 20*l.Machines
+	if l.Mode == license.ModeFloating {
+		most = 200 + 200*l.Machines
+	}
+	today := 0
+	for _, i := range installs {
+		if c.now.Sub(i.BoundAt) < 24*time.Hour {
+			today++
+		}
+	}
+	if today >= most {
+		return license.Errorf(license.RateLimited, "this licence has been activated too often within a day").WithRetryAfter(time.Hour)
 	}
 	return nil
 }

@@ -29,6 +29,8 @@ type world struct {
 	store store.Store
 	up    *upstream
 
+	options authority.Options
+
 	mu  sync.Mutex
 	now time.Time
 }
@@ -83,14 +85,26 @@ func newWorldOn(t *testing.T, s store.Store, edit ...func(*license.Product)) *wo
 	}
 	// Two products are sold at the marketplace: which one a code is for has to be known.
 	other := license.Product{ID: "other", MarketplaceProducts: []string{"OFFI2"}, Mode: license.ModeNode, Binding: license.PolicyFuzzy, Schedule: p.Schedule}
-	w.a, err = authority.New(authority.Options{
+	w.options = authority.Options{
 		Store: w.store, Custody: custody{ring}, Codes: ring.CodeKey(), Products: []license.Product{p, other}, Now: w.clock,
 		Channels: []authority.Channel{{Name: "koogallery", Pattern: regexp.MustCompile(`^PL[0-9]+$`), Upstream: w.up}},
-	})
-	if err != nil {
-		t.Fatal(err)
 	}
+	w.again()
 	return w
+}
+
+// again starts the authority anew on the same store, as after a restart, with
+// other options where they are edited.
+func (w *world) again(edit ...func(*authority.Options)) {
+	w.t.Helper()
+	for _, f := range edit {
+		f(&w.options)
+	}
+	a, err := authority.New(w.options)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.a = a
 }
 
 func (w *world) clock() time.Time {
@@ -274,9 +288,12 @@ type sold struct {
 	estimate time.Time
 }
 
-func (u *upstream) take(call string, code license.Code) (*sold, error) {
+func (u *upstream) take(ctx context.Context, call string, code license.Code) (*sold, error) {
 	if u.during != nil {
 		u.during(call)
+	}
+	if ctx.Err() != nil {
+		return nil, license.Errorf(license.MarketplaceUnavailable, "the caller has gone").WithCause(ctx.Err())
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -294,8 +311,21 @@ func (u *upstream) take(call string, code license.Code) (*sold, error) {
 	return s, nil
 }
 
-func (u *upstream) Query(_ context.Context, code license.Code) (authority.Entitlement, error) {
-	s, err := u.take("query", code)
+// count is how often a call was made.
+func (u *upstream) count(call string) int {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	n := 0
+	for _, c := range u.calls {
+		if c == call {
+			n++
+		}
+	}
+	return n
+}
+
+func (u *upstream) Query(ctx context.Context, code license.Code) (authority.Entitlement, error) {
+	s, err := u.take(ctx, "query", code)
 	switch {
 	case err != nil:
 		return authority.Entitlement{}, err
@@ -309,8 +339,8 @@ func (u *upstream) Query(_ context.Context, code license.Code) (authority.Entitl
 	return e, nil
 }
 
-func (u *upstream) Activate(_ context.Context, code license.Code) (authority.Entitlement, error) {
-	s, err := u.take("activate", code)
+func (u *upstream) Activate(ctx context.Context, code license.Code) (authority.Entitlement, error) {
+	s, err := u.take(ctx, "activate", code)
 	switch {
 	case err != nil:
 		return authority.Entitlement{}, err

@@ -82,6 +82,11 @@ func (s *server) request(ctx context.Context, in *requestInput) (*requestOutput,
 		good()
 		return out, nil
 	}
+	// What a known install is refused, and what is our own failure, is nobody's guess.
+	if reason := license.ReasonOf(err); authority.OfKnown(err) ||
+		wire.StatusOf(reason) >= http.StatusInternalServerError && reason != license.MarketplaceUnavailable {
+		good()
+	}
 	if e, ok := errors.AsType[*license.Error](err); ok && e.Reason == license.RateLimited {
 		err = e.WithRetryAfter(wait)
 	}

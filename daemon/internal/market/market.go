@@ -106,7 +106,7 @@ func (e *entry) tell(ctx context.Context, msg koogallery.Message, m authority.Me
 	case out.License == "":
 		e.log.LogAttrs(ctx, slog.LevelWarn, "a message about a code that is not known here was recorded", attrs...)
 	case out.Late:
-		e.log.LogAttrs(ctx, slog.LevelWarn, "a message about a licence that has ended was ignored", attrs...)
+		e.log.LogAttrs(ctx, slog.LevelWarn, "a message was ignored: a newer one was heard, or the licence has ended", attrs...)
 	default:
 		e.log.LogAttrs(ctx, slog.LevelInfo, "marketplace message", append(attrs, slog.Bool("changed", out.Changed))...)
 	}

@@ -76,7 +76,7 @@ func (u *Upstream) Activate(ctx context.Context, code license.Code) (authority.E
 		return authority.Entitlement{}, upstreamError(err)
 	}
 	return authority.Entitlement{
-		ExpiresAt: act.ExpireTime, Product: act.ProductID, Order: act.OrderID, Amount: int(min(act.Amount, maxAmount)),
+		Unsure: act.Unread, ExpiresAt: act.ExpireTime, Product: act.ProductID, Order: act.OrderID, Amount: int(min(act.Amount, maxAmount)),
 	}, nil
 }
 
