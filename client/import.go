@@ -73,7 +73,7 @@ func (g *Guard) takeFile(m *memory, f token.File) error {
 // leaves reports whether a time answers the request with which the licence was
 // given up. One that was sent and still waits is ended by it.
 func (m *memory) leaves(t token.Time) bool {
-	if p := m.Sent.Refresh; p != nil && p.Op == OpDeactivate && p.ID == t.Nonce && p.Install == t.InstallID {
+	if p := m.Sent.Deactivation; p != nil && p.ID == t.Nonce && p.Install == t.InstallID {
 		m.giveUp(p.Request)
 		return true
 	}

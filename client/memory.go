@@ -41,17 +41,23 @@ type memory struct {
 	Receipt string `json:"receipt,omitempty"`
 }
 
-// requests wait for their answers: one by a new key and one by the live one.
-// Neither takes the place of the other, and neither keeps the other waiting.
+// requests wait for their answers: one by a new key and two by the live one.
+// None takes the place of another. The server may have ended the install by a
+// deactivation whose answer was lost: only the same bytes end it here, so they
+// are kept until then, or until the install holds a licence by another key.
 type requests struct {
-	Activation *pending `json:"activation,omitempty"` // or transfer
-	Refresh    *pending `json:"refresh,omitempty"`    // or deactivation
+	Activation   *pending `json:"activation,omitempty"` // or transfer
+	Refresh      *pending `json:"refresh,omitempty"`
+	Deactivation *pending `json:"deactivation,omitempty"`
 }
 
 // of returns the place of a request by its op.
 func (r *requests) of(op token.Op) **pending {
-	if byNewKey(op) {
+	switch {
+	case byNewKey(op):
 		return &r.Activation
+	case op == OpDeactivate:
+		return &r.Deactivation
 	}
 	return &r.Refresh
 }
@@ -63,12 +69,21 @@ func (r *requests) drop(p *pending) {
 	}
 }
 
+// refused marks a request that was refused and is kept all the same.
+func (r *requests) refused(p *pending) {
+	if r.waits(p) {
+		*r.of(p.Op) = p.marked(true)
+	}
+}
+
 func (r *requests) waits(p *pending) bool {
 	at := *r.of(p.Op)
 	return at != nil && at.ID == p.ID
 }
 
-func (r *requests) whole() bool { return r.Activation.whole() && r.Refresh.whole() }
+func (r *requests) whole() bool {
+	return r.Activation.whole() && r.Refresh.whole() && r.Deactivation.whole()
+}
 
 // pending is a request that was made and not answered yet. The same bytes are
 // sent until they are.
@@ -85,8 +100,18 @@ type pending struct {
 	MadeAt  int64  `json:"made_at"`
 	// Anew: it took the place of one that was repeated in vain.
 	Anew bool `json:"anew,omitempty"`
+	// Refused: the server said no to a deactivation, which nothing proves. It is
+	// sent again where it is wished for again, and not by a call home.
+	Refused bool `json:"refused,omitempty"`
 	// Key is the seed of the new key that signed it, where the op wants one.
 	Key []byte `json:"key,omitempty"`
+}
+
+// marked returns a copy with another Refused.
+func (p *pending) marked(refused bool) *pending {
+	c := *p
+	c.Refused = refused
+	return &c
 }
 
 // String hides what is secret from logs.
@@ -150,6 +175,9 @@ func decodeMemory(data []byte) (memory, error) {
 	if !hmac.Equal(f.Check, m.check(f.Memory)) {
 		return damaged("its check does not fit; it was changed by hand or by a failing disk")
 	}
+	if p := m.Sent.Refresh; p != nil && p.Op == OpDeactivate {
+		m.Sent.Refresh, m.Sent.Deactivation = nil, p // they shared a place once
+	}
 	if !seedOrNone(m.Key) || !m.Sent.whole() || !m.Carried.whole() {
 		return damaged("a key or a request in it is incomplete")
 	}
@@ -190,6 +218,11 @@ func (m *memory) hold(c token.License) {
 		// What was asked for on the ground of the licence before is moot.
 		m.Sent.Refresh, m.Carried.Refresh = nil, nil
 	}
+	if p := m.Sent.Deactivation; p != nil && (p.Install != c.InstallID || p.Refused && c.ID != m.Prev) {
+		// Another install took its place; or this one lives on at the server,
+		// which did not only say no to its end.
+		m.Sent.Deactivation = nil
+	}
 	for _, r := range []*requests{&m.Sent, &m.Carried} {
 		if r.Activation != nil && r.Activation.Install == c.InstallID {
 			r.Activation = nil
@@ -201,17 +234,23 @@ func (m *memory) hold(c token.License) {
 }
 
 // giveUp drops licence and key; the signed request is the receipt. What was
-// seen stays seen, and an activation that waits keeps its key, unless it was
-// sent for the code that is being given up: that one would bring it back.
+// seen stays seen, and an activation that waits keeps its key.
 func (m *memory) giveUp(request string) {
+	m.Key, m.License, m.Prev = nil, "", ""
+	m.Sent.Refresh, m.Carried.Refresh = nil, nil
+	m.Sent.Deactivation, m.Carried.Deactivation = nil, nil
+	m.Receipt = request
+}
+
+// stayAway forgets an activation that waits for the code of the licence held:
+// it would bring back what is to be given up. One that is wished for later, while
+// the deactivation waits for its answer, is meant.
+func (m *memory) stayAway() {
 	if p := m.Sent.Activation; p != nil {
 		if w, err := p.wish(); err != nil || w.code.Last4() == m.codeEnds() {
 			m.Sent.Activation = nil
 		}
 	}
-	m.Key, m.License, m.Prev = nil, "", ""
-	m.Sent.Refresh, m.Carried.Refresh = nil, nil
-	m.Receipt = request
 }
 
 // wish is what an activation asks for.

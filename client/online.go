@@ -43,12 +43,13 @@ func (g *Guard) byCode(ctx context.Context, op Op, o RequestOptions) error {
 // Where an activation was sent and its answer lost, Refresh asks for that
 // answer again, and takes the licence that comes. Until it comes, the licence
 // held is refreshed all the same; errors.Is finds what went wrong with either.
+//
+// Where a deactivation was sent and its answer lost, Refresh asks for that
+// answer instead: when it comes, the licence is given up, and Refresh returns
+// NoLicense. Until it comes, the licence held is not refreshed.
 func (g *Guard) Refresh(ctx context.Context) error {
 	return g.online(ctx, func(ctx context.Context) error {
-		var err error
-		if g.memory.License != "" || g.memory.Sent.Activation == nil {
-			err = g.ask(ctx, wish{op: OpRefresh})
-		}
+		err := g.callHome(ctx)
 		p := g.memory.Sent.Activation
 		if p == nil || errors.Is(err, license.Unreachable) {
 			return err
@@ -67,8 +68,29 @@ func (g *Guard) Refresh(ctx context.Context) error {
 	})
 }
 
+// callHome refreshes the licence held, where no deactivation waits. One that was
+// refused waits no more, but is not forgotten.
+func (g *Guard) callHome(ctx context.Context) error {
+	if p := g.memory.Sent.Deactivation; p != nil && !p.Refused {
+		switch err := g.send(ctx, p); {
+		case err == nil && g.memory.License == "":
+			return license.Errorf(license.NoLicense,
+				"this install has been given up: the deactivation that it asked for before is complete now")
+		case err != nil && !settled(err):
+			return err
+		}
+	}
+	if g.memory.License == "" && g.memory.Sent.Activation != nil {
+		return nil
+	}
+	return g.ask(ctx, wish{op: OpRefresh})
+}
+
 // Deactivate gives the licence up and frees its seat. When it returns nil this
 // install has no licence and no key any more; when it does not, it has both.
+//
+// An answer that was lost is asked for again, by the same bytes, with the next
+// call of Deactivate or Refresh.
 func (g *Guard) Deactivate(ctx context.Context) error {
 	return g.online(ctx, func(ctx context.Context) error { return g.ask(ctx, wish{op: OpDeactivate}) })
 }
@@ -161,13 +183,19 @@ func (g *Guard) queue(w wish, instead *pending) (p *pending, r repetition, err e
 			if !d.sameMachine(p) {
 				r = repeatedElsewhere
 			}
-			return nil
+			if p.Refused {
+				p = p.marked(false)
+			}
+		} else {
+			if p, err = g.signed(*m, d); err != nil {
+				return err
+			}
+			p.Anew, r = instead != nil, notRepeated
 		}
-		if p, err = g.signed(*m, d); err != nil {
-			return err
+		*at = p
+		if w.op == OpDeactivate {
+			m.stayAway()
 		}
-		p.Anew = instead != nil
-		*at, r = p, notRepeated
 		return nil
 	})
 	return p, r, err
@@ -192,7 +220,8 @@ func (g *Guard) hopeless(p *pending, r repetition, err error) bool {
 }
 
 // send sends a request and takes its answer. What settles the request for good
-// ends the waiting; all else leaves it to be sent again.
+// ends the waiting; all else leaves it to be sent again. A deactivation is kept
+// where it is refused, too: a problem answer is not signed.
 func (g *Guard) send(ctx context.Context, p *pending) error {
 	ctx, cancel := context.WithTimeout(ctx, g.opts.Timeout)
 	defer cancel()
@@ -207,8 +236,11 @@ func (g *Guard) send(ctx context.Context, p *pending) error {
 		if errors.Is(err, license.Replayed) && !m.Sent.waits(p) && p.Install == installID(m.Key) {
 			return nil // another process took the answer, and has asked again since
 		}
-		if err == nil || settled(err) {
+		switch {
+		case err == nil, p.Op != OpDeactivate && settled(err):
 			m.Sent.drop(p)
+		case settled(err):
+			m.Sent.refused(p)
 		}
 		return err
 	})

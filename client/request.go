@@ -73,6 +73,9 @@ func (g *Guard) Request(ctx context.Context, op Op, o RequestOptions) ([]byte, e
 			return err
 		}
 		at := m.Carried.of(op)
+		if op == OpDeactivate {
+			*at = m.Sent.Deactivation // the server may have it already
+		}
 		if !d.askedBy(*at) || !d.sameMachine(*at) {
 			if *at, err = g.signed(*m, d); err != nil {
 				return err
@@ -80,6 +83,7 @@ func (g *Guard) Request(ctx context.Context, op Op, o RequestOptions) ([]byte, e
 		}
 		request = (*at).Request
 		if op == OpDeactivate {
+			m.stayAway()
 			m.giveUp(request)
 		}
 		return nil
@@ -164,8 +168,9 @@ func (g *Guard) draft(m memory, w wish) (draft, error) {
 }
 
 // askedBy reports whether a request asks for just the same, on whatever machine.
+// The end of an install is the same, whichever licence it holds by now.
 func (d draft) askedBy(p *pending) bool {
-	return p != nil && p.Op == d.request.Op && hmac.Equal(p.Subject, d.subject)
+	return p != nil && p.Op == d.request.Op && (p.Op == OpDeactivate || hmac.Equal(p.Subject, d.subject))
 }
 
 func (d draft) sameMachine(p *pending) bool { return hmac.Equal(p.Machine, d.machine) }

@@ -24,7 +24,9 @@ var ErrHeld = errors.New("another process holds the lock")
 //
 // Where the file system has no locks, there is nothing to wait for and nothing
 // is locked.
-func Lock(path string) (unlock func(), err error) {
+func Lock(path string) (unlock func(), err error) { return lock(path, tries) }
+
+func lock(path string, tries int) (unlock func(), err error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, err
 	}
@@ -32,7 +34,10 @@ func Lock(path string) (unlock func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	for range tries {
+	for i := range tries {
+		if i > 0 {
+			time.Sleep(pause)
+		}
 		held, err := tryLock(f)
 		switch {
 		case err != nil:
@@ -41,7 +46,6 @@ func Lock(path string) (unlock func(), err error) {
 		case !held:
 			return func() { _ = f.Close() }, nil // which ends the lock
 		}
-		time.Sleep(pause)
 	}
 	_ = f.Close() // nothing was written
 	return nil, &os.PathError{Op: "lock", Path: path, Err: ErrHeld}
