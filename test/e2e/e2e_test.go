@@ -1,5 +1,3 @@
-// Package e2e_test drives the built programs as their users do: over files,
-// sockets, signals and exit statuses.
 package e2e_test
 
 import (

@@ -1,0 +1,3 @@
+// Package e2e holds the tests that drive the built programs as their users do:
+// over files, sockets, signals and exit statuses.
+package e2e
