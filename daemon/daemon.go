@@ -76,12 +76,7 @@ func (o Options) withDefaults() Options {
 // CheckConfig does what New does up to the point where it would touch
 // anything: it reads and validates the configuration and the files it names.
 func CheckConfig(o Options) error {
-	o = o.withDefaults()
-	c, err := load(o)
-	if err != nil {
-		return err
-	}
-	s, err := read(c, o.Now)
+	_, s, err := prepare(o.withDefaults())
 	if err != nil {
 		return err
 	}
@@ -92,11 +87,7 @@ func CheckConfig(o Options) error {
 // It serves nothing yet. What it has opened is closed again where it fails.
 func New(ctx context.Context, o Options) (_ *Daemon, err error) {
 	o = o.withDefaults()
-	c, err := load(o)
-	if err != nil {
-		return nil, err
-	}
-	s, err := read(c, o.Now)
+	c, s, err := prepare(o)
 	if err != nil {
 		return nil, err
 	}
@@ -191,8 +182,8 @@ func (d *Daemon) addr(name string) string {
 // unwind closes what was opened, last first.
 func (d *Daemon) unwind() error {
 	var errs []error
-	for _, v := range slices.Backward(d.closers) {
-		errs = append(errs, v())
+	for _, closer := range slices.Backward(d.closers) {
+		errs = append(errs, closer())
 	}
 	d.closers = nil
 	return errors.Join(errs...)

@@ -395,6 +395,22 @@ func TestRefusalsAreLimited(t *testing.T) {
 	}
 }
 
+// A code that is set up again and again has to wait for long, and says so.
+func TestActivatedTooOften(t *testing.T) {
+	t.Parallel()
+	m := start(t, config, nil)
+	l := m.issue()
+	for range 60 + 20*l.Machines {
+		if rs, body := m.do(http.MethodPost, wire.PathRequests, wire.TypeJSON, `{"request":"`+activation(t, l.Code, "m")+`"}`); rs.StatusCode != http.StatusOK {
+			t.Fatal(body)
+		}
+	}
+	rs, body := m.do(http.MethodPost, wire.PathRequests, wire.TypeJSON, `{"request":"`+activation(t, l.Code, "m")+`"}`)
+	if p := problem(t, rs, body); p.Reason != license.RateLimited || p.RetryAfter != 3600 || rs.Header.Get("Retry-After") != "3600" {
+		t.Errorf("HTTP %d, Retry-After %q: %s", rs.StatusCode, rs.Header.Get("Retry-After"), body)
+	}
+}
+
 func TestHealth(t *testing.T) {
 	t.Parallel()
 	m := start(t, config, nil)

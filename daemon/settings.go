@@ -29,9 +29,19 @@ type settings struct {
 	anchors    token.Anchors // nil: those in the key folder
 }
 
-// load reads the configuration and refuses what this version does not do yet,
+// prepare reads the configuration and makes its settings.
+func prepare(o Options) (config.Config, settings, error) {
+	c, err := loadConfig(o)
+	if err != nil {
+		return config.Config{}, settings{}, err
+	}
+	s, err := makeSettings(c, o.Now)
+	return c, s, err
+}
+
+// loadConfig reads the configuration and refuses what this version does not do yet,
 // rather than leave it without effect.
-func load(o Options) (config.Config, error) {
+func loadConfig(o Options) (config.Config, error) {
 	c, err := config.Load(o.ConfigFile, o.Environ, o.Set)
 	if err != nil {
 		return config.Config{}, &ConfigError{err}
@@ -55,9 +65,9 @@ func load(o Options) (config.Config, error) {
 	return c, nil
 }
 
-// read makes the settings of a configuration, or says in a ConfigError what
+// makeSettings makes the settings of a configuration, or says in a ConfigError what
 // keeps it from working.
-func read(c config.Config, now func() time.Time) (settings, error) {
+func makeSettings(c config.Config, now func() time.Time) (settings, error) {
 	var s settings
 	var errs []error
 	fail := func(key string, err error) {

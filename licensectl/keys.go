@@ -158,14 +158,7 @@ func (p *program) keysListCommand() *cli.Command {
 		Description: "Example:\n  licensectl keys list -o json",
 		Flags:       []cli.Flag{outputFlag(formTable, formJSON, formCSV)},
 		Action: func(c *cli.Context) error {
-			if _, err := arguments(c); err != nil {
-				return err
-			}
-			f, err := form(c, formTable, formJSON, formCSV)
-			if err != nil {
-				return err
-			}
-			admin, err := p.connect(c)
+			_, f, admin, err := p.begin(c, []string{formTable, formJSON, formCSV})
 			if err != nil {
 				return err
 			}
@@ -214,14 +207,7 @@ func (p *program) keysRotateCommand() *cli.Command {
 			"Example:\n  licensectl keys rotate",
 		Flags: []cli.Flag{yesFlag(), outputFlag(formTable, formJSON)},
 		Action: func(c *cli.Context) error {
-			if _, err := arguments(c); err != nil {
-				return err
-			}
-			f, err := form(c, formTable, formJSON)
-			if err != nil {
-				return err
-			}
-			admin, err := p.connect(c)
+			_, f, admin, err := p.begin(c, []string{formTable, formJSON})
 			if err != nil {
 				return err
 			}

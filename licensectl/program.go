@@ -139,6 +139,19 @@ func commandName(c *cli.Context) string {
 	return c.Command.HelpName
 }
 
+// begin is how a command starts that asks the daemon: it checks the arguments,
+// which are named, and the form of the output, and makes the daemon's client.
+func (p *program) begin(c *cli.Context, forms []string, names ...string) (args []string, chosen string, admin *adminclient.Client, err error) {
+	if args, err = arguments(c, names...); err != nil {
+		return nil, "", nil, err
+	}
+	if chosen, err = form(c, forms...); err != nil {
+		return nil, "", nil, err
+	}
+	admin, err = p.connect(c)
+	return args, chosen, admin, err
+}
+
 // connect makes the client for the daemon that the global options name.
 func (p *program) connect(c *cli.Context) (*adminclient.Client, error) {
 	server := c.String("server")

@@ -23,15 +23,7 @@ func (p *program) showCommand() *cli.Command {
 			"  licensectl show LIC-7ZKQ2-… -o json",
 		Flags: []cli.Flag{outputFlag(formTable, formJSON)},
 		Action: func(c *cli.Context) error {
-			args, err := arguments(c, "the ID or CODE of a licence")
-			if err != nil {
-				return err
-			}
-			f, err := form(c, formTable, formJSON)
-			if err != nil {
-				return err
-			}
-			admin, err := p.connect(c)
+			args, f, admin, err := p.begin(c, []string{formTable, formJSON}, "the ID or CODE of a licence")
 			if err != nil {
 				return err
 			}

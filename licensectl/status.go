@@ -22,14 +22,7 @@ func (p *program) statusCommand() *cli.Command {
 			"Examples:\n  licensectl status\n  licensectl --server unix:/var/lib/licensed/admin.sock status -o json",
 		Flags: []cli.Flag{outputFlag(formTable, formJSON)},
 		Action: func(c *cli.Context) error {
-			if _, err := arguments(c); err != nil {
-				return err
-			}
-			f, err := form(c, formTable, formJSON)
-			if err != nil {
-				return err
-			}
-			admin, err := p.connect(c)
+			_, f, admin, err := p.begin(c, []string{formTable, formJSON})
 			if err != nil {
 				return err
 			}

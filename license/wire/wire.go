@@ -43,6 +43,15 @@ type Request struct {
 	Code    string `json:"code,omitempty" doc:"The authorization code, where the request carries none." maxLength:"512"`
 }
 
+// BesideCode reads the code that is given beside the request; it is zero where
+// there is none.
+func (r Request) BesideCode() (license.Code, error) {
+	if r.Code == "" {
+		return license.Code{}, nil
+	}
+	return license.ParseCode(r.Code)
+}
+
 // LogValue hides the secrets of a request from logs.
 func (Request) LogValue() slog.Value { return slog.StringValue("wire.Request{…}") }
 

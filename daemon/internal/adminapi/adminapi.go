@@ -275,12 +275,9 @@ func (s *server) revoke(ctx context.Context, in *struct {
 }
 
 func (s *server) sign(ctx context.Context, in *body[wire.Request]) (*body[wire.Answer], error) {
-	var code license.Code
-	if in.Body.Code != "" {
-		var err error
-		if code, err = license.ParseCode(in.Body.Code); err != nil {
-			return nil, err
-		}
+	code, err := in.Body.BesideCode()
+	if err != nil {
+		return nil, err
 	}
 	staff := actor(ctx)
 	ans, err := s.a.Request(ctx, in.Body.Request, code, authority.Caller{Addr: staff.Addr, Staff: &staff})

@@ -22,14 +22,6 @@ import (
 	"github.com/seed-357fa782/licensed/store"
 )
 
-// Signer signs with the keys of the day.
-type Signer interface {
-	// Current returns the key that signs and the set that vouches for it,
-	// both of the same moment.
-	Current() (token.SigningKey, token.KeySet)
-	KeySet() token.KeySet
-}
-
 // Codes keeps codes secret: found by a keyed digest, stored sealed.
 type Codes interface {
 	Index(code license.Code) []byte
@@ -182,11 +174,12 @@ func (a *Authority) KeySet() token.KeySet { return a.custody.KeySet() }
 // Ready reports whether requests can be answered: the store answers, and what
 // is signed now verifies.
 func (a *Authority) Ready(ctx context.Context) error {
-	if err := a.canSign(a.now()); err != nil {
+	key, keys := a.custody.Current()
+	if err := (signing{key, keys}).canSign(a.now()); err != nil {
 		return err
 	}
 	return a.store.View(ctx, func(ctx context.Context, tx store.Tx) error {
-		_, err := tx.Value(ctx, "ready")
+		_, err := tx.Value(ctx, "ready") // never set: that the store says so is the answer
 		if errors.Is(err, license.NotFound) {
 			return nil
 		}

@@ -13,7 +13,11 @@ import (
 // Custody keeps the signing keys: it signs, and it can be told to change them.
 // Anchors are never needed for any of it.
 type Custody interface {
-	Signer
+	// Current returns the key that signs and the set that vouches for it,
+	// both of the same moment.
+	Current() (token.SigningKey, token.KeySet)
+	// KeySet returns the set in force.
+	KeySet() token.KeySet
 	// Anchors are the public halves that products compile in, primary first.
 	Anchors() token.Anchors
 	// Keys lists the keys of the set in force.

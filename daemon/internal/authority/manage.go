@@ -72,15 +72,10 @@ func (a *Authority) draft(o Order, now time.Time) (license.License, error) {
 	if !ok {
 		return license.License{}, license.FieldErrorf("product", "there is no product %q", printable(o.Product))
 	}
-	given := 0
-	for _, is := range []bool{!o.ExpiresAt.IsZero(), o.For != 0, o.Perpetual} {
-		if is {
-			given++
-		}
+	if err := oneEnd(o.ExpiresAt, o.For, o.Perpetual); err != nil {
+		return license.License{}, err
 	}
 	switch {
-	case given != 1:
-		return license.License{}, license.FieldErrorf("expires_at", "exactly one of an end, a duration and perpetual is required")
 	case o.Count < 0 || o.Count > MaxIssue:
 		return license.License{}, license.FieldErrorf("count", "the count must be between 1 and %d", MaxIssue)
 	case o.Machines < 0 || o.Machines > 1_000_000:
@@ -137,6 +132,20 @@ func merge(base, over license.Features) license.Features {
 		}
 	}
 	return out
+}
+
+// oneEnd refuses none and several of the ways to give an end.
+func oneEnd(at time.Time, in time.Duration, perpetual bool) error {
+	given := 0
+	for _, is := range []bool{!at.IsZero(), in != 0, perpetual} {
+		if is {
+			given++
+		}
+	}
+	if given != 1 {
+		return license.FieldErrorf("expires_at", "exactly one of an end, a duration and perpetual is required")
+	}
+	return nil
 }
 
 // end is the instant that a licence ends at: the given one, or so long after
@@ -209,14 +218,8 @@ func (a *Authority) Edit(ctx context.Context, actor license.Actor, ref string, e
 
 // renewed is the end that a renewal asks for.
 func renewed(l license.License, e Edit, now time.Time) (time.Time, error) {
-	given := 0
-	for _, is := range []bool{!e.ExpiresAt.IsZero(), e.For != 0, e.Perpetual} {
-		if is {
-			given++
-		}
-	}
-	if given != 1 {
-		return time.Time{}, license.FieldErrorf("expires_at", "exactly one of an end, a duration and perpetual is required")
+	if err := oneEnd(e.ExpiresAt, e.For, e.Perpetual); err != nil {
+		return time.Time{}, err
 	}
 	if e.For > 0 && l.ExpiresAt.IsZero() {
 		return time.Time{}, license.FieldErrorf("for", "the licence has no end that could be moved; give an end instead")

@@ -58,6 +58,10 @@ func (a *Authority) Request(ctx context.Context, raw string, beside license.Code
 	// the merchant made the licence for it.
 	req.Fingerprint.Code = ""
 	c := &call{a: a, req: req, product: p, now: a.now(), knownOnly: caller.KnownOnly}
+	c.key, c.keys = a.custody.Current()
+	if err := c.canSign(c.now); err != nil {
+		return Answer{}, err
+	}
 	c.actor = license.Actor{Kind: license.ActorInstall, Name: req.InstallID, Addr: caller.Addr}
 	if caller.Staff != nil {
 		c.actor = *caller.Staff
@@ -80,6 +84,7 @@ type call struct {
 	product license.Product
 	now     time.Time
 	actor   license.Actor
+	signing // the key of this request, whatever is rotated meanwhile
 
 	knownOnly bool
 }
@@ -90,9 +95,6 @@ type call struct {
 func (c *call) activate(ctx context.Context) (Answer, error) {
 	if c.req.Code.IsZero() {
 		return Answer{}, license.FieldErrorf("code", "a code is required to %s", c.req.Op)
-	}
-	if err := c.canSign(); err != nil {
-		return Answer{}, err
 	}
 	index := c.a.codes.Index(c.req.Code)
 	inst, err := c.bindByCode(ctx, index, false)
@@ -235,9 +237,6 @@ func (c *call) held(ctx context.Context, op func(context.Context, store.Tx, lice
 	if c.req.License == "" {
 		return Answer{}, license.FieldErrorf("license", "the licence held is required to %s", c.req.Op)
 	}
-	if err := c.canSign(); err != nil {
-		return Answer{}, err
-	}
 	held, err := token.PeekLicense(c.req.License)
 	if err != nil {
 		return Answer{}, license.FieldErrorf("license", "the licence held cannot be read").WithCause(err)
@@ -304,14 +303,12 @@ func (c *call) again(ctx context.Context, tx store.Tx, l license.License, old li
 	if err := c.standing(l, old); err != nil {
 		return license.Install{}, err
 	}
-	switch old.Chain.Repeats(c.req.ID, c.req.Digest) {
-	case license.RequestSame:
+	same, err := c.repeats(old)
+	if err != nil {
+		return license.Install{}, err
+	}
+	if same {
 		return c.same(ctx, tx, l, old)
-	case license.RequestConflict:
-		return license.Install{}, license.Errorf(license.Conflict, "a request with this id was made before, with other content")
-	case license.RequestOlder:
-		return license.Install{}, license.Errorf(license.Replayed, "this request was answered before, and newer ones since")
-	case license.RequestNew:
 	}
 	if c.req.Op == token.OpTransfer {
 		return license.Install{}, license.Errorf(license.Conflict, "this install has a place already; a transfer is asked for with a new key")
@@ -336,12 +333,27 @@ func (c *call) again(ctx context.Context, tx store.Tx, l license.License, old li
 	return inst, c.audit(ctx, tx, license.ActionRefresh, inst, nil)
 }
 
+// repeats reports whether the request is the last one of the install again, and
+// refuses what is neither that nor new.
+func (c *call) repeats(old license.Install) (same bool, err error) {
+	switch old.Chain.Repeats(c.req.ID, c.req.Digest) {
+	case license.RequestConflict:
+		return false, license.Errorf(license.Conflict, "a request with this id was made before, with other content")
+	case license.RequestOlder:
+		return false, license.Errorf(license.Replayed, "this request was answered before, and newer ones since")
+	case license.RequestSame:
+		return true, nil
+	case license.RequestNew:
+	}
+	return false, nil
+}
+
 // same answers a request that was answered before. What was granted is signed
 // again; but a key that was born after the grant cannot sign it, since a
 // signature is judged at its iat, so then the same is granted anew. The licence
 // of the lost answer may still be presented, once.
 func (c *call) same(ctx context.Context, tx store.Tx, l license.License, old license.Install) (license.Install, error) {
-	if c.keyValid(old.SeenAt) {
+	if c.canSign(old.SeenAt) == nil {
 		return old, nil
 	}
 	if err := c.regain(ctx, tx, l, old); err != nil {
@@ -389,17 +401,15 @@ func (c *call) standing(l license.License, old license.Install) error {
 // deactivate gives the seat of an install up. It is allowed in every state of
 // the licence, and again: it takes nothing.
 func (c *call) deactivate(ctx context.Context, tx store.Tx, old license.Install) (license.Install, error) {
-	repeat := old.Chain.Repeats(c.req.ID, c.req.Digest)
+	same, err := c.repeats(old)
 	switch {
-	case repeat == license.RequestSame && old.State == license.InstallDeactivated && c.keyValid(old.SeenAt):
+	case err != nil:
+		return license.Install{}, err
+	case same && c.canSign(old.SeenAt) == nil:
 		return old, nil
-	case repeat == license.RequestSame && old.State == license.InstallDeactivated:
+	case same:
 		old.SeenAt = c.now // the key of then is gone; see same
 		return old, tx.UpdateInstall(ctx, old)
-	case repeat == license.RequestSame, repeat == license.RequestConflict:
-		return license.Install{}, license.Errorf(license.Conflict, "a request with this id was made before, with other content")
-	case repeat == license.RequestOlder:
-		return license.Install{}, license.Errorf(license.Replayed, "this request was answered before, and newer ones since")
 	case old.State != license.InstallLive && old.State != license.InstallDeactivated:
 		return license.Install{}, license.Errorf(license.Unauthorized, "this install has been given up before")
 	}

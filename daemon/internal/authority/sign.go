@@ -8,16 +8,17 @@ import (
 	"github.com/seed-357fa782/licensed/license/token"
 )
 
-// canSign refuses a request before anything is changed for it when what would
-// be signed now could not be verified.
-func (c *call) canSign() error { return c.a.canSign(c.now) }
+// signing is the key that signs and the set that vouches for it, both of the
+// same moment.
+type signing struct {
+	key  token.SigningKey
+	keys token.KeySet
+}
 
-// keyValid reports whether what is signed now with the date at verifies.
-func (c *call) keyValid(at time.Time) bool { return c.a.canSign(at) == nil }
-
-func (a *Authority) canSign(at time.Time) error {
-	key, set := a.custody.Current()
-	k, ok := set.Key(key.ID)
+// canSign says what keeps something that is signed with the date at from being
+// verified.
+func (s signing) canSign(at time.Time) error {
+	k, ok := s.keys.Key(s.key.ID)
 	switch {
 	case !ok || !at.Before(k.NotAfter):
 		return license.Errorf(license.Internal, "the signing key is past its end: install a new key set")
@@ -40,7 +41,7 @@ func (c *call) grant(inst *license.Install, l license.License) error {
 	}
 	d := c.product.ScheduleFor(l.Mode).DatesFor(issued, time.Time{}, l.ExpiresAt)
 	claims := token.License{
-		Issuer: c.a.custody.KeySet().Issuer, ID: jti, LicenseID: l.ID, Product: l.Product, Dates: d,
+		Issuer: c.keys.Issuer, ID: jti, LicenseID: l.ID, Product: l.Product, Dates: d,
 		Customer: l.Customer, Order: l.Order, Channel: l.Channel, CodeLast4: l.Code.Last4,
 		Features: l.Features, Machines: l.Machines, Mode: l.Mode, Binding: inst.Binding,
 		InstallKey: c.req.InstallKey,
@@ -71,18 +72,17 @@ func (c *call) date(last time.Time) (time.Time, error) {
 // answer signs what was granted. It depends on nothing but the stored install
 // and the key of the day, so that it can be made again.
 func (c *call) answer(inst license.Install) (Answer, error) {
-	key, keys := c.a.custody.Current()
-	ans := Answer{LicenseID: inst.LicenseID, Keys: keys.Raw}
+	ans := Answer{LicenseID: inst.LicenseID, Keys: c.keys.Raw}
 	var err error
 	if inst.Answer != nil {
 		ans.InstallID = inst.ID
-		if ans.License, err = token.SignLicense(inst.Answer, key); err != nil {
+		if ans.License, err = token.SignLicense(inst.Answer, c.key); err != nil {
 			return Answer{}, fmt.Errorf("sign a licence of %s: %w", inst.LicenseID, err)
 		}
 	}
 	ans.Time, err = token.SignTime(token.Time{
-		Issuer: keys.Issuer, IssuedAt: inst.SeenAt, InstallID: inst.ID, Nonce: c.req.ID,
-	}, key)
+		Issuer: c.keys.Issuer, IssuedAt: inst.SeenAt, InstallID: inst.ID, Nonce: c.req.ID,
+	}, c.key)
 	if err != nil {
 		return Answer{}, fmt.Errorf("sign the time for %s: %w", inst.LicenseID, err)
 	}

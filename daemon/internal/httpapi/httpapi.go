@@ -87,7 +87,7 @@ func (s *server) request(ctx context.Context, in *requestInput) (*requestOutput,
 		wire.StatusOf(reason) >= http.StatusInternalServerError && reason != license.MarketplaceUnavailable {
 		good()
 	}
-	if e, ok := errors.AsType[*license.Error](err); ok && e.Reason == license.RateLimited {
+	if e, ok := errors.AsType[*license.Error](err); ok && wait > 0 && e.Reason == license.RateLimited {
 		err = e.WithRetryAfter(wait)
 	}
 	return nil, err
@@ -97,12 +97,9 @@ func (s *server) answer(ctx context.Context, body wire.Request, caller authority
 	if body.Request == "" {
 		return nil, license.FieldErrorf("request", "a signed request is required")
 	}
-	var code license.Code
-	if body.Code != "" {
-		var err error
-		if code, err = license.ParseCode(body.Code); err != nil {
-			return nil, err
-		}
+	code, err := body.BesideCode()
+	if err != nil {
+		return nil, err
 	}
 	ans, err := s.authority.Request(ctx, body.Request, code, caller)
 	if err != nil {

@@ -12,11 +12,8 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"reflect"
 	"runtime/debug"
 	"strings"
-
-	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/seed-357fa782/licensed/license"
 	"github.com/seed-357fa782/licensed/license/wire"
@@ -26,10 +23,9 @@ type contextKey struct{}
 
 // request is what is known about a request while it is handled.
 type request struct {
-	id     string
-	addr   string
-	log    *slog.Logger
-	reason license.Reason // of the refusal, "" for none
+	id   string
+	addr string
+	log  *slog.Logger
 }
 
 func from(ctx context.Context) *request {
@@ -78,19 +74,19 @@ func Wrap(mux *http.ServeMux, log *slog.Logger, trusted Proxies) http.Handler {
 			log.Error("a handler panicked", "request_id", rq.id, "panic", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
 			WriteProblem(w, r, errors.New("panic"))
 		}()
-		if _, pattern := mux.Handler(r); pattern == "" {
-			unrouted(mux, w, r)
+		if fallback, pattern := mux.Handler(r); pattern == "" {
+			unrouted(fallback, w, r)
 			return
 		}
 		mux.ServeHTTP(w, r)
 	})
 }
 
-// unrouted answers what no route fits in our own form.
-func unrouted(mux *http.ServeMux, w http.ResponseWriter, r *http.Request) {
-	inner, _ := mux.Handler(r)
+// unrouted answers what no route fits in our own form: fallback is what the
+// router would say.
+func unrouted(fallback http.Handler, w http.ResponseWriter, r *http.Request) {
 	rec := &recorder{header: http.Header{}, status: http.StatusNotFound}
-	inner.ServeHTTP(rec, r)
+	fallback.ServeHTTP(rec, r)
 	p := wire.NewProblem(license.Errorf(license.NotFound, "there is nothing at this address"), RequestID(r.Context()))
 	if rec.status == http.StatusMethodNotAllowed {
 		allow := rec.header.Get("Allow")
@@ -173,8 +169,4 @@ func (ps Proxies) trust(a netip.Addr) bool {
 		}
 	}
 	return false
-}
-
-func wireProblemSchema(r huma.Registry) *huma.Schema {
-	return r.Schema(reflect.TypeFor[wire.Problem](), true, "Problem")
 }

@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"maps"
 	"net/http"
+	"reflect"
 	"strings"
 	"sync"
 
@@ -125,7 +126,7 @@ func (p *problemError) GetHeaders() http.Header {
 
 // Schema shows the problem form in the OpenAPI document.
 func (p *problemError) Schema(r huma.Registry) *huma.Schema {
-	return wireProblemSchema(r)
+	return r.Schema(reflect.TypeFor[wire.Problem](), true, "Problem")
 }
 
 // invalid is the problem for what the library refused before an operation ran.
@@ -157,17 +158,17 @@ func field(location string) string {
 	return location
 }
 
-// Log is where the handlers of this package report to; it travels in the context.
+// note logs why the request of ctx is refused.
 func note(ctx context.Context, err error) {
 	rq := from(ctx)
 	if rq == nil {
 		return
 	}
-	rq.reason = license.ReasonOf(err)
+	reason := license.ReasonOf(err)
 	level := slog.LevelDebug
-	if wire.StatusOf(rq.reason) == http.StatusInternalServerError || rq.reason == license.ReadOnly || rq.reason == license.MarketplaceUnavailable {
+	if wire.StatusOf(reason) == http.StatusInternalServerError || reason == license.ReadOnly || reason == license.MarketplaceUnavailable {
 		level = slog.LevelError
 	}
 	rq.log.LogAttrs(ctx, level, "request refused", slog.String("request_id", rq.id),
-		slog.String("reason", string(rq.reason)), slog.String("error", err.Error()))
+		slog.String("reason", string(reason)), slog.String("error", err.Error()))
 }
