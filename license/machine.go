@@ -31,7 +31,31 @@ func Kinds() []Kind {
 	return []Kind{KindCustom, KindOS, KindUUID, KindDisk, KindMAC, KindBoard, KindCPU}
 }
 
-// MaxDigests is how many digests of one kind count: the smallest ones.
+// Description says in a few words what components of the kind are.
+func (k Kind) Description() string {
+	switch k {
+	case KindCustom:
+		return "machine id of your own"
+	case KindOS:
+		return "id of the operating system"
+	case KindUUID:
+		return "UUID of the firmware"
+	case KindDisk:
+		return "serials of disks"
+	case KindMAC:
+		return "addresses of network cards"
+	case KindBoard:
+		return "serial of the mainboard"
+	case KindCPU:
+		return "model of the processor"
+	case KindCode:
+		return "identification code"
+	}
+	return ""
+}
+
+// MaxDigests is how many digests of one kind a machine shows, and how many are
+// bound: the smallest ones.
 const MaxDigests = 8
 
 // digestLen is the length of a Digest: base64url without padding of digestBytes.
@@ -75,6 +99,27 @@ func (c Components) Normalize() Components {
 		}
 	}
 	return out
+}
+
+// bindable is what of c can be bound: the digests that count, of kinds that are
+// known.
+func (c Components) bindable() Components {
+	out := make(Components, len(c))
+	for _, kind := range Kinds() {
+		if d := counted(c[kind]); len(d) > 0 {
+			out[kind] = d
+		}
+	}
+	return out
+}
+
+// counted returns those of the digests that count: sorted, each once, at most
+// MaxDigests, and none that has not the form of one.
+func counted(digests []Digest) []Digest {
+	d := slices.DeleteFunc(slices.Clone(digests), func(d Digest) bool { return !d.Valid() })
+	slices.Sort(d)
+	d = slices.Compact(d)
+	return d[:min(len(d), MaxDigests)]
 }
 
 // ProductSalt returns the salt of a product's digests: the first 16 bytes of
@@ -129,172 +174,4 @@ type Fingerprint struct {
 	Components  Components
 	Environment string // "metal", "vm" or "container"; informative
 	Code        Digest // of an identification code, where one was typed
-}
-
-// Binding is what a licence was tied to.
-type Binding struct {
-	Policy     Policy     `json:"policy"`
-	Salt       []byte     `json:"salt,omitzero"`
-	Components Components `json:"components,omitzero"`
-	Code       Digest     `json:"code,omitzero"`
-}
-
-// Bind ties a licence to the machine of fp under policy p. It fails with
-// MachineWeak when the fingerprint would not even match itself.
-func Bind(p Policy, fp Fingerprint) (Binding, error) {
-	if p == PolicyNone {
-		return Binding{Policy: p}, nil
-	}
-	b := Binding{Policy: p, Salt: fp.Salt, Components: fp.Components.Normalize(), Code: fp.Code}
-	if counted := len(b.Components); counted > 0 && counted <= 3 && len(b.Components[KindCPU]) > 0 {
-		// The processor model neither identifies a machine nor, among so few
-		// components, may stand in for one that is lost (see Policy).
-		delete(b.Components, KindCPU)
-	}
-	if !Match(b, fp).OK {
-		return Binding{}, Errorf(MachineWeak, "this machine shows too little of itself to bind a licence to it; "+
-			"supply a machine id (LICENSED_MACHINE_ID or /etc/licensed/machine-id), in a container always")
-	}
-	return b, nil
-}
-
-// Policy names a frozen way of matching. The plain names are version one; a
-// later version gets a name of its own, such as "fuzzy-2".
-type Policy string
-
-// The binding policies.
-const (
-	// PolicyExact wants what PolicyFuzzy wants, and of three or more components
-	// at most one to differ or be gone, of fewer none to differ.
-	PolicyExact Policy = "exact"
-	// PolicyFuzzy wants one strong or two medium components to be the same.
-	PolicyFuzzy Policy = "fuzzy"
-	// PolicyLoose wants any one component to be the same, the processor aside.
-	PolicyLoose Policy = "loose"
-	// PolicyNone binds to no machine.
-	PolicyNone Policy = "none"
-)
-
-// Known reports whether this version can judge by the policy.
-func (p Policy) Known() bool {
-	switch p {
-	case PolicyExact, PolicyFuzzy, PolicyLoose, PolicyNone:
-		return true
-	}
-	return false
-}
-
-// Weights of components. A match needs an overlap that weighs enough.
-const (
-	weightNone   = 0
-	weightMedium = 1
-	weightStrong = 2
-	enough       = 2
-)
-
-func (p Policy) weight(k Kind) int {
-	switch k {
-	case KindCustom, KindDisk, KindOS, KindUUID:
-		return weightStrong
-	case KindMAC, KindBoard:
-		if p == PolicyLoose {
-			return weightStrong
-		}
-		return weightMedium
-	case KindCPU, KindCode:
-	}
-	return weightNone
-}
-
-// Outcome is how one component compares.
-type Outcome string
-
-// The outcomes for a component. An unreadable component is absent, never changed.
-const (
-	OutcomeMatch   Outcome = "match"
-	OutcomeChanged Outcome = "changed"
-	OutcomeAbsent  Outcome = "absent"
-	// OutcomeUnbound: the machine shows it, the licence was not bound to it.
-	OutcomeUnbound Outcome = "unbound"
-)
-
-// ComponentMatch explains one component of a match.
-type ComponentMatch struct {
-	Kind    Kind     `json:"kind"`
-	Outcome Outcome  `json:"outcome"`
-	Bound   []Digest `json:"bound,omitzero"`
-	Seen    []Digest `json:"seen,omitzero"`
-}
-
-// MatchReport says whether a machine is the bound one, and why.
-type MatchReport struct {
-	OK         bool             `json:"ok"`
-	Policy     Policy           `json:"policy"`
-	Components []ComponentMatch `json:"components,omitzero"`
-}
-
-// Match compares a machine with a binding.
-//
-// Components are compared as sets: they match when they overlap. Nothing to
-// compare is no match, and a policy that is not known matches nothing. A
-// component that was not bound never makes a difference.
-func Match(b Binding, fp Fingerprint) MatchReport {
-	r := MatchReport{Policy: b.Policy}
-	if b.Policy == PolicyNone {
-		r.OK = true
-		return r
-	}
-	if b.Code != "" {
-		c := compare(KindCode, digests(b.Code), digests(fp.Code))
-		r.Components = append(r.Components, c)
-		r.OK = b.Policy.Known() && c.Outcome == OutcomeMatch
-		return r
-	}
-	weight, bound, lost, changed := 0, 0, 0, 0
-	for _, kind := range Kinds() {
-		was, is := b.Components[kind], fp.Components[kind]
-		if len(was) == 0 && len(is) == 0 {
-			continue
-		}
-		c := compare(kind, was, is)
-		r.Components = append(r.Components, c)
-		switch c.Outcome {
-		case OutcomeMatch:
-			bound++
-			weight += b.Policy.weight(kind)
-		case OutcomeChanged:
-			bound++
-			changed++
-			lost++
-		case OutcomeAbsent:
-			bound++
-			lost++
-		case OutcomeUnbound:
-		}
-	}
-	r.OK = b.Policy.Known() && weight >= enough
-	if b.Policy == PolicyExact && (bound >= 3 && lost > 1 || bound < 3 && changed > 0) {
-		r.OK = false
-	}
-	return r
-}
-
-func compare(kind Kind, was, is []Digest) ComponentMatch {
-	c := ComponentMatch{Kind: kind, Bound: was, Seen: is, Outcome: OutcomeChanged}
-	switch {
-	case len(was) == 0:
-		c.Outcome = OutcomeUnbound
-	case len(is) == 0:
-		c.Outcome = OutcomeAbsent
-	case slices.ContainsFunc(was, func(d Digest) bool { return slices.Contains(is, d) }):
-		c.Outcome = OutcomeMatch
-	}
-	return c
-}
-
-func digests(d Digest) []Digest {
-	if d == "" {
-		return nil
-	}
-	return []Digest{d}
 }
