@@ -14,13 +14,16 @@ DATE    := $(shell TZ=UTC git log -1 --format=%cd --date=format-local:%Y-%m-%dT%
 INFO    := github.com/seed-357fa782/licensed/internal/buildinfo
 LDFLAGS := -s -w -X $(INFO).version=$(VERSION) -X $(INFO).commit=$(COMMIT) -X $(INFO).date=$(DATE)
 
-SYSTEMS := linux darwin windows
+SYSTEMS := linux darwin windows freebsd
 
 # Developer tools, installed under .tools when a target needs one. This golangci-lint contains gofumpt 0.12.0.
 GOLANGCI_LINT := .tools/golangci-lint-v2.15.0/golangci-lint
 BENCHSTAT     := .tools/benchstat-v0.0.0-20260908200009-22c9c6c9d4da/benchstat
 APIDIFF       := .tools/apidiff-v0.0.0-20260908205506-85c1c2202aba/apidiff
 DEADCODE      := .tools/deadcode-v0.52.0/deadcode
+
+# Another implementation of the Token Status List, which a test compares with ours. Its version stands in package.json.
+INTEROP := .tools/jwt-status-list-$(shell sed -n 's/.*"@sd-jwt\/jwt-status-list": "\([^"]*\)".*/\1/p' test/e2e/testdata/interop/package.json)
 
 TESTFLAGS := -shuffle=on -timeout=20m
 FUZZTIME  ?= 5s
@@ -43,15 +46,15 @@ demo: build ## Show the whole life of a licence on this machine
 ##@ To test it
 
 .PHONY: test
-test: ## Run every test that this machine can run, end to end included
+test: interop-tools ## Run every test that this machine can run, end to end included
 	@$(call run-tests,,./...)
 
 .PHONY: race
-race: ## The same with the race detector (needs a C compiler)
+race: interop-tools ## The same with the race detector (needs a C compiler)
 	@CGO_ENABLED=1 $(call run-tests,-race,./...)
 
 .PHONY: e2e
-e2e: ## Only the end-to-end tests: built programs, scripts, kill -9
+e2e: interop-tools ## Only the end-to-end tests: built programs, scripts, kill -9
 	@$(call run-tests,-count=1,./test/e2e/...)
 
 .PHONY: pg
@@ -110,7 +113,7 @@ deadcode: $(DEADCODE) ## List functions that neither a program nor a test reache
 	@$(DEADCODE) -test ./...
 
 .PHONY: cross
-cross: ## Compile everything for linux, darwin and windows
+cross: ## Compile everything for Linux, macOS, Windows and FreeBSD
 	@for os in $(SYSTEMS); do echo "build for $$os"; GOOS=$$os CGO_ENABLED=0 $(GO) build ./... || exit 1; done
 
 .PHONY: api
@@ -131,6 +134,18 @@ apidiff: $(APIDIFF) ## Say which changes of the public packages since BASE (a ta
 .PHONY: clean
 clean: ## Delete what the other targets made, except the tools
 	@rm -rf bin
+
+# Without npm the tests that need it are skipped with a message, but in CI.
+.PHONY: interop-tools
+interop-tools:
+	@if [ ! -e $(INTEROP)/node_modules ] && command -v npm >/dev/null; then \
+		echo 'installing $(notdir $(INTEROP)) into .tools (once)'; \
+		rm -rf $(INTEROP).new && mkdir -p $(INTEROP).new \
+		&& cp test/e2e/testdata/interop/package.json test/e2e/testdata/interop/package-lock.json $(INTEROP).new/ \
+		&& { npm ci --prefix $(INTEROP).new --ignore-scripts --no-audit --no-fund --loglevel=error >$(INTEROP).new/log 2>&1 \
+			|| { cat $(INTEROP).new/log; exit 1; }; } \
+		&& rm -rf $(INTEROP) && mv $(INTEROP).new $(INTEROP); \
+	fi
 
 .PHONY: help
 help: ## List the targets

@@ -20,7 +20,7 @@ import (
 const module = "github.com/seed-357fa782/licensed"
 
 // systems are the ones that the product is built for.
-var systems = []string{"linux", "darwin", "windows"}
+var systems = []string{"linux", "darwin", "windows", "freebsd"}
 
 // importRule says what the non-test files of a package may import besides the
 // standard library. Packages of this module stand without the module's path;

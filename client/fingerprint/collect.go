@@ -1,17 +1,17 @@
 package fingerprint
 
 import (
+	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-
-	"github.com/denisbrodbeck/machineid"
+	"unicode/utf16"
 
 	"github.com/seed-357fa782/licensed/license"
 )
@@ -20,7 +20,8 @@ import (
 // supplies a machine id. It goes before the file (CustomFile).
 const CustomVariable = "LICENSED_MACHINE_ID"
 
-// Limits of what is looked at.
+// Limits of what is looked at. What is longer than a value can be is cut, and
+// is no value then.
 const (
 	maxRead    = 4 << 10 // bytes of one file
 	maxValue   = 256     // bytes of one value; longer is garbage
@@ -31,6 +32,7 @@ const (
 type Collector struct {
 	// Root is where the file tree of the machine begins, "" for "/". With another
 	// root only files below it are read: no system call, no environment variable.
+	// Elsewhere than on Linux that is the administrator's file alone.
 	Root string
 	// Placeholders are further values that count as absent, case aside, beside
 	// those that are known (see the file placeholder.go).
@@ -39,8 +41,10 @@ type Collector struct {
 	// another Root.
 	Getenv func(name string) string
 
-	// permanent asks the system for the permanent address of an adapter.
-	permanent func(adapter string) string
+	// For tests: permanent asks for the permanent address of an adapter, and
+	// environment is the one to go by instead of the one that was found.
+	permanent   func(adapter string) string
+	environment string
 }
 
 // Collect collects from this machine.
@@ -48,31 +52,40 @@ func Collect(ctx context.Context) (Set, error) { return Collector{}.Collect(ctx)
 
 // Collect collects. It fails only when ctx ends; what cannot be read is absent.
 func (c Collector) Collect(ctx context.Context) (Set, error) {
-	g := gathering{
-		Collector: c,
-		set:       Set{Values: map[license.Kind][]string{}, Notes: map[license.Kind]string{}},
-	}
-	if g.Getenv == nil && c.Root == "" {
-		g.Getenv = os.Getenv
-	}
-	g.custom()
-	for _, step := range g.steps() {
-		if err := ctx.Err(); err != nil {
-			return Set{}, fmt.Errorf("collect the machine's fingerprint: %w", err)
+	g := c.gather()
+	for _, step := range append([]func(){g.custom}, g.steps(ctx)...) {
+		if ctx.Err() != nil {
+			break
 		}
 		step()
 	}
-	for kind, values := range g.set.Values {
-		slices.Sort(values)
-		g.set.Values[kind] = slices.Compact(values)
+	if err := ctx.Err(); err != nil { // the last step may have been cut short
+		return Set{}, fmt.Errorf("collect the machine's fingerprint: %w", err)
 	}
-	return g.set, nil
+	return g.done(), nil
 }
 
 // gathering is one run of a Collector.
 type gathering struct {
 	Collector
 	set Set
+}
+
+// gather begins a run.
+func (c Collector) gather() *gathering {
+	if c.Getenv == nil && c.Root == "" {
+		c.Getenv = os.Getenv
+	}
+	return &gathering{c, Set{Values: map[license.Kind][]string{}, Notes: map[license.Kind]string{}}}
+}
+
+// done returns what a run gathered, each value once.
+func (g *gathering) done() Set {
+	for kind, values := range g.set.Values {
+		slices.Sort(values)
+		g.set.Values[kind] = slices.Compact(values)
+	}
+	return g.set
 }
 
 // add takes a value, unless it is absent in truth. It reports whether it did.
@@ -117,8 +130,8 @@ func (g *gathering) custom() {
 	case err != nil:
 		g.note(license.KindCustom, "%s cannot be read: %v", CustomFile(), errorText(err))
 	default:
-		for line := range strings.Lines(string(data)) {
-			line = strings.TrimSpace(strings.TrimPrefix(line, "\ufeff"))
+		for line := range strings.Lines(plainText(data)) {
+			line = strings.TrimSpace(line)
 			if line != "" && !strings.HasPrefix(line, "#") {
 				g.add(license.KindCustom, line)
 				return
@@ -129,71 +142,41 @@ func (g *gathering) custom() {
 }
 
 // readCustom reads the administrator's file. As everywhere, what root alone can
-// read is refused to root as well, and so is a file in a folder that is closed
-// to others.
+// read is refused to root as well.
 func (g *gathering) readCustom() ([]byte, error) {
 	path := g.path(CustomFile())
-	folder, err := os.Stat(filepath.Dir(path))
-	if err != nil {
-		return nil, err
-	}
-	if folder.Mode().Perm()&0o001 == 0 {
-		return nil, fs.ErrPermission
-	}
-	return readOpen(path)
-}
-
-// machineID takes the operating system's machine id.
-func (g *gathering) machineID() {
-	if g.Root != "" {
-		for _, p := range []string{"/var/lib/dbus/machine-id", "/etc/machine-id"} {
-			if data, _, err := readSome(g.path(p)); err == nil {
-				g.add(license.KindOS, string(data))
-				return
-			}
-		}
-		return
-	}
-	id, err := machineid.ID()
-	if err != nil {
-		g.note(license.KindOS, "the operating system has no machine id that can be read")
-		return
-	}
-	g.add(license.KindOS, id)
-}
-
-// path places an absolute path under the root.
-func (g *gathering) path(p string) string {
-	if g.Root == "" {
-		return p
-	}
-	return filepath.Join(g.Root, p)
-}
-
-// readOpen is readSome of a file that everybody may read. What root alone can
-// read is refused to root as well.
-func readOpen(path string) ([]byte, error) {
-	data, mode, err := readSome(path)
-	if err == nil && mode.Perm()&0o004 == 0 {
+	data, mode, err := readSome(path, maxRead)
+	if err == nil && !customIsOpen(path, mode) {
 		return nil, fs.ErrPermission
 	}
 	return data, err
 }
 
-// readSome reads the beginning of a file. What is longer than a value can be
-// is cut, which add then refuses.
-func readSome(path string) ([]byte, fs.FileMode, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, 0, err
+// plainText returns the text of a file without the mark at its beginning. Where
+// that is the mark of UTF-16, as the shell of Windows writes it, it is decoded.
+func plainText(data []byte) string {
+	var order binary.ByteOrder
+	switch {
+	case bytes.HasPrefix(data, []byte("\xff\xfe")):
+		order = binary.LittleEndian
+	case bytes.HasPrefix(data, []byte("\xfe\xff")):
+		order = binary.BigEndian
+	default:
+		return strings.TrimPrefix(string(data), "\ufeff")
 	}
-	defer func() { _ = f.Close() }() // it was only read
-	info, err := f.Stat()
-	if err != nil {
-		return nil, 0, err
+	units := make([]uint16, len(data)/2-1)
+	for i := range units {
+		units[i] = order.Uint16(data[2*i+2:])
 	}
-	data, err := io.ReadAll(io.LimitReader(f, maxRead))
-	return data, info.Mode(), err
+	return string(utf16.Decode(units))
+}
+
+// path places an absolute path under the root, without the letter of a drive.
+func (g *gathering) path(p string) string {
+	if g.Root == "" {
+		return p
+	}
+	return filepath.Join(g.Root, strings.TrimPrefix(p, filepath.VolumeName(p)))
 }
 
 // errorText is an error without the path, which the caller names.

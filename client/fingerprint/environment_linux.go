@@ -1,15 +1,17 @@
 package fingerprint
 
 import (
-	"io"
-	"os"
 	"slices"
 	"strings"
+
+	"github.com/seed-357fa782/licensed/client/fingerprint/internal/machine"
 )
 
-// environment finds out what kind of machine this is.
-func (g *gathering) environment() {
+// findEnvironment finds out what kind of machine this is.
+func (g *gathering) findEnvironment() {
 	switch {
+	case g.environment != "":
+		g.set.Environment = g.environment
 	case g.inContainer():
 		g.set.Environment = Container
 	case g.inVM():
@@ -24,11 +26,14 @@ func (g *gathering) inContainer() bool {
 		"/.dockerenv", "/run/.containerenv", "/run/systemd/container", "/run/host/container-manager",
 		"/var/run/secrets/kubernetes.io/serviceaccount", "/dev/.lxc",
 	} {
-		if g.exists(file) && !g.says(file, "wsl") {
+		if g.exists(file) && !g.saysTransparent(file) {
 			return true
 		}
 	}
 	if groups := g.head("/proc/1/cgroup", maxRead); containsAny(groups, "docker", "kubepods", "containerd", "libpod", "/lxc/", "lxc.payload") {
+		return true
+	}
+	if g.exists("/proc/vz") && !g.exists("/proc/bc") { // Virtuozzo; the host has both
 		return true
 	}
 	// LXD and Incus give this socket to their virtual machines as well.
@@ -41,6 +46,9 @@ func (g *gathering) inContainer() bool {
 		fields := strings.Fields(line)
 		if len(fields) < 5 {
 			continue
+		}
+		if strings.HasPrefix(fields[4], "/etc/") && containsAny(fields[3], "/kubelet/pods/", "/docker/containers/", "/containers/storage/") {
+			return true // its names of hosts are made for it
 		}
 		if fields[4] == "/" && strings.Contains(line, " - overlay ") &&
 			containsAny(line, "/docker/", "containerd", "/containers/storage/", "kubelet", "/buildkit/") {
@@ -60,9 +68,15 @@ func (g *gathering) mapsUsers() bool {
 	return len(users) >= 3 && !slices.Equal(users, []string{"0", "0", "4294967295"})
 }
 
-// says reports whether a file, if it is one, consists of the word.
-func (g *gathering) says(file, word string) bool {
-	return strings.TrimSpace(g.head(file, 64)) == word
+// saysTransparent reports whether a file names as the container something that
+// shows the machine as it is, and the machine's own id: the Linux subsystem of
+// Windows, and the wrappings of desktop programs.
+func (g *gathering) saysTransparent(file string) bool {
+	switch strings.TrimSpace(g.head(file, 64)) {
+	case "wsl", "flatpak", "pressure-vessel":
+		return true
+	}
+	return false
 }
 
 func (g *gathering) inVM() bool {
@@ -77,29 +91,13 @@ func (g *gathering) inVM() bool {
 			break
 		}
 	}
-	maker := g.head("/sys/class/dmi/id/sys_vendor", 256) + g.head("/sys/class/dmi/id/product_name", 256)
-	return containsAny(maker, "QEMU", "KVM", "VMware", "VirtualBox", "innotek", "Xen", "Bochs", "Parallels", "BHYVE",
-		"Virtual Machine", "Google Compute Engine", "OpenStack", "Apple Virtualization")
+	return machine.Virtual(g.head("/sys/class/dmi/id/sys_vendor", 256), g.head("/sys/class/dmi/id/product_name", 256))
 }
 
 // underWindows reports whether this is the Linux subsystem of Windows.
 func (g *gathering) underWindows() bool {
 	release := strings.ToLower(g.head("/proc/sys/kernel/osrelease", 256))
 	return strings.Contains(release, "microsoft")
-}
-
-// head returns at most n bytes of a file, or nothing.
-func (g *gathering) head(file string, n int64) string {
-	f, err := os.Open(g.path(file))
-	if err != nil {
-		return ""
-	}
-	defer func() { _ = f.Close() }() // it was only read
-	data, err := io.ReadAll(io.LimitReader(f, n))
-	if err != nil {
-		return ""
-	}
-	return string(data)
 }
 
 func containsAny(s string, words ...string) bool {

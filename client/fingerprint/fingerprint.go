@@ -1,7 +1,8 @@
 // Package fingerprint collects what a machine shows of itself, so that a
 // licence can be bound to it: permanent network addresses, disk serials, the
-// processor's model, the machine id of the operating system and what an
-// administrator supplies. Matching is not here; license.Match does it.
+// board's serial, the firmware's UUID, the processor's model, the machine id of
+// the operating system and what an administrator supplies. Matching is not
+// here; license.Match does it.
 //
 // A Set holds values and stays on the machine. Only digests leave it, salted
 // per product (Set.Digests), or the marketplace's own string where the
@@ -20,9 +21,10 @@
 //     of which identify it. There only the administrator's id counts, beside
 //     the processor's model.
 //
-// On Linux all of it is read from /sys, /proc and /etc, without privileges and
-// without subprocesses. Elsewhere the set so far holds the operating system's
-// machine id and the administrator's.
+// Linux, Windows, macOS and FreeBSD are read without privileges, and without
+// subprocesses but for two runs of ioreg on macOS; docs/fingerprint.md says what
+// is read from where. Of other systems the set holds the operating system's
+// machine id, where there is one, and the administrator's.
 package fingerprint
 
 import (
@@ -32,14 +34,15 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/seed-357fa782/licensed/client/fingerprint/internal/machine"
 	"github.com/seed-357fa782/licensed/license"
 )
 
 // The environments that a Set can name. They inform and decide nothing later on.
 const (
-	Metal     = "metal"
-	VM        = "vm"
-	Container = "container"
+	Metal     = machine.Metal
+	VM        = machine.VM
+	Container = machine.Container
 )
 
 // MaxMarketplace is the longest string that Marketplace returns, in bytes.
@@ -86,22 +89,43 @@ func (s Set) DigestsWith(salt []byte) license.Fingerprint {
 
 // Marketplace returns the marketplace's device fingerprint, MAC|DISK|BOARD|CPU
 // in upper case. A part that is absent is empty, several values are joined by
-// commas in bytewise order. Where the whole would be longer than
-// MaxMarketplace, the last values of the longer list are left out.
+// commas in bytewise order. Of several for the processor its id, as
+// BFEBFBFF00090672, goes before the name of its model, as the marketplace's own
+// client has it. Where the whole would be longer than MaxMarketplace, the last
+// values of the longer of the two lists are left out, one after the other.
 func (s Set) Marketplace() string {
 	mac, disk := s.normal(license.KindMAC), s.normal(license.KindDisk)
-	tail := "|" + first(s.normal(license.KindBoard)) + "|" + first(s.normal(license.KindCPU))
-	for {
-		macs, disks := strings.Join(mac, ","), strings.Join(disk, ",")
-		if len(macs)+1+len(disks)+len(tail) <= MaxMarketplace || len(mac)+len(disk) == 0 {
-			return macs + "|" + disks + tail
-		}
-		if len(macs) > len(disks) {
+	tail := "|" + first(s.normal(license.KindBoard)) + "|" + processor(s.normal(license.KindCPU))
+	macs, disks := joined(mac), joined(disk)
+	for macs+len("|")+disks+len(tail) > MaxMarketplace && macs+disks > 0 {
+		if macs > disks {
 			mac = mac[:len(mac)-1]
+			macs = joined(mac)
 		} else {
 			disk = disk[:len(disk)-1]
+			disks = joined(disk)
 		}
 	}
+	return strings.Join(mac, ",") + "|" + strings.Join(disk, ",") + tail
+}
+
+// joined returns how long values are that are joined by commas.
+func joined(values []string) int {
+	n := max(0, len(values)-1)
+	for _, v := range values {
+		n += len(v)
+	}
+	return n
+}
+
+// processor returns the id of the processor, 16 digits, or else its model.
+func processor(values []string) string {
+	for _, v := range values {
+		if len(v) == 16 && strings.Trim(v, "0123456789ABCDEF") == "" {
+			return v
+		}
+	}
+	return first(values)
 }
 
 // normal returns the values of a kind in the form of which digests are made,

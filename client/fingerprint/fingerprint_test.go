@@ -6,18 +6,16 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"go.uber.org/goleak"
 
 	"github.com/seed-357fa782/licensed/client/fingerprint"
 	"github.com/seed-357fa782/licensed/license"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func check(tb testing.TB, err error) {
 	tb.Helper()
@@ -72,19 +70,74 @@ func TestMarketplaceOfGarbage(t *testing.T) {
 	}
 }
 
+// The last values of the longer list are left out until the whole fits: what
+// is left does not depend on the order in which values were found.
 func TestMarketplaceTooLong(t *testing.T) {
-	s := fingerprint.Set{Values: map[license.Kind][]string{license.KindCPU: {"cpu"}}}
-	for i := range 100 {
-		s.Values[license.KindDisk] = append(s.Values[license.KindDisk], fmt.Sprintf("%03d%s", i, strings.Repeat("x", 97)))
-		s.Values[license.KindMAC] = append(s.Values[license.KindMAC], fmt.Sprintf("02:00:00:00:01:%02x", i))
+	set := func(macs, disks, length int) fingerprint.Set {
+		s := fingerprint.Set{Values: map[license.Kind][]string{license.KindBoard: {"board"}, license.KindCPU: {"cpu"}}}
+		for i := range macs {
+			s.Values[license.KindMAC] = append(s.Values[license.KindMAC], fmt.Sprintf("3c:7c:3f:00:%02x:%02x", i/256, i%256))
+		}
+		for i := range disks {
+			s.Values[license.KindDisk] = append(s.Values[license.KindDisk], fmt.Sprintf("%03d%s", i, strings.Repeat("x", length-3)))
+		}
+		return s
 	}
-	got := s.Marketplace()
-	slices.Reverse(s.Values[license.KindDisk])
-	if len(got) > fingerprint.MaxMarketplace || len(got) < fingerprint.MaxMarketplace-200 || got != s.Marketplace() {
-		t.Errorf("%d bytes", len(got))
+	for _, c := range []struct {
+		macs, disks, length int // how many there are, and how long a serial is
+		leftMACs, leftDisks int
+	}{
+		{2, 2, 100, 2, 2},
+		{2, 51, 98, 2, 51}, // 35 + 1 + 51*99-1 + 10 bytes
+		{2, 52, 98, 2, 51},
+		{0, 400, 98, 0, 51},
+		{400, 0, 98, 283, 0},    // 283*18-1 + 1 + 10 bytes
+		{400, 100, 98, 143, 25}, // both lists come to about the half
+		{512, 512, 256, 142, 9},
+		{1, 1, 256, 1, 1},
+	} {
+		s := set(c.macs, c.disks, c.length)
+		got := s.Marketplace()
+		parts := strings.Split(got, "|")
+		if len(got) > fingerprint.MaxMarketplace || len(parts) != 4 || parts[2] != "BOARD" || parts[3] != "CPU" {
+			t.Fatalf("%+v: %d bytes: %q", c, len(got), parts)
+		}
+		for i, want := range []int{c.leftMACs, c.leftDisks} {
+			all, kind := []string{}, []license.Kind{license.KindMAC, license.KindDisk}[i]
+			for _, v := range s.Values[kind] {
+				all = append(all, strings.ToUpper(v))
+			}
+			if left := strings.Join(all[:min(want, len(all))], ","); parts[i] != left {
+				t.Errorf("%+v: %d of %s are left", c, strings.Count(parts[i], ",")+1, kind)
+			}
+		}
+		for _, values := range s.Values {
+			slices.Reverse(values)
+		}
+		if again := s.Marketplace(); again != got {
+			t.Errorf("%+v: the order matters", c)
+		}
 	}
-	if strings.Count(got, "|") != 3 || !strings.HasSuffix(got, "||CPU") {
-		t.Errorf("parts are missing in %q", got)
+}
+
+// Of the processor its id goes before the name of its model.
+func TestMarketplaceProcessor(t *testing.T) {
+	for want, values := range map[string][]string{
+		"|||BFEBFBFF00090672":            {"12th Gen Intel(R) Core(TM) i7-12700K", "bfebfbff00090672"},
+		"|||178BFBFF00A20F10":            {"AMD Ryzen 9 5950X 16-Core Processor", "178BFBFF00A20F10"},
+		"|||APPLE M3 PRO":                {"Apple M3 Pro"},
+		"|||ABCDEF0123456789":            {"ABCDEF012345678", "ABCDEF0123456789", "ABCDEF01234567890"},
+		"|||0X41 8 0X4 0XD0B 1":          {"0x41 8 0x4 0xd0b 1", " ", "|"},
+		"|||":                            nil,
+		"|||INTEL(R) XEON(R) CPU @ 3GHZ": {"Intel(R) Xeon(R) CPU @ 3GHz", "QEMU Virtual CPU"},
+	} {
+		s := fingerprint.Set{Values: map[license.Kind][]string{license.KindCPU: values}}
+		if got := s.Marketplace(); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+	if id := fingerprint.ProcessorID(); runtime.GOARCH == "amd64" && (len(id) != 16 || strings.Trim(id, "0123456789ABCDEF") != "" || strings.HasSuffix(id, "00000000")) {
+		t.Errorf("this processor is %q", id)
 	}
 }
 
@@ -167,25 +220,4 @@ func BenchmarkCollect(b *testing.B) {
 		_, err := fingerprint.Collect(b.Context())
 		check(b, err)
 	}
-}
-
-func FuzzSet(f *testing.F) {
-	f.Add("04:7c:16:5e:e3:5d", "001b_444a", "b", "c")
-	f.Add("|", ",", "\xff", "\x00")
-	f.Fuzz(func(t *testing.T, mac, disk, board, cpu string) {
-		s := fingerprint.Set{Values: map[license.Kind][]string{
-			license.KindMAC: {mac}, license.KindDisk: {disk, mac}, license.KindBoard: {board}, license.KindCPU: {cpu},
-		}}
-		m := s.Marketplace()
-		if len(m) > fingerprint.MaxMarketplace || strings.Count(m, "|") != 3 {
-			t.Errorf("%q", m)
-		}
-		for kind, digests := range s.Digests("p").Components {
-			for _, d := range digests {
-				if !d.Valid() {
-					t.Errorf("%s: %q", kind, d)
-				}
-			}
-		}
-	})
 }

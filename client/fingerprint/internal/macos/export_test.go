@@ -1,0 +1,4 @@
+package macos
+
+// ParseList reads a property list.
+var ParseList = parseList
