@@ -35,6 +35,7 @@ type Install struct {
 	SeenAt      time.Time    `json:"seen_at"`
 	EndedAt     time.Time    `json:"ended_at,omitzero"`
 	LeaseUntil  time.Time    `json:"lease_until"`
+	Status      StatusRef    `json:"status,omitzero"`
 	Chain       Chain        `json:"chain"`
 	// Answer holds what the last answer was made from: the claims of the licence
 	// as they were signed, or nothing after a deactivation. Ed25519 being

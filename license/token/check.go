@@ -9,8 +9,9 @@ import (
 // Limits of texts, in bytes. What only informs is limited by the token alone.
 const (
 	maxIssuer = 2048
-	maxName   = 256 // product and licence ids, policies
-	maxID     = 128 // jti and nonce
+	maxURI    = maxIssuer + 256 // of a status list: below the issuer
+	maxName   = 256             // product and licence ids, policies
+	maxID     = 128             // jti and nonce
 )
 
 // checkName judges a text that names something: there, printable, not too long.

@@ -10,10 +10,11 @@ import (
 
 // The typ header of each signed form.
 const (
-	TypeKeySet  = "license-keys+jwt"
-	TypeLicense = "license+jwt"
-	TypeRequest = "license-request+jwt"
-	TypeTime    = "license-time+jwt"
+	TypeKeySet     = "license-keys+jwt"
+	TypeLicense    = "license+jwt"
+	TypeRequest    = "license-request+jwt"
+	TypeTime       = "license-time+jwt"
+	TypeStatusList = "statuslist+jwt"
 )
 
 // Limits of what is read.
@@ -80,11 +81,21 @@ type License struct {
 	InstallKey ed25519.PublicKey
 	InstallID  string // its thumbprint, "" where there is none
 
-	// StatusMaxAge is lic.status_max_age, zero where absent.
+	// Status is status.status_list, the zero StatusPlace where absent.
+	Status StatusPlace
+	// StatusMaxAge is lic.status_max_age, zero where absent: a status list older
+	// than that counts as a lease that has run out.
 	StatusMaxAge time.Duration
 
 	KeyID string // kid that signed it; set by VerifyLicense
 	Raw   string // the token; set by VerifyLicense
+}
+
+// StatusPlace says where the status of one install is found: at an index of
+// the list whose sub is URI.
+type StatusPlace struct {
+	URI   string
+	Index int
 }
 
 // Op is what a request asks for.

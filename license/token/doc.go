@@ -1,15 +1,15 @@
 // Package token is the signed form of everything that licensed signs: key
-// sets, licences, requests and times, all compact JWS (RFC 7515) with Ed25519
+// sets, licences, status lists, requests and times, all compact JWS (RFC 7515) with Ed25519
 // (RFC 8037), and the files that carry them.
 //
 // One function per form checks it in full, for server and client alike:
-// VerifyKeySet, VerifyLicense, VerifyRequest, VerifyTime. They follow the
+// VerifyKeySet, VerifyLicense, VerifyStatusList, VerifyRequest, VerifyTime. They follow the
 // rules that a shipped verifier can never be taught later:
 //
 //   - the algorithm is Ed25519, named "EdDSA" or "Ed25519"; we sign "EdDSA";
 //   - kid is required, is the RFC 7638 thumbprint of the key, and is sought
-//     among the anchors for a key set, among the key set for a licence and a
-//     time, and in the request's own header for a request, nowhere else;
+//     among the anchors for a key set, among the key set for a licence, a status
+//     list and a time, and in the request's own header for a request, nowhere else;
 //   - typ is checked; a header with crit is refused;
 //   - a member name that occurs twice in one object, or differs only in case
 //     from one that we know, nesting over 16 and a token over 64 KiB are
@@ -19,10 +19,6 @@
 //   - a signature is judged at its iat: the key must have been valid then. exp
 //     is not judged here: Verify answers whether something is authentic, and
 //     one other place, license.Dates.PhaseAt, where it stands in time.
-//
-// Reserved, and skipped so far: the claim status of a licence and the LICENSE
-// STATUS block of a file, which will name and carry a status list
-// (statuslist+jwt). lic.status_max_age is read and left to the caller.
 //
 // The package holds no private key: whoever signs passes a crypto.Signer.
 package token

@@ -38,6 +38,7 @@ func claimForms() map[string]claimForm {
 		"keys":    {keySetShape, reflect.TypeFor[keySetClaims]()},
 		"key":     {keyShape, reflect.TypeFor[JWK]()},
 		"request": {requestShape, reflect.TypeFor[requestClaims]()},
+		"list":    {statusListShape, reflect.TypeFor[statusListClaims]()},
 		"time":    {timeShape, reflect.TypeFor[timeClaims]()},
 		"header":  {headerShape, reflect.TypeFor[joseHeader]()},
 		"anchors": {anchorsShape, reflect.TypeFor[anchorsDocument]()},

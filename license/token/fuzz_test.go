@@ -155,6 +155,35 @@ func FuzzTime(f *testing.F) {
 	})
 }
 
+// FuzzStatusList: a list that is accepted answers for every index that it has
+// and none beyond, and is signed again as it was.
+func FuzzStatusList(f *testing.F) {
+	seeds(f, "list")
+	keys, h, key := keySet(f), header("current", listTyp), signingKey(f, "current")
+	f.Add(listPayload())
+	f.Fuzz(func(t *testing.T, input string) {
+		for _, raw := range []string{input, forge("current", h, input)} {
+			l, err := token.VerifyStatusList(raw, keys, token.ExpectStatusList{})
+			allowed(t, err, license.Forged, license.Damaged)
+			if err != nil {
+				continue
+			}
+			for _, i := range []int{-1, 0, l.Len() - 1, l.Len(), 1 << 40} {
+				if _, ok := l.At(i); ok != (i >= 0 && i < l.Len()) {
+					t.Errorf("index %d of %d: %v", i, l.Len(), ok)
+				}
+			}
+			again, err := token.SignStatusList(l, key)
+			if err != nil && len(raw) < token.MaxToken-4096 {
+				t.Fatalf("what was read is not written: %v", err)
+			}
+			if back, err := token.VerifyStatusList(again, keys, token.ExpectStatusList{URI: l.URI}); again != "" && (err != nil || back.List != l.List) {
+				t.Errorf("it changes: %v", err)
+			}
+		}
+	})
+}
+
 // FuzzFile: what is read reads the same when it is written again.
 func FuzzFile(f *testing.F) {
 	for _, v := range fileVectors() {

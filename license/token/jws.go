@@ -75,10 +75,11 @@ type form struct {
 }
 
 var (
-	formKeySet  = form{typ: TypeKeySet, noun: "key set"}
-	formLicense = form{typ: TypeLicense, noun: "licence"}
-	formRequest = form{typ: TypeRequest, noun: "request", request: true}
-	formTime    = form{typ: TypeTime, noun: "signed time"}
+	formKeySet     = form{typ: TypeKeySet, noun: "key set"}
+	formLicense    = form{typ: TypeLicense, noun: "licence"}
+	formRequest    = form{typ: TypeRequest, noun: "request", request: true}
+	formTime       = form{typ: TypeTime, noun: "signed time"}
+	formStatusList = form{typ: TypeStatusList, noun: "status list"}
 )
 
 // err gives a fault its reason: Damaged or Forged, and BadRequest with its

@@ -17,15 +17,16 @@ type Expect struct {
 }
 
 type licenseClaims struct {
-	Issuer    string     `json:"iss"`
-	Subject   string     `json:"sub"`
-	Audience  audience   `json:"aud"`
-	ID        string     `json:"jti"`
-	IssuedAt  int64      `json:"iat"`
-	NotBefore int64      `json:"nbf"`
-	Exp       int64      `json:"exp"`
-	Lic       licClaims  `json:"lic"`
-	Cnf       *cnfClaims `json:"cnf,omitempty"`
+	Issuer    string        `json:"iss"`
+	Subject   string        `json:"sub"`
+	Audience  audience      `json:"aud"`
+	ID        string        `json:"jti"`
+	IssuedAt  int64         `json:"iat"`
+	NotBefore int64         `json:"nbf"`
+	Exp       int64         `json:"exp"`
+	Lic       licClaims     `json:"lic"`
+	Status    *statusClaims `json:"status,omitempty"`
+	Cnf       *cnfClaims    `json:"cnf,omitempty"`
 }
 
 type licClaims struct {
@@ -43,6 +44,15 @@ type licClaims struct {
 	LeaseUntil   int64            `json:"lease_until"`
 	Binding      bindingClaims    `json:"binding"`
 	StatusMaxAge *int64           `json:"status_max_age,omitempty"`
+}
+
+type statusClaims struct {
+	List *statusPlaceClaims `json:"status_list,omitempty"`
+}
+
+type statusPlaceClaims struct {
+	Index int    `json:"idx"`
+	URI   string `json:"uri"`
 }
 
 type phaseClaims struct {
@@ -114,6 +124,9 @@ func (l License) Payload() ([]byte, error) {
 	}
 	if l.InstallKey != nil {
 		c.Cnf = &cnfClaims{JWK: JWK{KeyType: keyTypeOKP, Curve: curveEd25519, X: b64.EncodeToString(l.InstallKey)}}
+	}
+	if l.Status != (StatusPlace{}) {
+		c.Status = &statusClaims{List: &statusPlaceClaims{Index: l.Status.Index, URI: l.Status.URI}}
 	}
 	if l.StatusMaxAge > 0 {
 		seconds := int64(l.StatusMaxAge / time.Second)
@@ -225,6 +238,12 @@ func decodeLicense(payload []byte, product string) (License, *fault) {
 	if slices.Contains(c.Audience, product) {
 		l.Product = product
 	}
+	if c.Status != nil && c.Status.List != nil {
+		if f := checkName("status.status_list.uri", c.Status.List.URI, maxURI); f != nil {
+			return License{}, f
+		}
+		l.Status = StatusPlace{URI: c.Status.List.URI, Index: c.Status.List.Index}
+	}
 	if n := c.Lic.StatusMaxAge; n != nil {
 		l.StatusMaxAge = time.Duration(min(*n, int64(maxAge/time.Second))) * time.Second
 	}
@@ -279,6 +298,9 @@ func (l License) check() *fault {
 	if f == nil {
 		f = checkBinding(l.Binding)
 	}
+	if f == nil && l.Status != (StatusPlace{}) {
+		f = checkName("status.status_list.uri", l.Status.URI, maxURI)
+	}
 	switch {
 	case f != nil:
 		return f
@@ -286,6 +308,8 @@ func (l License) check() *fault {
 		return malformed("lic.features", "has too many members")
 	case l.Machines < 0:
 		return malformed("lic.machines", "is out of range")
+	case l.Status.Index < 0 || l.Status.Index > 1<<31-1:
+		return malformed("status.status_list.idx", "is out of range")
 	case l.InstallKey != nil && len(l.InstallKey) != ed25519.PublicKeySize:
 		return malformed("cnf.jwk.x", "is not 32 bytes")
 	}

@@ -72,12 +72,10 @@ var anchorsShape = &shape{want: kindObject, members: []field{
 }}
 
 // licEnforced is the members of lic that lic.crit may name: those that this
-// version understands and does something about, or that only inform. A name
-// that is merely reserved (status_max_age) is not among them: to accept it
-// would promise what nothing here keeps.
+// version understands and does something about, or that only inform.
 var licEnforced = []string{
 	"ver", "crit", "customer", "order", "channel", "code_last4", "features", "machines", "mode", "phases",
-	"refresh_after", "lease_until", "binding",
+	"refresh_after", "lease_until", "binding", "status_max_age",
 }
 
 // licShape is the members of lic.
@@ -123,10 +121,25 @@ var licenseShape = &shape{want: kindObject, members: []field{
 	}}},
 }}
 
-// statusShape is the claim that names a status list (IETF Token Status List):
-// reserved, and skipped so far.
+// statusShape is the claim that names a place in a status list (IETF Token
+// Status List, "Referenced Token"). Other mechanisms than a list are skipped.
 var statusShape = &shape{want: kindObject, members: []field{
-	{name: "status_list", shape: &shape{members: []field{{name: "idx"}, {name: "uri"}}}},
+	{name: "status_list", shape: &shape{want: kindObject, members: []field{
+		{name: "idx", required: true, shape: count},
+		{name: "uri", required: true, shape: text},
+	}}},
+}}
+
+var statusListShape = &shape{want: kindObject, members: []field{
+	{name: "iss", required: true, shape: text},
+	{name: "sub", required: true, shape: text},
+	{name: "iat", required: true, shape: instant},
+	{name: "exp", required: true, shape: instant},
+	{name: "ttl", required: true, shape: serial},
+	{name: "status_list", required: true, shape: &shape{want: kindObject, members: []field{
+		{name: "bits", required: true, shape: count},
+		{name: "lst", required: true, shape: text},
+	}}},
 }}
 
 var requestShape = &shape{want: kindObject, members: []field{

@@ -27,13 +27,15 @@ type vector struct {
 	Issuer  string `json:"issuer,omitzero"`
 	Install string `json:"install,omitzero"`
 	Nonce   string `json:"nonce,omitzero"`
+	URI     string `json:"uri,omitzero"`
 	Now     int64  `json:"now,omitzero"`
 
-	Reason license.Reason `json:"reason"`
-	Field  string         `json:"field,omitzero"`
-	Phase  license.Phase  `json:"phase,omitzero"`
-	Rank   int            `json:"rank,omitzero"`
-	Kids   []string       `json:"kids,omitzero"`
+	Reason   license.Reason `json:"reason"`
+	Field    string         `json:"field,omitzero"`
+	Phase    license.Phase  `json:"phase,omitzero"`
+	Rank     int            `json:"rank,omitzero"`
+	Kids     []string       `json:"kids,omitzero"`
+	Statuses []int          `json:"statuses,omitzero"`
 }
 
 type vectorFile struct {
@@ -45,7 +47,7 @@ type vectorFile struct {
 func allVectors() []vector {
 	var all []vector
 	for _, group := range [][]vector{
-		licenseVectors(), headerVectors(), licenseFormVectors(), licenseClaimVectors(), phaseVectors(), keySetVectors(), requestVectors(), timeVectors(), fileVectors(),
+		licenseVectors(), headerVectors(), licenseFormVectors(), licenseClaimVectors(), phaseVectors(), keySetVectors(), requestVectors(), timeVectors(), listVectors(), fileVectors(),
 	} {
 		all = append(all, group...)
 	}
@@ -129,6 +131,17 @@ func runVector(t *testing.T, v vector) {
 		_, err = token.VerifyRequest(v.Input)
 	case "time":
 		_, err = token.VerifyTimeFor(v.Input, keySet(t), token.ExpectTime{Issuer: v.Issuer, InstallID: v.Install, Nonce: v.Nonce})
+	case "list":
+		var l token.StatusList
+		l, err = token.VerifyStatusList(v.Input, keySet(t), token.ExpectStatusList{Issuer: v.Issuer, URI: v.URI})
+		for i, want := range v.Statuses {
+			if got, ok := l.At(i); !ok || int(got) != want {
+				t.Errorf("status %d is %d (%v), want %d", i, got, ok, want)
+			}
+		}
+		if got, ok := l.At(l.Len()); ok {
+			t.Errorf("beyond the end there is status %d", got)
+		}
 	case "file":
 		_, err = token.ParseFile([]byte(v.Input))
 	default:
