@@ -226,8 +226,10 @@ func (v *vendor) answer(raw string) (wire.Answer, token.Request, error) {
 		if v.grant != nil {
 			v.grant(r, &c)
 		}
-		chain := v.chains[r.InstallID].Next(c.ID, r.Prev, r.ID, r.Digest, r.IssuedAt, now)
-		v.chains[r.InstallID], v.forks = chain, v.forks+chain.Forks-v.chains[r.InstallID].Forks
+		if v.chains[r.InstallID].Forked(r.Prev) {
+			v.forks++
+		}
+		v.chains[r.InstallID] = v.chains[r.InstallID].Next(c.ID, r.Prev, r.ID, r.Digest, r.IssuedAt)
 		a.InstallID, a.License = r.InstallID, sign(v.tb, c, v.signer)
 	}
 	v.answers[string(r.Digest)] = a

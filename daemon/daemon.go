@@ -58,6 +58,7 @@ type Daemon struct {
 	closers  []func() error // undone in reverse by New's failure and by Stop
 	ready    atomic.Bool
 	serving  sync.WaitGroup
+	cancel   context.CancelFunc // ends what runs beside the servers; nil before Start
 	failed   chan error
 	stopOnce sync.Once
 	stopErr  error
@@ -110,6 +111,10 @@ func New(ctx context.Context, o Options) (_ *Daemon, err error) {
 
 // Start serves. It returns at once.
 func (d *Daemon) Start() error {
+	ctx, cancel := context.WithCancel(context.Background())
+	d.cancel = cancel
+	clock := d.beginClock(ctx)
+	d.serving.Go(func() { d.keepClock(ctx, clock) })
 	for _, s := range d.servers {
 		d.serving.Go(func() {
 			if err := s.serve(); err != nil {
@@ -117,6 +122,11 @@ func (d *Daemon) Start() error {
 			}
 		})
 	}
+	d.serving.Go(func() {
+		d.authority.RunStatusLists(ctx, func(err error) {
+			d.log.Error("status lists cannot be published; the last ones are served", "error", err.Error())
+		})
+	})
 	d.ready.Store(true)
 	d.log.Info("licensed is serving", "public", d.Addr(), "ops", d.OpsAddr(), "admin", d.AdminSocket(), "issuer", d.ring.KeySet().Issuer)
 	return nil
@@ -130,6 +140,9 @@ func (d *Daemon) Stop(ctx context.Context) error {
 		var errs []error
 		for _, s := range d.servers {
 			errs = append(errs, s.shutdown(ctx))
+		}
+		if d.cancel != nil {
+			d.cancel()
 		}
 		d.serving.Wait()
 		errs = append(errs, d.unwind())

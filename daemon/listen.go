@@ -21,6 +21,8 @@ import (
 	"github.com/seed-357fa782/licensed/internal/adminwire"
 	"github.com/seed-357fa782/licensed/internal/buildinfo"
 	"github.com/seed-357fa782/licensed/internal/config"
+	"github.com/seed-357fa782/licensed/internal/durable"
+	"github.com/seed-357fa782/licensed/license"
 )
 
 // Names of the listeners.
@@ -174,7 +176,12 @@ func (d *Daemon) opsMux() *http.ServeMux {
 			say(w, http.StatusServiceUnavailable, "not serving")
 			return
 		}
-		if err := d.authority.Ready(r.Context()); err != nil {
+		err := d.authority.Ready(r.Context())
+		if errors.Is(err, license.Clock) { // that has been told
+			say(w, http.StatusServiceUnavailable, "the clock is not trusted")
+			return
+		}
+		if err != nil {
 			d.log.ErrorContext(r.Context(), "not ready", "error", err.Error())
 			say(w, http.StatusServiceUnavailable, "the store does not answer")
 			return
@@ -191,11 +198,27 @@ func (d *Daemon) status(ctx context.Context) adminwire.Status {
 	s := adminwire.Status{
 		Version: buildinfo.Version(), Now: d.authority.Now(), StartedAt: d.startedAt, Issuer: set.Issuer,
 		Public: d.Addr(), Ops: d.OpsAddr(), Store: d.config.Store, StoreBytes: d.store.Stats().SizeBytes,
-		Products: []string{}, Channels: []string{}, Ready: d.ready.Load() && d.authority.Ready(ctx) == nil,
+		Products: []string{}, Channels: []string{}, TimeZone: d.config.TimeZone, DataDir: d.config.DataDir,
 		Keys: adminwire.KeyHealth{
-			Seq: set.Seq, ExpiresAt: set.ExpiresAt, Current: health.Current, HasNext: health.Next != "",
-			AnchorsPresent: append([]string{}, d.ring.AnchorPrivatesPresent()...),
+			Seq: set.Seq, ExpiresAt: set.ExpiresAt, Current: health.Current, CurrentUntil: health.CurrentEnd,
+			HasNext: health.Next != "", Standbys: health.Standbys, Leftover: health.Leftover,
+			AnchorsPresent: append([]string{}, health.AnchorFiles...),
 		},
+	}
+	clock, err := d.authority.Clock(ctx)
+	s.Clock = adminapi.Clock(clock)
+	if err == nil {
+		err = d.authority.Ready(ctx)
+	}
+	s.Ready = d.ready.Load() && err == nil
+	switch e, ok := errors.AsType[*license.Error](err); {
+	case ok:
+		s.NotReady = e.Detail
+	case err != nil:
+		s.NotReady = "the store does not answer"
+	}
+	if free, total, err := durable.Space(d.config.DataDir); err == nil {
+		s.Disk = &adminwire.Disk{Free: free, Total: total}
 	}
 	for _, p := range d.config.Products {
 		s.Products = append(s.Products, p.ID)

@@ -142,6 +142,7 @@ func products(c config.Config, fail func(string, error)) []license.Product {
 				Lease:       time.Duration(p.Lease), Refresh: time.Duration(p.Refresh),
 			},
 			Transfers: license.TransferPolicy{PerYear: p.Transfers.PerYear, CoolDown: time.Duration(p.Transfers.CoolDown)},
+			Forks:     license.ForkPolicy(p.Forks), StatusMaxAge: time.Duration(p.StatusMaxAge),
 		})
 	}
 	return out

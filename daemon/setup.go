@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/seed-357fa782/licensed/daemon/internal/authority"
+	"github.com/seed-357fa782/licensed/internal/buildinfo"
 	"github.com/seed-357fa782/licensed/internal/durable"
 	"github.com/seed-357fa782/licensed/keys"
 	"github.com/seed-357fa782/licensed/license"
@@ -61,6 +62,10 @@ func (d *Daemon) makeKeys(ctx context.Context, dir string, o keys.Options) error
 	if had != nil {
 		return fmt.Errorf("there are no keys in %s, and the store %s was made with some; put back the keys folder that belongs to it",
 			dir, d.config.Store)
+	}
+	if built := buildinfo.Read().Time; d.now().Before(built) {
+		d.log.Warn("the clock shows a time before this program was built, and keys are made now that are valid from then on; is it right?",
+			"now", d.now().UTC(), "built", built)
 	}
 	created, err := keys.Init(dir, o)
 	if err != nil {
@@ -119,16 +124,16 @@ func (d *Daemon) tieKeys(ctx context.Context) error {
 	return nil
 }
 
-func (d *Daemon) makeAuthority(context.Context) error {
+func (d *Daemon) makeAuthority(ctx context.Context) error {
 	a, err := authority.New(authority.Options{
 		Store: d.store, Custody: custody{d.ring}, Codes: d.ring.CodeKey(),
-		Products: d.settings.products, Channels: d.settings.channels, Now: d.now,
+		Products: d.settings.products, Channels: d.settings.channels, Now: d.now, ClockChanged: d.clockChanged,
 	})
 	if err != nil {
 		return &ConfigError{err}
 	}
 	d.authority = a
-	return nil
+	return a.LoadStatusLists(ctx)
 }
 
 // custody shows the authority its side of the keys.
@@ -149,4 +154,6 @@ func (c custody) Rotate(now time.Time) (authority.Rotated, error) {
 	return authority.Rotated{Current: r.To, Retired: r.From, HasNext: r.Next != "", Leftover: r.Leftover}, err
 }
 
-func (c custody) Propose(now time.Time) ([]byte, error) { return c.ProposeKeySet(now) }
+func (c custody) Propose(now time.Time, revoke ...string) ([]byte, error) {
+	return c.ProposeKeySet(now, revoke...)
+}

@@ -30,6 +30,7 @@ const (
 	ActionIssue         Action = "license.issue"
 	ActionActivate      Action = "license.activate"
 	ActionRenew         Action = "license.renew"
+	ActionEdit          Action = "license.edit"
 	ActionSetExpiry     Action = "license.set_expiry"
 	ActionSuspend       Action = "license.suspend"
 	ActionResume        Action = "license.resume"
@@ -44,12 +45,16 @@ const (
 	ActionDeactivate    Action = "install.deactivate"
 	ActionTransfer      Action = "install.transfer"
 	ActionFork          Action = "install.fork"
+	ActionRemove        Action = "install.remove"  // by the merchant
+	ActionEnd           Action = "install.end"     // because of a fork
+	ActionDrift         Action = "install.drift"   // bound anew: parts of the machine changed
 	ActionConfirm       Action = "license.confirm" // brought to what the marketplace says
 	ActionUnknownCode   Action = "marketplace.unknown_code"
 	ActionLateMessage   Action = "marketplace.late_message"
 	ActionKeysRotate    Action = "keys.rotate"
 	ActionKeysInstall   Action = "keys.install"
 	ActionKeysRequested Action = "keys.request"
+	ActionClockAccept   Action = "clock.accept"
 )
 
 // ActionOf is the audit action of an event.

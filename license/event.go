@@ -7,12 +7,13 @@ import (
 // Event is a cause that can change the facts of a licence.
 type Event string
 
-// The events. Renew, Suspend, Resume and Revoke are the merchant's own;
+// The events. Renew, Edit, Suspend, Resume and Revoke are the merchant's own;
 // SetExpiry, Freeze and Unfreeze are what a marketplace says (access guide
 // …649167, …649168); Release comes from either (…649169).
 const (
 	EventActivate   Event = "activate"
 	EventRenew      Event = "renew"
+	EventEdit       Event = "edit"
 	EventSetExpiry  Event = "set_expiry"
 	EventSuspend    Event = "suspend"
 	EventResume     Event = "resume"
@@ -51,6 +52,7 @@ type Change struct {
 	Event     Event
 	At        time.Time     // now
 	ExpiresAt time.Time     // Renew, SetExpiry: the new end, zero for none
+	Phases    Phases        // Edit: what the licence says of its own from now on
 	Reason    string        // Revoke: why
 	Undo      time.Duration // UndoRevoke: how long after a revocation it can be undone
 }
@@ -75,6 +77,7 @@ func Rules() []Rule {
 			}
 		}},
 		{EventRenew, verdicts(Apply, Apply, Apply, Apply, Refuse, Refuse), "expires_at", func(l *License, c Change) { l.ExpiresAt = c.ExpiresAt }},
+		{EventEdit, verdicts(Apply, Apply, Apply, Apply, Refuse, Refuse), "phases", func(l *License, c Change) { l.Phases = c.Phases.clone() }},
 		{EventSetExpiry, verdicts(Apply, Apply, Apply, Apply, Ignore, Apply), "expires_at", func(l *License, c Change) { l.ExpiresAt = c.ExpiresAt }},
 		{EventSuspend, verdicts(Apply, Apply, Apply, Apply, Refuse, Refuse), "adds the merchant's hold", func(l *License, _ Change) { l.Holds |= HoldMerchant }},
 		{EventResume, verdicts(Apply, Apply, Apply, Apply, Refuse, Refuse), "lifts the merchant's hold", func(l *License, _ Change) { l.Holds &^= HoldMerchant }},
@@ -129,7 +132,7 @@ func (l License) Apply(c Change) (License, bool, error) {
 	next := l.Clone()
 	rule.set(&next, c)
 	changed := !next.ActivatedAt.Equal(l.ActivatedAt) || !next.ExpiresAt.Equal(l.ExpiresAt) ||
-		!next.ReleasedAt.Equal(l.ReleasedAt) || !next.RevokedAt.Equal(l.RevokedAt) || next.Holds != l.Holds
+		!next.ReleasedAt.Equal(l.ReleasedAt) || !next.RevokedAt.Equal(l.RevokedAt) || next.Holds != l.Holds || !next.Phases.Equal(l.Phases)
 	if !changed {
 		return l, false, nil
 	}

@@ -82,6 +82,7 @@ func TestEvents(t *testing.T) {
 	want := map[license.Event]string{
 		license.EventActivate:   "aarrrr",
 		license.EventRenew:      "aaaarr",
+		license.EventEdit:       "aaaarr",
 		license.EventSetExpiry:  "aaaaia",
 		license.EventSuspend:    "aaaarr",
 		license.EventResume:     "aaaarr",
@@ -102,7 +103,9 @@ func TestEvents(t *testing.T) {
 				t.Errorf("%s in %s: %s", rule.Event, state, verdict)
 			}
 			before := in(state)
-			after, changed, err := before.Apply(license.Change{Event: rule.Event, At: now, ExpiresAt: now.Add(99 * day), Reason: "x", Undo: day})
+			after, changed, err := before.Apply(license.Change{
+				Event: rule.Event, At: now, ExpiresAt: now.Add(99 * day), Phases: license.Phases{Warn: new(day)}, Reason: "x", Undo: day,
+			})
 			switch verdict {
 			case license.Refuse:
 				if changed || license.ReasonOf(err) != state.Refusal() || state.Refusal() == "" && state != license.StateIssued && state != license.StateActive {
@@ -134,6 +137,7 @@ func TestEventsNeedNoSecondTime(t *testing.T) {
 			c := license.Change{
 				Event: rule.Event, At: at, Reason: "x", Undo: day,
 				ExpiresAt: at.Add(time.Duration(rapid.IntRange(-10, 60).Draw(t, "days")) * day),
+				Phases:    license.Phases{Grace: new(time.Duration(rapid.IntRange(0, 3).Draw(t, "grace")) * day)},
 			}
 			before := l.Clone()
 			next, changed, err := l.Apply(c)
@@ -190,7 +194,7 @@ func TestUndoRevoke(t *testing.T) {
 
 func TestActionsNameEvents(t *testing.T) {
 	actions := map[license.Action]bool{
-		license.ActionActivate: true, license.ActionRenew: true, license.ActionSetExpiry: true, license.ActionSuspend: true,
+		license.ActionActivate: true, license.ActionRenew: true, license.ActionEdit: true, license.ActionSetExpiry: true, license.ActionSuspend: true,
 		license.ActionResume: true, license.ActionFreeze: true, license.ActionUnfreeze: true, license.ActionRelease: true,
 		license.ActionRevoke: true, license.ActionUndoRevoke: true,
 	}

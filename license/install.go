@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/json"
+	"maps"
 	"slices"
 	"time"
 )
@@ -19,7 +20,13 @@ const (
 	InstallDeactivated InstallState = "deactivated" // it gave itself up
 	InstallRemoved     InstallState = "removed"     // the merchant removed it
 	InstallTransferred InstallState = "transferred" // its seat moved to another machine
+	InstallForked      InstallState = "forked"      // it was found to have several holders (ForkRefuseBoth)
 )
+
+// InstallStates returns all states.
+func InstallStates() []InstallState {
+	return []InstallState{InstallLive, InstallReplaced, InstallDeactivated, InstallRemoved, InstallTransferred, InstallForked}
+}
 
 // Install is one installed copy of the software: an install key and the
 // machine it was bound to. Its id is the RFC 7638 thumbprint of the key.
@@ -31,16 +38,33 @@ type Install struct {
 	State       InstallState `json:"state"`
 	Environment string       `json:"environment,omitzero"`
 	Binding     Binding      `json:"binding"`
+	Unproven    Unproven     `json:"unproven,omitzero"`
+	Drifted     Drifted      `json:"drifted,omitzero"`
 	BoundAt     time.Time    `json:"bound_at"`
 	SeenAt      time.Time    `json:"seen_at"`
+	DatedAt     time.Time    `json:"dated_at,omitzero"` // iat of its newest licence, where that is later than SeenAt
 	EndedAt     time.Time    `json:"ended_at,omitzero"`
 	LeaseUntil  time.Time    `json:"lease_until"`
 	Status      StatusRef    `json:"status,omitzero"`
 	Chain       Chain        `json:"chain"`
+	Forks       Forks        `json:"forks,omitzero"`
+	// Reactivation is how often its seat had been activated again within one lease
+	// when it was bound, this time included; 0 for the first activation.
+	Reactivation int `json:"reactivation,omitzero"`
 	// Answer holds what the last answer was made from: the claims of the licence
 	// as they were signed, or nothing after a deactivation. Ed25519 being
 	// deterministic, the same request gets the same answer from it.
 	Answer json.RawMessage `json:"answer,omitzero"`
+}
+
+// Dated is the iat of the licence that the install was given last. It lies after
+// SeenAt where the clock of the server was set back in between: of two licences
+// of one install the later counts, so the date of the next never goes back.
+func (i Install) Dated() time.Time {
+	if i.DatedAt.After(i.SeenAt) {
+		return i.DatedAt
+	}
+	return i.SeenAt
 }
 
 // Clone returns a copy that shares nothing with i.
@@ -53,10 +77,25 @@ func (i Install) Clone() Install {
 		}
 		i.Binding.Components = c
 	}
+	i.Unproven = maps.Clone(i.Unproven)
+	i.Drifted.Kinds = slices.Clone(i.Drifted.Kinds)
+	i.Forks = maps.Clone(i.Forks)
 	i.Chain.Digest = slices.Clone(i.Chain.Digest)
 	i.Chain.Older = slices.Clone(i.Chain.Older)
 	i.Answer = slices.Clone(i.Answer)
 	return i
+}
+
+// Drifted is how the binding of an install followed its machine.
+type Drifted struct {
+	Count int       `json:"count"`
+	At    time.Time `json:"at"`    // the last time
+	Kinds []Kind    `json:"kinds"` // what was bound anew then
+}
+
+// With returns d and one more drift.
+func (d Drifted) With(drift Drift, now time.Time) Drifted {
+	return Drifted{Count: d.Count + 1, At: now, Kinds: drift.Kinds()}
 }
 
 // olderRequests is how many requests before the last one are recognised as
@@ -77,8 +116,6 @@ type Chain struct {
 	RequestAt time.Time `json:"request_at"`      // its iat: recorded, never judged
 	Digest    []byte    `json:"digest"`          // of the last request's bytes
 	Older     []byte    `json:"older,omitzero"`  // short digests of the jtis of the requests before it, newest first
-	Forks     int       `json:"forks,omitzero"`  // how often the chain forked
-	ForkedAt  time.Time `json:"forked_at,omitzero"`
 }
 
 // Repeat says how a request stands to those before it.
@@ -133,15 +170,11 @@ func (c Chain) Forked(prev string) bool {
 }
 
 // Next is the chain after a request was answered with the licence issued.
-func (c Chain) Next(issued, prev, requestID string, digest []byte, requestAt, now time.Time) Chain {
+func (c Chain) Next(issued, prev, requestID string, digest []byte, requestAt time.Time) Chain {
 	n := c
 	if c.RequestID != "" {
 		n.Older = append(shortDigest(c.RequestID), c.Older...)
 		n.Older = n.Older[:min(len(n.Older), olderRequests*olderBytes)]
-		if c.Forked(prev) {
-			n.Forks++
-			n.ForkedAt = now
-		}
 	}
 	// The answer to this request may be lost, and then the licence that it named
 	// is named once more. Where that was not the last one, its turn is over.

@@ -111,11 +111,12 @@ type License struct {
 	Order    string     `json:"order,omitzero"`
 	Code     StoredCode `json:"code"`
 
-	// What was sold. How it is enforced (lease, binding, phases) follows the
-	// product's configuration of the day.
+	// What was sold. How it is enforced (lease, binding, and phases where the
+	// licence has none of its own) follows the product's configuration of the day.
 	Machines int      `json:"machines"`
 	Mode     Mode     `json:"mode"`
 	Features Features `json:"features,omitzero"`
+	Phases   Phases   `json:"phases,omitzero"`
 
 	IssuedAt     time.Time `json:"issued_at"`
 	ActivatedAt  time.Time `json:"activated_at,omitzero"`
@@ -130,6 +131,10 @@ type License struct {
 
 	// Transfers are the moves to another machine within the last year, oldest first.
 	Transfers []time.Time `json:"transfers,omitzero"`
+
+	// Forks is how many forks were recorded of its installs, and when the last.
+	Forks    int       `json:"forks,omitzero"`
+	ForkedAt time.Time `json:"forked_at,omitzero"`
 }
 
 // Heard is when the newest message of each kind was sent, in milliseconds
@@ -182,6 +187,7 @@ func (l License) Clone() License {
 	l.Code.Index = slices.Clone(l.Code.Index)
 	l.Code.Sealed = slices.Clone(l.Code.Sealed)
 	l.Features = maps.Clone(l.Features)
+	l.Phases = l.Phases.clone()
 	l.Transfers = slices.Clone(l.Transfers)
 	return l
 }

@@ -49,6 +49,78 @@ type Schedule struct {
 	Refresh     time.Duration // when it should call home
 }
 
+// Phases are what one licence says of its own about the time around its end.
+// What is absent follows the product, as it is configured on the day.
+type Phases struct {
+	Warn        *time.Duration `json:"warn,omitempty"`        // before the end; nanoseconds, whole seconds
+	Grace       *time.Duration `json:"grace,omitempty"`       // after the end; as Warn
+	Enforcement Enforcement    `json:"enforcement,omitempty"` // "" follows the product
+}
+
+// maxPhase bounds a phase, so that sums of instants stay far from overflowing.
+const maxPhase = 100 * 366 * 24 * time.Hour
+
+// Check refuses with BadRequest what cannot be a phase: a negative duration or
+// one over a hundred years, parts of a second, an enforcement that there is not.
+func (p Phases) Check() error {
+	switch p.Enforcement {
+	case "", EnforceBlock, EnforceDegrade, EnforceAdvisory:
+	default:
+		return FieldErrorf("phases.enforcement", "%q is not one of block, degrade, advisory", string(p.Enforcement))
+	}
+	if err := checkPhase("phases.warn", p.Warn); err != nil {
+		return err
+	}
+	return checkPhase("phases.grace", p.Grace)
+}
+
+func checkPhase(field string, d *time.Duration) error {
+	switch {
+	case d == nil:
+		return nil
+	case *d < 0:
+		return FieldErrorf(field, "%s is negative", *d)
+	case *d > maxPhase:
+		return FieldErrorf(field, "it is more than a hundred years")
+	case *d%time.Second != 0:
+		return FieldErrorf(field, "%s is not in whole seconds", *d)
+	}
+	return nil
+}
+
+// IsZero reports whether everything follows the product.
+func (p Phases) IsZero() bool { return p == Phases{} }
+
+// Equal reports whether p and o say the same.
+func (p Phases) Equal(o Phases) bool {
+	same := func(a, b *time.Duration) bool { return a == b || a != nil && b != nil && *a == *b }
+	return same(p.Warn, o.Warn) && same(p.Grace, o.Grace) && p.Enforcement == o.Enforcement
+}
+
+// Over returns the schedule s with what p says in its place.
+func (p Phases) Over(s Schedule) Schedule {
+	if p.Warn != nil {
+		s.Warn = *p.Warn
+	}
+	if p.Grace != nil {
+		s.Grace = *p.Grace
+	}
+	if p.Enforcement != "" {
+		s.Enforcement = p.Enforcement
+	}
+	return s
+}
+
+func (p Phases) clone() Phases {
+	copied := func(d *time.Duration) *time.Duration {
+		if d == nil {
+			return nil
+		}
+		return new(*d)
+	}
+	return Phases{Warn: copied(p.Warn), Grace: copied(p.Grace), Enforcement: p.Enforcement}
+}
+
 // DatesFor computes the dates of a licence signed at issued that ends at
 // expires (zero: never) and begins at starts (zero: ten minutes ago, which
 // forgives the clock of the machine that receives it).

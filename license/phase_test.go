@@ -1,6 +1,9 @@
 package license_test
 
 import (
+	"encoding/json"
+	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -54,6 +57,109 @@ func TestPhaseBoundaries(t *testing.T) {
 	}
 	if license.Forever.Unix() != 253402300799 || license.Forever.Format(time.RFC3339) != "9999-12-31T23:59:59Z" {
 		t.Error(license.Forever)
+	}
+}
+
+// TestPhasesUnderEveryEnforcement: what a block means to the product does not
+// move the boundaries; only exp, and with it the end of a lease that is longer
+// than the licence, differs.
+func TestPhasesUnderEveryEnforcement(t *testing.T) {
+	const valid, warning, grace, blocked = license.PhaseValid, license.PhaseWarning, license.PhaseGrace, license.PhaseBlocked
+	type step struct {
+		from  time.Duration // from this second on, and not a second before it
+		phase license.Phase
+		why   license.Reason
+	}
+	before := step{-365 * day, blocked, license.NotYetValid}
+	free := []step{
+		before, {-10 * time.Minute, valid, ""}, {335 * day, warning, ""}, {365 * day, grace, ""}, {379 * day, blocked, license.Expired},
+	}
+	short := []step{
+		before, {-10 * time.Minute, valid, ""}, {12 * day, grace, ""}, {16 * day, blocked, license.LeaseOver}, {379 * day, blocked, license.Expired},
+	}
+	// Longer than the licence: under block it is cut to exp and brings no grace of its own.
+	long := []step{
+		before, {-10 * time.Minute, valid, ""}, {300 * day, grace, ""}, {379 * day, blocked, license.Expired}, {400 * day, blocked, license.Expired},
+	}
+	exp := map[license.Enforcement]time.Time{
+		license.EnforceBlock: now.Add(379 * day), license.EnforceDegrade: license.Forever, license.EnforceAdvisory: license.Forever,
+	}
+	for _, e := range []license.Enforcement{license.EnforceBlock, license.EnforceDegrade, license.EnforceAdvisory} {
+		for _, c := range []struct {
+			name  string
+			lease time.Duration
+			steps []step
+		}{{"no lease", 0, free}, {"short lease", 16 * day, short}, {"long lease", 400 * day, map[bool][]step{true: free, false: long}[e == license.EnforceBlock]}} {
+			s := license.Schedule{Warn: 30 * day, Grace: 14 * day, Enforcement: e, Lease: c.lease, Refresh: day}
+			d := s.DatesFor(now, time.Time{}, now.Add(365*day))
+			if !d.Exp.Equal(exp[e]) {
+				t.Errorf("%s, %s: exp is %s", e, c.name, d.Exp)
+			}
+			for i, at := range c.steps {
+				check := func(after time.Duration, want step) {
+					if got, why := d.PhaseAt(now.Add(after)), d.BlockedBy(now.Add(after)); got != want.phase || why != want.why {
+						t.Errorf("%s, %s, %s after the issue: %s %q, want %s %q", e, c.name, after, got, why, want.phase, want.why)
+					}
+				}
+				check(at.from, at)
+				if i > 0 {
+					check(at.from-time.Second, c.steps[i-1])
+				}
+			}
+		}
+	}
+}
+
+// A licence has phases of its own where the merchant gave it some; the others
+// follow the product.
+func TestPhasesOfOneLicense(t *testing.T) {
+	p := license.Product{Schedule: license.Schedule{Warn: 30 * day, Grace: 14 * day, Enforcement: license.EnforceBlock, Lease: 16 * day}}
+	for _, c := range []struct {
+		name   string
+		phases license.Phases
+		want   license.Schedule
+	}{
+		{"none", license.Phases{}, p.Schedule},
+		{"warn", license.Phases{Warn: new(60 * day)}, license.Schedule{Warn: 60 * day, Grace: 14 * day, Enforcement: license.EnforceBlock, Lease: 16 * day}},
+		{"no warning", license.Phases{Warn: new(time.Duration)}, license.Schedule{Grace: 14 * day, Enforcement: license.EnforceBlock, Lease: 16 * day}},
+		{
+			"all",
+			license.Phases{Warn: new(day), Grace: new(2 * day), Enforcement: license.EnforceAdvisory},
+			license.Schedule{Warn: day, Grace: 2 * day, Enforcement: license.EnforceAdvisory, Lease: 16 * day},
+		},
+	} {
+		l := license.License{Mode: license.ModeNode, Phases: c.phases}
+		if got := p.ScheduleFor(l); got != c.want {
+			t.Errorf("%s: %+v, want %+v", c.name, got, c.want)
+		}
+		if err := c.phases.Check(); err != nil {
+			t.Errorf("%s: %v", c.name, err)
+		}
+		if copied := l.Clone(); !copied.Phases.Equal(l.Phases) {
+			t.Errorf("%s: a copy has %+v", c.name, copied.Phases)
+		} else if copied.Phases.Warn != nil {
+			*copied.Phases.Warn++
+			if copied.Phases.Equal(l.Phases) {
+				t.Errorf("%s: a copy shares its phases", c.name)
+			}
+		}
+		data, err := json.Marshal(l)
+		var back license.License
+		if err != nil || json.Unmarshal(data, &back) != nil || !back.Phases.Equal(l.Phases) || strings.Contains(string(data), "phases") != (c.name != "none") {
+			t.Errorf("%s: stored as %s (%v)", c.name, data, err)
+		}
+	}
+	for field, bad := range map[string]license.Phases{
+		"phases.warn":        {Warn: new(-time.Second)},
+		"phases.grace":       {Grace: new(time.Millisecond)},
+		"phases.enforcement": {Enforcement: "lock"},
+	} {
+		if e, ok := errors.AsType[*license.Error](bad.Check()); !ok || e.Reason != license.BadRequest || e.Field != field {
+			t.Errorf("%s: %v", field, bad.Check())
+		}
+	}
+	if err := (license.Phases{Grace: new(37000 * day)}).Check(); license.ReasonOf(err) != license.BadRequest {
+		t.Errorf("a hundred years: %v", err)
 	}
 }
 
@@ -146,10 +252,10 @@ func TestTransfer(t *testing.T) {
 
 func TestScheduleForFloating(t *testing.T) {
 	p := license.Product{FloatingLease: 15 * time.Minute, Schedule: license.Schedule{Lease: 14 * day, Refresh: day}}
-	if s := p.ScheduleFor(license.ModeNode); s != p.Schedule {
+	if s := p.ScheduleFor(license.License{Mode: license.ModeNode}); s != p.Schedule {
 		t.Errorf("%+v", s)
 	}
-	if s := p.ScheduleFor(license.ModeFloating); s.Lease != 15*time.Minute || s.Refresh != 5*time.Minute {
+	if s := p.ScheduleFor(license.License{Mode: license.ModeFloating}); s.Lease != 15*time.Minute || s.Refresh != 5*time.Minute {
 		t.Errorf("%+v", s)
 	}
 }

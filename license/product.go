@@ -18,6 +18,10 @@ type Product struct {
 	Binding             Policy
 	Schedule            Schedule
 	Transfers           TransferPolicy
+	Forks               ForkPolicy // "" is ForkReport
+	// StatusMaxAge is how old a status list may be until it counts as a lease that
+	// has run out; zero for as old as may be.
+	StatusMaxAge time.Duration
 }
 
 // TransferPolicy limits moves to another machine.
@@ -26,11 +30,12 @@ type TransferPolicy struct {
 	CoolDown time.Duration // between two moves
 }
 
-// ScheduleFor is the product's schedule for a licence of mode m: a floating
-// seat is leased for a short while only.
-func (p Product) ScheduleFor(m Mode) Schedule {
-	s := p.Schedule
-	if m == ModeFloating && p.FloatingLease > 0 {
+// ScheduleFor is the schedule of a licence of the product: the phases are the
+// product's but for those that the licence has of its own, and a floating seat
+// is leased for a short while only.
+func (p Product) ScheduleFor(l License) Schedule {
+	s := l.Phases.Over(p.Schedule)
+	if l.Mode == ModeFloating && p.FloatingLease > 0 {
 		s.Lease = p.FloatingLease
 		s.Refresh = min(s.Refresh, s.Lease/3)
 	}

@@ -92,6 +92,26 @@ type Tx interface {
 	// Events lists the audit log, oldest first.
 	Events(ctx context.Context, f EventFilter, p Page) ([]license.AuditEvent, string, error)
 
+	// LastStatusList returns the status list whose id is the greatest, the one
+	// that new installs draw from, or license.NotFound.
+	LastStatusList(ctx context.Context) (license.StatusList, error)
+	// StatusList returns a status list, or license.NotFound.
+	StatusList(ctx context.Context, id string) (license.StatusList, error)
+	// StatusLists returns all of them in the order of their ids. There is one for
+	// every license.StatusListLength installs.
+	StatusLists(ctx context.Context) ([]license.StatusList, error)
+	// PutStatusList stores or replaces one.
+	PutStatusList(ctx context.Context, l license.StatusList) error
+	// StatusEntry returns what stands at an index of a list: the zero Status where
+	// nothing was put.
+	StatusEntry(ctx context.Context, list string, index int) (license.StatusEntry, error)
+	// StatusEntries returns all that are not the zero Status, by index.
+	StatusEntries(ctx context.Context, list string) ([]license.StatusEntry, error)
+	// PutStatusEntry stores or replaces one; one of the zero Status is removed. A
+	// negative index is refused with license.BadRequest, a list that there is not
+	// with license.NotFound.
+	PutStatusEntry(ctx context.Context, list string, e license.StatusEntry) error
+
 	// Pending returns what a marketplace said about a code not yet known, or
 	// license.NotFound.
 	Pending(ctx context.Context, channel string, index []byte) (license.Pending, error)
@@ -161,6 +181,7 @@ type Filter struct {
 	Customer       string
 	Order          string
 	Last4          string
+	Forked         bool      // only those of which a fork was recorded
 	ExpiringBefore time.Time // those that end before it and have not ended at Now
 	Now            time.Time // for State and ExpiringBefore
 }
@@ -173,6 +194,7 @@ func (f Filter) Match(l license.License) bool {
 		f.Customer != "" && l.Customer != f.Customer,
 		f.Order != "" && l.Order != f.Order,
 		f.Last4 != "" && l.Code.Last4 != f.Last4,
+		f.Forked && l.Forks == 0,
 		f.State != "" && l.StateAt(f.Now) != f.State:
 		return false
 	case f.ExpiringBefore.IsZero():

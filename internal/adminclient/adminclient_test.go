@@ -96,13 +96,13 @@ func TestCalls(t *testing.T) {
 			"list with all", func() error {
 				_, err := c.Licenses(ctx, adminclient.ListOptions{
 					State: license.StateActive, Product: "a b", Customer: "c", Order: "o", Channel: "manual", Last4: "ABCD",
-					ExpiringWithin: "30d", Limit: 5, Cursor: "x=",
+					ExpiringWithin: "30d", Forked: true, Limit: 5, Cursor: "x=",
 				})
 				return err
 			},
 			seen{
 				"GET", "/admin/v1/licenses",
-				"channel=manual&cursor=x%3D&customer=c&expiring_within=30d&last4=ABCD&limit=5&order=o&product=a+b&state=active", "",
+				"channel=manual&cursor=x%3D&customer=c&expiring_within=30d&forked=true&last4=ABCD&limit=5&order=o&product=a+b&state=active", "",
 			},
 		},
 		{"lookup", func() error { _, err := c.Lookup(ctx, "PL1"); return err }, seen{"POST", "/admin/v1/lookup", "", `{"ref":"PL1"}`}},
@@ -111,11 +111,29 @@ func TestCalls(t *testing.T) {
 			"renew", func() error { _, err := c.Renew(ctx, "lic_1", adminwire.Renew{For: "30d"}); return err },
 			seen{"POST", "/admin/v1/licenses/lic_1/renew", "", `{"for":"30d"}`},
 		},
+		{
+			"edit", func() error {
+				_, err := c.Edit(ctx, "lic_1", adminwire.Edit{Phases: adminwire.Phases{Warn: "60d", Enforcement: license.EnforceDegrade}})
+				return err
+			},
+			seen{"POST", "/admin/v1/licenses/lic_1/edit", "", `{"phases":{"warn":"60d","enforcement":"degrade"}}`},
+		},
+		{
+			"accept the clock", func() error {
+				_, err := c.AcceptClock(ctx, time.Date(2026, 6, 15, 12, 0, 0, 0, time.UTC))
+				return err
+			},
+			seen{"POST", "/admin/v1/clock/accept", "", `{"shown":"2026-06-15T12:00:00Z"}`},
+		},
 		{"suspend", func() error { _, err := c.Suspend(ctx, "lic_1"); return err }, seen{"POST", "/admin/v1/licenses/lic_1/suspend", "", ""}},
 		{"resume", func() error { _, err := c.Resume(ctx, "lic_1"); return err }, seen{"POST", "/admin/v1/licenses/lic_1/resume", "", ""}},
 		{
 			"revoke", func() error { _, err := c.Revoke(ctx, "lic_1", "why"); return err },
 			seen{"POST", "/admin/v1/licenses/lic_1/revoke", "", `{"reason":"why"}`},
+		},
+		{
+			"remove", func() error { _, err := c.RemoveInstall(ctx, "lic_1", "in/1", ""); return err },
+			seen{"POST", "/admin/v1/licenses/lic_1/installs/in%2F1/remove", "", `{}`},
 		},
 		{"undo", func() error { _, err := c.UndoRevoke(ctx, "lic_1"); return err }, seen{"POST", "/admin/v1/licenses/lic_1/undo-revoke", "", ""}},
 		{"release", func() error { _, err := c.Release(ctx, "lic_1"); return err }, seen{"POST", "/admin/v1/licenses/lic_1/release", "", ""}},
@@ -133,6 +151,10 @@ func TestCalls(t *testing.T) {
 		{"keys", func() error { _, err := c.Keys(ctx); return err }, seen{"GET", "/admin/v1/keys", "", ""}},
 		{"anchors", func() error { _, err := c.Anchors(ctx); return err }, seen{"GET", "/admin/v1/keys/anchors", "", ""}},
 		{"rotate", func() error { _, err := c.Rotate(ctx); return err }, seen{"POST", "/admin/v1/keys/rotate", "", ""}},
+		{
+			"propose without a key", func() error { _, err := c.Proposal(ctx, "k1", "k2"); return err },
+			seen{"POST", "/admin/v1/keys/proposal", "revoke=k1&revoke=k2", ""},
+		},
 		{"propose", func() error { _, err := c.Proposal(ctx); return err }, seen{"POST", "/admin/v1/keys/proposal", "", ""}},
 		{
 			"install", func() error { _, err := c.InstallKeySet(ctx, "a.b.c"); return err },

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/seed-357fa782/licensed/internal/adminwire"
 	"github.com/seed-357fa782/licensed/license"
@@ -21,6 +22,7 @@ type ListOptions struct {
 	Order          string
 	Channel        string
 	Last4          string
+	Forked         bool   // of which a fork was recorded
 	ExpiringWithin string // a duration as "30d"
 	Limit          int    // of one page; zero leaves it to the daemon
 	Cursor         string // of the page before
@@ -41,6 +43,9 @@ func (o ListOptions) query() url.Values {
 	set("last4", o.Last4)
 	set("expiring_within", o.ExpiringWithin)
 	set("cursor", o.Cursor)
+	if o.Forked {
+		set("forked", "true")
+	}
 	if o.Limit > 0 {
 		set("limit", strconv.Itoa(o.Limit))
 	}
@@ -104,6 +109,11 @@ func (c *Client) Renew(ctx context.Context, id string, r adminwire.Renew) (admin
 	return post[adminwire.Edited](ctx, c, withID(adminwire.PathRenew, id), r)
 }
 
+// Edit changes the phases of a licence.
+func (c *Client) Edit(ctx context.Context, id string, e adminwire.Edit) (adminwire.Edited, error) {
+	return post[adminwire.Edited](ctx, c, withID(adminwire.PathEdit, id), e)
+}
+
 // Suspend sets the merchant's hold.
 func (c *Client) Suspend(ctx context.Context, id string) (adminwire.Edited, error) {
 	return post[adminwire.Edited](ctx, c, withID(adminwire.PathSuspend, id), nil)
@@ -127,6 +137,13 @@ func (c *Client) UndoRevoke(ctx context.Context, id string) (adminwire.Edited, e
 // Release ends a licence for good.
 func (c *Client) Release(ctx context.Context, id string) (adminwire.Edited, error) {
 	return post[adminwire.Edited](ctx, c, withID(adminwire.PathRelease, id), nil)
+}
+
+// RemoveInstall ends one install of a licence; reason is for the audit log and
+// may be empty.
+func (c *Client) RemoveInstall(ctx context.Context, id, install, reason string) (adminwire.Removed, error) {
+	path := strings.Replace(withID(adminwire.PathRemove, id), "{install}", url.PathEscape(install), 1)
+	return post[adminwire.Removed](ctx, c, path, adminwire.Remove{Reason: reason})
 }
 
 // Answer answers the request of an install that cannot reach the server
@@ -158,14 +175,23 @@ func (c *Client) Rotate(ctx context.Context) (adminwire.Rotated, error) {
 	return post[adminwire.Rotated](ctx, c, adminwire.PathRotate, nil)
 }
 
-// Proposal returns the next key set, unsigned, for an anchor to sign offline.
-func (c *Client) Proposal(ctx context.Context) (adminwire.Proposal, error) {
-	return post[adminwire.Proposal](ctx, c, adminwire.PathProposal, nil)
+// Proposal returns the next key set, unsigned, for an anchor to sign offline,
+// without the keys whose ids are in revoke.
+func (c *Client) Proposal(ctx context.Context, revoke ...string) (out adminwire.Proposal, err error) {
+	err = c.do(ctx, call{
+		method: http.MethodPost, path: adminwire.PathProposal, query: url.Values{"revoke": revoke}, out: &out,
+	})
+	return out, err
 }
 
 // InstallKeySet hands in a key set that an anchor has signed.
 func (c *Client) InstallKeySet(ctx context.Context, signed string) (adminwire.KeyList, error) {
 	return post[adminwire.KeyList](ctx, c, adminwire.PathKeySet, adminwire.KeySet{Token: signed})
+}
+
+// AcceptClock confirms the daemon's clock, which showed the instant shown.
+func (c *Client) AcceptClock(ctx context.Context, shown time.Time) (adminwire.ClockAccepted, error) {
+	return post[adminwire.ClockAccepted](ctx, c, adminwire.PathClock, adminwire.AcceptClock{Shown: shown})
 }
 
 func withID(path, id string) string { return strings.Replace(path, "{id}", url.PathEscape(id), 1) }

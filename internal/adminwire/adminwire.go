@@ -7,6 +7,7 @@ package adminwire
 
 import (
 	"encoding/json"
+	"strconv"
 	"time"
 
 	"github.com/seed-357fa782/licensed/license"
@@ -22,11 +23,13 @@ const (
 	PathLookup     = Prefix + "/lookup"
 	PathLicense    = Prefix + "/licenses/{id}"
 	PathRenew      = Prefix + "/licenses/{id}/renew"
+	PathEdit       = Prefix + "/licenses/{id}/edit"
 	PathSuspend    = Prefix + "/licenses/{id}/suspend"
 	PathResume     = Prefix + "/licenses/{id}/resume"
 	PathRevoke     = Prefix + "/licenses/{id}/revoke"
 	PathUndoRevoke = Prefix + "/licenses/{id}/undo-revoke"
 	PathRelease    = Prefix + "/licenses/{id}/release"
+	PathRemove     = Prefix + "/licenses/{id}/installs/{install}/remove"
 	PathRequests   = Prefix + "/requests"
 	PathEvents     = Prefix + "/events"
 	PathKeys       = Prefix + "/keys"
@@ -34,6 +37,7 @@ const (
 	PathRotate     = Prefix + "/keys/rotate"
 	PathProposal   = Prefix + "/keys/proposal"
 	PathKeySet     = Prefix + "/keys/set"
+	PathClock      = Prefix + "/clock/accept"
 )
 
 // License is a licence as it is shown.
@@ -56,8 +60,13 @@ type License struct {
 	Machines     int            `json:"machines"`
 	Mode         license.Mode   `json:"mode"`
 	Features     map[string]any `json:"features"`
-	Installs     []Install      `json:"installs"`
-	Revision     int64          `json:"revision"`
+	Phases       Phases         `json:"phases" doc:"What this licence has of its own; what is absent follows the product."`
+	// PhasesInForce is what counts, be it the licence's or the product's.
+	PhasesInForce *Phases    `json:"phases_in_force" doc:"What counts for it; null where its product is not configured any more."`
+	Forks         int        `json:"forks" doc:"How many forks were recorded of its installs: signs of copies."`
+	ForkedAt      *time.Time `json:"forked_at" doc:"When the last was; null where there was none."`
+	Installs      []Install  `json:"installs"`
+	Revision      int64      `json:"revision"`
 }
 
 // Install is an install as it is shown.
@@ -71,7 +80,34 @@ type Install struct {
 	SeenAt      *time.Time           `json:"seen_at"`
 	EndedAt     *time.Time           `json:"ended_at"`
 	LeaseUntil  *time.Time           `json:"lease_until"`
-	Forks       int                  `json:"forks"`
+	Forks       int                  `json:"forks" doc:"How many forks were recorded of it."`
+	ForkKinds   []Fork               `json:"fork_kinds" doc:"The same by kind."`
+	Drift       *Drift               `json:"drift" doc:"How its binding followed its machine; null where it did not have to."`
+	// Reactivation counts within one lease up to when it was bound.
+	Reactivation int `json:"reactivation" doc:"How often its machine had been activated again within one lease when it was bound, this time included."`
+	// Status is its place in the status lists.
+	Status *StatusPlace `json:"status" doc:"Its place in the status lists; null for an install of before there were any."`
+}
+
+// StatusPlace is the place of an install in the status lists.
+type StatusPlace struct {
+	List  string `json:"list" doc:"Id of the list, the last part of its address."`
+	Index int    `json:"index"`
+}
+
+// Fork is how often forks of one kind were recorded of an install.
+type Fork struct {
+	Kind  license.ForkKind `json:"kind" doc:"chain: two lines of one install; retired: seen again after its end; reactivated: activated again too often."`
+	Count int              `json:"count"`
+	At    time.Time        `json:"at" doc:"When the last was."`
+}
+
+// Drift is how the binding of an install followed its machine.
+type Drift struct {
+	Count    int            `json:"count" doc:"How often it was bound anew."`
+	At       time.Time      `json:"at" doc:"The last time."`
+	Kinds    []license.Kind `json:"kinds" doc:"What was bound anew then."`
+	Unproven int            `json:"unproven" doc:"How many parts are so new that they do not prove yet that it is the same machine."`
 }
 
 // NewLicense gives a licence its shown form, with its state at now.
@@ -81,22 +117,42 @@ func NewLicense(l license.License, installs []license.Install, now time.Time) Li
 		State: l.StateAt(now), IssuedAt: instant(l.IssuedAt), ActivatedAt: instant(l.ActivatedAt),
 		ExpiresAt: instant(l.ExpiresAt), ReleasedAt: instant(l.ReleasedAt), RevokedAt: instant(l.RevokedAt),
 		RevokeReason: l.RevokeReason, Holds: l.Holds.Names(), Machines: l.Machines, Mode: l.Mode,
-		Features: make(map[string]any, len(l.Features)), Installs: make([]Install, 0, len(installs)), Revision: l.Revision,
+		Features: make(map[string]any, len(l.Features)), Forks: l.Forks, ForkedAt: instant(l.ForkedAt),
+		Installs: make([]Install, 0, len(installs)), Revision: l.Revision,
 	}
+	if l.Phases.Warn != nil {
+		out.Phases.Warn = duration(*l.Phases.Warn)
+	}
+	if l.Phases.Grace != nil {
+		out.Phases.Grace = duration(*l.Phases.Grace)
+	}
+	out.Phases.Enforcement = l.Phases.Enforcement
 	for name, f := range l.Features {
 		out.Features[name] = f
 	}
 	for _, i := range installs {
-		out.Installs = append(out.Installs, newInstall(i))
+		out.Installs = append(out.Installs, NewInstall(i))
 	}
 	return out
 }
 
-func newInstall(i license.Install) Install {
+// NewInstall gives an install its form.
+func NewInstall(i license.Install) Install {
 	out := Install{
 		ID: i.ID, State: i.State, Seat: i.Seat, Environment: i.Environment, Bound: []license.Kind{},
 		BoundAt: instant(i.BoundAt), SeenAt: instant(i.SeenAt), EndedAt: instant(i.EndedAt),
-		LeaseUntil: instant(i.LeaseUntil), Forks: i.Chain.Forks,
+		LeaseUntil: instant(i.LeaseUntil), Forks: i.Forks.Total(), ForkKinds: []Fork{}, Reactivation: i.Reactivation,
+	}
+	for _, kind := range license.ForkKinds() {
+		if f := i.Forks[kind]; f.Count > 0 {
+			out.ForkKinds = append(out.ForkKinds, Fork{Kind: kind, Count: f.Count, At: f.At.UTC()})
+		}
+	}
+	if d := i.Drifted; d.Count > 0 {
+		out.Drift = &Drift{Count: d.Count, At: d.At.UTC(), Kinds: d.Kinds, Unproven: len(i.Unproven)}
+	}
+	if i.Status != (license.StatusRef{}) {
+		out.Status = &StatusPlace{List: i.Status.List, Index: i.Status.Index}
 	}
 	if i.Binding.Code != "" {
 		out.Bound = append(out.Bound, license.KindCode)
@@ -110,6 +166,31 @@ func newInstall(i license.Install) Install {
 		out.LeaseUntil = nil
 	}
 	return out
+}
+
+// Phases are about the time around the end of a licence.
+type Phases struct {
+	Warn        string              `json:"warn,omitempty" maxLength:"32" doc:"How long before the end the warning begins, such as 30d."`
+	Grace       string              `json:"grace,omitempty" maxLength:"32" doc:"How long after the end the block comes, such as 15d."`
+	Enforcement license.Enforcement `json:"enforcement,omitempty" maxLength:"16" doc:"What the block means: block, degrade or advisory."`
+}
+
+// FollowProduct is the value with which an Edit takes away what a licence has of
+// its own.
+const FollowProduct = "product"
+
+// NewPhases gives the phases of a schedule their shown form.
+func NewPhases(s license.Schedule) *Phases {
+	return &Phases{Warn: duration(s.Warn), Grace: duration(s.Grace), Enforcement: s.Enforcement}
+}
+
+// duration writes whole days as days.
+func duration(d time.Duration) string {
+	const day = 24 * time.Hour
+	if d > 0 && d%day == 0 {
+		return strconv.FormatInt(int64(d/day), 10) + "d"
+	}
+	return d.String()
 }
 
 func instant(t time.Time) *time.Time {
@@ -138,6 +219,7 @@ type Issue struct {
 	Perpetual bool           `json:"perpetual,omitempty"`
 	Machines  int            `json:"machines,omitempty" minimum:"0"`
 	Features  map[string]any `json:"features,omitempty" doc:"Name to true, a number or a string; false takes a feature of the product away."`
+	Phases    Phases         `json:"phases,omitzero" doc:"Instead of those of the product."`
 	Count     int            `json:"count,omitempty" minimum:"0" maximum:"1000"`
 }
 
@@ -149,9 +231,26 @@ type Renew struct {
 	Perpetual bool       `json:"perpetual,omitempty"`
 }
 
+// Edit asks for other phases. What is absent stays; FollowProduct takes away
+// what the licence has of its own.
+type Edit struct {
+	Phases Phases `json:"phases"`
+}
+
 // Revoke says why.
 type Revoke struct {
 	Reason string `json:"reason" minLength:"1" maxLength:"512"`
+}
+
+// Remove says why an install is ended.
+type Remove struct {
+	Reason string `json:"reason,omitempty" maxLength:"512"`
+}
+
+// Removed is an install after it was to be ended, and whether it was just now.
+type Removed struct {
+	Install Install `json:"install"`
+	Changed bool    `json:"changed"`
 }
 
 // Lookup names a licence by id or by code.
@@ -214,7 +313,42 @@ type Status struct {
 	Products   []string  `json:"products"`
 	Channels   []string  `json:"channels"`
 	Keys       KeyHealth `json:"keys"`
+	Clock      Clock     `json:"clock"`
+	TimeZone   string    `json:"time_zone" doc:"The zone in which a date without a time is meant."`
+	DataDir    string    `json:"data_dir" doc:"The data folder, on the daemon's machine."`
+	Disk       *Disk     `json:"disk" doc:"The disk of the data folder; null where it is not known."`
 	Ready      bool      `json:"ready"`
+	NotReady   string    `json:"not_ready,omitempty" doc:"Why requests cannot be answered."`
+}
+
+// Clock is how the daemon's clock stands to the newest change that was made
+// under a clock that it trusted.
+type Clock struct {
+	State      string     `json:"state" doc:"trusted, behind or ahead; nothing is signed unless it is trusted."`
+	Now        time.Time  `json:"now"`
+	LastRecord *time.Time `json:"last_record"`
+	KeyFrom    *time.Time `json:"key_from" doc:"From when on the signing key is valid; before, nothing can be confirmed."`
+}
+
+// Trusted is the Clock.State in which the daemon signs.
+const Trusted = "trusted"
+
+// AcceptClock confirms the clock that an administrator was shown.
+type AcceptClock struct {
+	Shown time.Time `json:"shown" doc:"What the clock showed; where it has been set since, the answer is a conflict."`
+}
+
+// ClockAccepted is the clock before and after it was confirmed.
+type ClockAccepted struct {
+	Before  Clock `json:"before"`
+	After   Clock `json:"after"`
+	Changed bool  `json:"changed"`
+}
+
+// Disk is the space on a disk, in bytes.
+type Disk struct {
+	Free  uint64 `json:"free" doc:"What the daemon may still use."`
+	Total uint64 `json:"total"`
 }
 
 // KeyHealth is what the keeper of the keys has to know.
@@ -222,7 +356,10 @@ type KeyHealth struct {
 	Seq            int64     `json:"seq"`
 	ExpiresAt      time.Time `json:"expires_at"`
 	Current        string    `json:"current"`
+	CurrentUntil   time.Time `json:"current_until" doc:"From then on verifiers refuse what the current key signs."`
 	HasNext        bool      `json:"has_next"`
+	Standbys       int       `json:"standbys" doc:"How many anchors rank after the one that signed the set in force."`
+	Leftover       []string  `json:"leftover,omitempty" doc:"Private halves of retired keys that could not be destroyed; remove these files by hand."`
 	AnchorsPresent []string  `json:"anchors_present" doc:"Private halves of anchors that lie in the data folder and should be moved offline."`
 }
 

@@ -24,6 +24,9 @@ type Config struct {
 	Issuer string `yaml:"issuer"`
 	// IssuerGiven says that Issuer was configured and does not just follow from the listener.
 	IssuerGiven bool
+	// TimeZone is the zone in which a date without a time is meant that staff gives
+	// as the end of something: "UTC", or one as "Asia/Shanghai".
+	TimeZone string `yaml:"time_zone"`
 	// Store is "bolt:PATH" or a postgres:// URL; default "bolt:" and licensed.db in DataDir.
 	Store        string        `yaml:"store"`
 	Public       Public        `yaml:"public"`
@@ -94,7 +97,7 @@ type Marketplace struct {
 }
 
 // Location is the zone of the marketplace's expiry times.
-func (m Marketplace) Location() (*time.Location, error) { return location(m.ExpireTimeZone) }
+func (m Marketplace) Location() (*time.Location, error) { return ParseZone(m.ExpireTimeZone) }
 
 // OpenAPI says how the marketplace is asked.
 type OpenAPI struct {
@@ -125,8 +128,10 @@ type Product struct {
 	Binding             string    `yaml:"binding"`              // "fuzzy", or "exact", "loose", "none"
 	Lease               Duration  `yaml:"lease"`                // 336h; 0: for ever
 	Refresh             Duration  `yaml:"refresh"`              // 24h
+	StatusMaxAge        Duration  `yaml:"status_max_age"`       // how old a status list may be until it counts as a lease run out: 0, as old as may be
 	Phases              Phases    `yaml:"phases"`
 	Transfers           Transfers `yaml:"transfers"`
+	Forks               string    `yaml:"forks"` // "report", or "refuse-newest", "refuse-both"
 }
 
 // Phases is about the time around the end of a licence.
@@ -177,6 +182,7 @@ func defaults() Config {
 	demo.Features = Features{"export": true, "projects": number("10")}
 	return Config{
 		DataDir:  "licensed-data",
+		TimeZone: "UTC",
 		Public:   Public{Listen: "127.0.0.1:8080"},
 		Ops:      Ops{Listen: "127.0.0.1:9090"},
 		Products: []Product{demo},
@@ -194,6 +200,7 @@ func (p *Product) setDefaults() {
 	p.Refresh = Duration(24 * time.Hour)
 	p.Phases = Phases{Warn: Duration(720 * time.Hour), Grace: Duration(360 * time.Hour), Enforcement: "block"}
 	p.Transfers = Transfers{PerYear: 3, CoolDown: Duration(24 * time.Hour)}
+	p.Forks = "report"
 }
 
 func (m *Marketplace) setDefaults() {

@@ -37,6 +37,7 @@ func TestDefault(t *testing.T) {
 	want := config.Config{
 		DataDir:  filepath.Join(dir, "licensed-data"),
 		Issuer:   "http://127.0.0.1:8080",
+		TimeZone: "UTC",
 		Store:    "bolt:" + filepath.Join(dir, "licensed-data", "licensed.db"),
 		Public:   config.Public{Listen: "127.0.0.1:8080"},
 		Admin:    config.Admin{Socket: filepath.Join(dir, "licensed-data", "admin.sock")},
@@ -63,6 +64,7 @@ func TestDefault(t *testing.T) {
 		Binding: "fuzzy", Lease: 336 * hour, Refresh: 24 * hour,
 		Phases:    config.Phases{Warn: 720 * hour, Grace: 360 * hour, Enforcement: "block"},
 		Transfers: config.Transfers{PerYear: 3, CoolDown: 24 * hour},
+		Forks:     "report",
 	}
 	if diff := cmp.Diff(wantProduct, config.NewProduct("x")); diff != "" {
 		t.Errorf("product (-want +got):\n%s", diff)
@@ -91,7 +93,7 @@ func TestLoadFull(t *testing.T) {
 	plain.Name = "plain"
 	want := config.Config{
 		DataDir: dir + "/licensed-data",
-		Issuer:  "https://licence.example.com", IssuerGiven: true,
+		Issuer:  "https://licence.example.com", IssuerGiven: true, TimeZone: "Europe/Berlin",
 		Store: "bolt:" + dir + "/licensed-data/licensed.db",
 		Public: config.Public{
 			Listen: "0.0.0.0:8443",
@@ -123,8 +125,8 @@ func TestLoadFull(t *testing.T) {
 				"edition": "pro", "version": "2",
 			},
 			Machines: config.Machines{Amount: true}, Mode: "floating", InstallsPerMachine: 1, FloatingLease: hour / 2,
-			Binding: "loose", Lease: 336 * hour, Refresh: 36 * hour,
-			Phases: config.Phases{Enforcement: "degrade"},
+			Binding: "loose", Lease: 336 * hour, Refresh: 36 * hour, StatusMaxAge: 48 * hour,
+			Phases: config.Phases{Enforcement: "degrade"}, Forks: "refuse-newest",
 		}, plain},
 		Limits: config.Limits{RequestsPerMinute: 10},
 		Webhooks: []config.Webhook{{
@@ -212,7 +214,7 @@ func TestRefusals(t *testing.T) {
 	const product = "products:\n- id: a\n"
 	tests := []struct{ name, yaml, want string }{
 		// Form.
-		{"unknown key", "issuer: http://h\nlisten: x\n", "licensed.yaml:2: listen: unknown key; known here: data_dir, issuer, store, public, admin, ops, keys, marketplaces, products, limits, webhooks"},
+		{"unknown key", "issuer: http://h\nlisten: x\n", "licensed.yaml:2: listen: unknown key; known here: data_dir, issuer, time_zone, store, public, admin, ops, keys, marketplaces, products, limits, webhooks"},
 		{"unknown nested key", "public:\n  listen: 127.0.0.1:1\n  port: 1\n", "licensed.yaml:3: public.port: unknown key; known here: listen, tls, trusted_proxies"},
 		{"unknown key in a list", product + "- id: b\n  lese: 1h\n", "licensed.yaml:4: products[1].lese: unknown key"},
 		{"key in another case", "Issuer: http://h\n", "licensed.yaml:1: Issuer: unknown key"},
@@ -299,6 +301,8 @@ func TestRefusals(t *testing.T) {
 		{"marketplace twice", market + "- name: m\n  access_key_files: [k]\n", "licensed.yaml:4: marketplaces[1].name: m is marketplaces[0].name already"},
 		{"no access key", "marketplaces:\n- name: m\n", "licensed.yaml:2: marketplaces[0].access_key_files: at least one file"},
 		{"code pattern", market + "  code_pattern: \"(\"\n", "licensed.yaml:4: marketplaces[0].code_pattern: is no regular expression"},
+		{"time zone of staff", "time_zone: Mars/Base\n", `licensed.yaml:1: time_zone: there is no time zone "Mars/Base"`},
+		{"no time zone", "time_zone: \"\"\n", "time_zone: a time zone must be named"},
 		{"time zone", market + "  expire_time_zone: Mars/Base\n", `licensed.yaml:4: marketplaces[0].expire_time_zone: there is no time zone "Mars/Base"`},
 		{"time zone of the machine", market + "  expire_time_zone: Local\n", `"Local" depends on the machine`},
 		{"base URL without TLS", market + "  open_api:\n    base_urls: [https://a, http://b]\n", "licensed.yaml:5: marketplaces[0].open_api.base_urls[1]: must be an absolute URL that begins with https://"},
@@ -329,9 +333,11 @@ func TestRefusals(t *testing.T) {
 		{"negative phase", product + "  phases: {grace: -1h}\n", "products[0].phases.grace: -1h is negative"},
 		{"no refresh", product + "  refresh: 0\n", "products[0].refresh: must be more than 0"},
 		{"refresh after the lease", product + "  lease: 24h\n", "products[0].refresh: 1d is not before the end of the lease, 1d"},
+		{"status list too young", product + "  status_max_age: 59m\n", "licensed.yaml:3: products[0].status_max_age: 59m is less than 1h: a list is published anew"},
 		{"parts of a second", product + "  lease: 90000000ms\n  refresh: 1500ms\n", "products[0].refresh: 1.5s is not in whole seconds"},
 		{"too long", product + "  lease: 50000d\n", "products[0].lease: 50000d is more than a hundred years"},
 		{"transfers", product + "  transfers: {per_year: -1}\n", "products[0].transfers.per_year: -1 is not between"},
+		{"forks", product + "  forks: refuse newest\n", `licensed.yaml:3: products[0].forks: "refuse newest" is not one of report, refuse-newest, refuse-both`},
 		{"limit", "limits: {requests_per_minute: -1}\n", "limits.requests_per_minute: -1 is not between"},
 		{"webhook", "webhooks: [{events: [a]}]\n", "licensed.yaml:1: webhooks[0].url: must be set"},
 		{"webhook event", "webhooks: [{url: 'https://h', events: ['']}]\n", "webhooks[0].events[0]: the entry is empty"},

@@ -63,6 +63,8 @@ func (v *validator) check(key string, err error) {
 func (c Config) validate() error {
 	v := &validator{src: c.src}
 	v.issuer(c)
+	_, err := ParseZone(c.TimeZone)
+	v.check("time_zone", err)
 	v.check("store", checkStore(c.Store))
 	v.listeners(c)
 	names := map[string]string{}
@@ -263,6 +265,10 @@ func (v *validator) marketplace(key string, m Marketplace) {
 	}
 }
 
+// minStatusMaxAge keeps an install usable whose status list was published and
+// cached as long as either may take, and which misses one or two.
+const minStatusMaxAge = Duration(time.Hour)
+
 func (v *validator) product(key string, p Product) {
 	if !productID.MatchString(p.ID) {
 		v.failf(key+".id", "%q is no product id; use up to 63 of A-Z, a-z, 0-9, dot, - and _, a letter or digit first", p.ID)
@@ -283,9 +289,14 @@ func (v *validator) product(key string, p Product) {
 	}
 	v.duration(key+".phases.warn", p.Phases.Warn, false)
 	v.duration(key+".phases.grace", p.Phases.Grace, false)
+	v.duration(key+".status_max_age", p.StatusMaxAge, false)
+	if p.StatusMaxAge > 0 && p.StatusMaxAge < minStatusMaxAge {
+		v.failf(key+".status_max_age", "%s is less than %s: a list is published anew every 15 minutes and kept by caches for as long", p.StatusMaxAge, minStatusMaxAge)
+	}
 	v.oneOf(key+".phases.enforcement", p.Phases.Enforcement, "block", "degrade", "advisory")
 	v.within(key+".transfers.per_year", p.Transfers.PerYear, 0, 1_000_000)
 	v.duration(key+".transfers.cool_down", p.Transfers.CoolDown, false)
+	v.oneOf(key+".forks", p.Forks, "report", "refuse-newest", "refuse-both")
 }
 
 func (v *validator) features(key string, f Features) {

@@ -151,8 +151,13 @@ func parseNetwork(s string) (netip.Prefix, error) {
 	return prefix, nil
 }
 
-func location(name string) (*time.Location, error) {
-	if name == "Local" {
+// ParseZone reads the name of a time zone, as Asia/Shanghai or UTC. What depends
+// on the machine is refused.
+func ParseZone(name string) (*time.Location, error) {
+	switch name {
+	case "":
+		return nil, errors.New("a time zone must be named, as Asia/Shanghai or UTC")
+	case "Local":
 		return nil, errors.New(`"Local" depends on the machine; name a zone, as Asia/Shanghai`)
 	}
 	loc, err := time.LoadLocation(name)

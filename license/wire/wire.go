@@ -21,6 +21,7 @@ const (
 	PathRequests    = "/v1/requests"
 	PathKeys        = "/v1/keys"
 	PathJWKS        = "/.well-known/jwks.json"
+	PathStatus      = "/v1/status/{list}"
 	PathMarketplace = "/marketplace/{name}"
 	PathOpenAPI     = "/openapi.json"
 )
@@ -31,6 +32,8 @@ const (
 	TypePEM     = "application/x-pem-file"
 	TypeJWT     = "application/jwt"
 	TypeProblem = "application/problem+json"
+	// TypeStatusList is the media type of a status list (IETF Token Status List).
+	TypeStatusList = "application/statuslist+jwt"
 )
 
 // MaxBody is the largest body that either side reads, in bytes.
@@ -61,13 +64,14 @@ func (Request) String() string { return "wire.Request{…}" }
 // GoString hides the secrets of a request from %#v.
 func (Request) GoString() string { return "wire.Request{…}" }
 
-// Answer is the answer to a request. After a deactivation License and
-// InstallID are empty.
+// Answer is the answer to a request. After a deactivation License, InstallID
+// and Status are empty.
 type Answer struct {
 	LicenseID string `json:"license_id" doc:"Id of the licence."`
 	InstallID string `json:"install_id,omitempty" doc:"Id of the install: the thumbprint of its key."`
 	License   string `json:"license,omitempty" doc:"The signed licence: a compact JWS of typ license+jwt."`
 	Keys      string `json:"keys" doc:"The signed key set: a compact JWS of typ license-keys+jwt."`
+	Status    string `json:"status,omitempty" doc:"The status list of the install: a compact JWS of typ statuslist+jwt."`
 	Time      string `json:"time" doc:"The signed time: a compact JWS of typ license-time+jwt."`
 }
 

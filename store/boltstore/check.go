@@ -18,7 +18,8 @@ const maxFindings = 20
 // Check reads the whole store and returns nil if it is sound, and what it
 // found otherwise, with reason license.Damaged: bbolt's own consistency, every
 // record readable and under its own key, every code index and every install
-// with its licence, the audit log without gaps. Writers wait meanwhile.
+// with its licence, every place of an install and every entry in a status list
+// that there is, the audit log without gaps. Writers wait meanwhile.
 func (s *Store) Check(ctx context.Context) error {
 	if err := s.admit(ctx); err != nil {
 		return err
@@ -36,7 +37,7 @@ func (s *Store) Check(ctx context.Context) error {
 		for err := range btx.Check() {
 			c.found("bbolt: %v", err)
 		}
-		for _, check := range []func(){c.licenses, c.codes, c.installs, c.audit, c.rest} {
+		for _, check := range []func(){c.licenses, c.codes, c.lists, c.installs, c.audit, c.rest} {
 			check()
 		}
 		return c.result()
@@ -47,6 +48,7 @@ func (s *Store) Check(ctx context.Context) error {
 type checker struct {
 	ctx      context.Context //nolint:containedctx // lives for one call of Check
 	b        *buckets
+	lengths  map[string]int // of the status lists
 	findings []error
 	count    int
 	read     int
@@ -131,7 +133,7 @@ func (c *checker) installs() {
 		case licenses.Get([]byte(i.LicenseID)) == nil:
 			return fmt.Errorf("there is no licence %q", i.LicenseID)
 		}
-		return nil
+		return c.place(i.Status)
 	})
 }
 
@@ -172,6 +174,54 @@ func (c *checker) rest() {
 		}
 		return nil
 	})
+}
+
+// lists checks the status lists and the entries in them.
+func (c *checker) lists() {
+	c.lengths = make(map[string]int)
+	c.each(bucketLists, func(key, raw []byte) error {
+		l, err := decodeList(key, raw)
+		switch {
+		case err != nil:
+			return err
+		case l.ID != string(key):
+			return fmt.Errorf("the record is that of %q", l.ID)
+		case len(l.Seed) != license.StatusSeedLen, l.Length < 1, l.Next < 0, l.Next > l.Length:
+			return errors.New("indexes cannot be drawn from it")
+		}
+		c.lengths[l.ID] = l.Length
+		return nil
+	})
+	c.each(bucketStatuses, func(key, raw []byte) error {
+		e, err := decodeEntry(key, raw)
+		if err != nil {
+			return err
+		}
+		length, ok := c.lengths[string(key[:len(key)-5])]
+		switch {
+		case !ok:
+			return errors.New("there is no such status list")
+		case e.Index >= length:
+			return fmt.Errorf("the list is of %d", length)
+		case e.Status == license.StatusValid, e.Status > license.StatusSuspended:
+			return fmt.Errorf("the status is %d", e.Status)
+		}
+		return nil
+	})
+}
+
+// place checks where an install is listed.
+func (c *checker) place(ref license.StatusRef) error {
+	length, ok := c.lengths[ref.List]
+	switch {
+	case ref == license.StatusRef{}:
+		return nil
+	case !ok:
+		return fmt.Errorf("it has a place in %q, and there is no such status list", ref.List)
+	case ref.Index < 0 || ref.Index >= length:
+		return fmt.Errorf("it has place %d, beyond the end of its status list", ref.Index)
+	}
+	return nil
 }
 
 // Backup writes a copy of the store as it stands to w and returns its size.

@@ -3,6 +3,7 @@ package boltstore_test
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -21,6 +22,7 @@ import (
 func TestCheck(t *testing.T) {
 	id := benchLicense(1).ID
 	code := string(benchLicense(1).Code.Index)
+	seed := base64.StdEncoding.EncodeToString(make([]byte, license.StatusSeedLen))
 	second := string(binary.BigEndian.AppendUint64(nil, 2))
 	tests := map[string]struct {
 		bucket, key string
@@ -40,6 +42,18 @@ func TestCheck(t *testing.T) {
 		"audit gap":             {"audit", second, nil, "position 3 follows 1"},
 		"audit moved":           {"audit", second, []byte(`{"seq":7}`), "position 7"},
 		"pending":               {"pending", "x", []byte(`{"channel":"k"}`), "another code"},
+		"list unreadable":       {"statuslists", "sl_1", []byte("{"), "cannot be read"},
+		"list of another":       {"statuslists", "sl_2", []byte(`{"id":"sl_1","length":8,"seed":"` + seed + `"}`), "is that of"},
+		"list without a seed":   {"statuslists", "sl_1", []byte(`{"id":"sl_1","length":8,"next":1}`), "cannot be drawn"},
+		"list overdrawn":        {"statuslists", "sl_1", []byte(`{"id":"sl_1","length":8,"next":9,"seed":"` + seed + `"}`), "cannot be drawn"},
+		"status of no list":     {"statuses", "sl_9\x00\x00\x00\x00\x01", []byte{1}, "no such status list"},
+		"status of no index":    {"statuses", "sl_1", []byte{1}, "cannot be read"},
+		"status cut short":      {"statuses", "sl_1\x00\x00\x00\x00\x01", []byte{1, 2}, "cannot be read"},
+		"status that is none":   {"statuses", "sl_1\x00\x00\x00\x00\x01", []byte{0}, "the status is 0"},
+		"status beyond two":     {"statuses", "sl_1\x00\x00\x00\x00\x01", []byte{3}, "the status is 3"},
+		"status past the end":   {"statuses", "sl_1\x00\x00\x00\x00\x08", []byte{1}, "the list is of 8"},
+		"place in no list":      {"installs", id + "/ins", []byte(`{"id":"ins","license_id":"` + id + `","status":{"list":"sl_9","index":1}}`), "no such status list"},
+		"place not drawn":       {"installs", id + "/ins", []byte(`{"id":"ins","license_id":"` + id + `","status":{"list":"sl_1","index":8}}`), "beyond the end"},
 		"mark":                  {"marks", "x", []byte{}, "too short"},
 	}
 	for name, test := range tests {
@@ -101,6 +115,8 @@ func TestUnreadableRecord(t *testing.T) {
 			tx.Bucket([]byte("installs")).Put([]byte(id+"/ins"), []byte("{}}\n{}")),
 			tx.Bucket([]byte("audit")).Put(binary.BigEndian.AppendUint64(nil, 1), []byte("x")),
 			tx.Bucket([]byte("pending")).Put([]byte("k\x00p"), []byte("[]")),
+			tx.Bucket([]byte("statuslists")).Put([]byte("sl_1"), []byte("[]")),
+			tx.Bucket([]byte("statuses")).Put([]byte("sl_1\x00\x00\x00\x00\x01"), []byte("xx")),
 		)
 	})
 	s := open(t, path)
@@ -111,7 +127,9 @@ func TestUnreadableRecord(t *testing.T) {
 			_, _, err := tx.Events(ctx, store.EventFilter{}, store.Page{})
 			return err
 		},
-		"pending": func(ctx context.Context, tx store.Tx) error { _, err := tx.Pending(ctx, "k", []byte("p")); return err },
+		"statuslists": func(ctx context.Context, tx store.Tx) error { _, err := tx.LastStatusList(ctx); return err },
+		"statuses":    func(ctx context.Context, tx store.Tx) error { _, err := tx.StatusEntries(ctx, "sl_1"); return err },
+		"pending":     func(ctx context.Context, tx store.Tx) error { _, err := tx.Pending(ctx, "k", []byte("p")); return err },
 	} {
 		err := s.View(t.Context(), read)
 		if !errors.Is(err, license.Internal) || !strings.Contains(err.Error(), bucket) || !strings.Contains(err.Error(), "cannot be read") {

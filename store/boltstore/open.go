@@ -16,8 +16,11 @@ import (
 	"github.com/seed-357fa782/licensed/license"
 )
 
-// format is the version of the layout. 1: first.
-const format = 1
+// format is the version of the layout. 1: first. 2: status lists.
+const format = 2
+
+// formatBuckets is how many of the buckets in layout each format has.
+var formatBuckets = [format + 1]bucketID{1: bucketLists, 2: bucketCount} //nolint:gochecknoglobals // a table
 
 const (
 	metaBucket = "meta"
@@ -73,6 +76,9 @@ func open(path string, o Options) (*Store, error) {
 		return nil, openError(err)
 	}
 	if _, err := verify(db, path); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	if err := upgrade(db, o.ReadOnly); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
 	s := &Store{
@@ -159,21 +165,56 @@ func verify(db *bolt.DB, path string) (size int64, err error) {
 		if meta == nil {
 			return license.Errorf(license.Damaged, "the file is a bbolt database, but not one of ours")
 		}
-		raw := meta.Get([]byte(formatKey))
-		version, err := strconv.Atoi(string(raw))
+		version, err := formatOf(meta)
 		switch {
-		case err != nil || version < 1:
-			return license.Errorf(license.Damaged, "the file has no format that can be read: %q", raw)
+		case err != nil:
+			return err
 		case version > format:
 			return license.Errorf(license.Internal, "the file has format %d and this program knows formats up to %d; please use a newer version", version, format)
 		}
-		for _, l := range layout {
+		for _, l := range layout[:formatBuckets[version]] {
 			if btx.Bucket([]byte(l.name)) == nil {
 				return license.Errorf(license.Damaged, "the file lacks the bucket %q", l.name)
 			}
 		}
 		return nil
 	})
+}
+
+func formatOf(meta *bolt.Bucket) (int, error) {
+	raw := meta.Get([]byte(formatKey))
+	version, err := strconv.Atoi(string(raw))
+	if err != nil || version < 1 {
+		return 0, license.Errorf(license.Damaged, "the file has no format that can be read: %q", raw)
+	}
+	return version, nil
+}
+
+// upgrade brings a store of an older format up to this one, in one transaction.
+func upgrade(db *bolt.DB, readOnly bool) error {
+	var version int
+	err := db.View(func(btx *bolt.Tx) (err error) {
+		version, err = formatOf(btx.Bucket([]byte(metaBucket)))
+		return err
+	})
+	switch {
+	case err != nil || version == format:
+		return err
+	case readOnly:
+		return license.Errorf(license.Conflict, "the file has the older format %d; start the daemon once, which brings it up to date", version)
+	}
+	err = db.Update(func(btx *bolt.Tx) error {
+		for _, l := range layout[formatBuckets[version]:] {
+			if _, err := btx.CreateBucketIfNotExists([]byte(l.name)); err != nil {
+				return err
+			}
+		}
+		return btx.Bucket([]byte(metaBucket)).Put([]byte(formatKey), []byte(strconv.Itoa(format)))
+	})
+	if err != nil {
+		return fmt.Errorf("bring the file from format %d to %d: %w", version, format, err)
+	}
+	return nil
 }
 
 func openError(err error) error {

@@ -56,6 +56,8 @@ func filled(t *testing.T) string {
 			tx.PutPending(ctx, license.Pending{Channel: "k", CodeIndex: []byte("p")}),
 			tx.MarkSeen(ctx, benchTime, []byte("m")),
 			tx.SetValue(ctx, "v", []byte("x")),
+			tx.PutStatusList(ctx, license.StatusList{ID: "sl_1", Length: 8, Seed: make([]byte, license.StatusSeedLen), Next: 1}),
+			tx.PutStatusEntry(ctx, "sl_1", license.StatusEntry{Index: 1, Status: license.StatusRevoked}),
 		)
 	})
 	if err := errors.Join(err, s.Close()); err != nil {
@@ -107,7 +109,7 @@ func TestOpenRefused(t *testing.T) {
 		"cut to a page": {cut(4096), license.Damaged, "not a bbolt database"},
 		"cut to two":    {cut(8192), license.Damaged, "cut short"},
 		"cut to a bit":  {cut(20_000), license.Damaged, "cut short"},
-		"newer":         {setFormat("2"), license.Internal, "newer version"},
+		"newer":         {setFormat("3"), license.Internal, "newer version"},
 		"no format":     {setFormat("one"), license.Damaged, "no format"},
 		"not ours":      {dropBucket("meta"), license.Damaged, "not one of ours"},
 		"half a store":  {dropBucket("audit"), license.Damaged, `"audit"`},

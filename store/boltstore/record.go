@@ -3,6 +3,7 @@ package boltstore
 import (
 	"bytes"
 	"encoding/json"
+	"maps"
 	"slices"
 	"time"
 
@@ -58,7 +59,7 @@ func decodeInstall(key, raw []byte) (license.Install, error) {
 
 func utcLicense(l license.License) license.License {
 	l.IssuedAt, l.ActivatedAt, l.ExpiresAt = l.IssuedAt.UTC(), l.ActivatedAt.UTC(), l.ExpiresAt.UTC()
-	l.ReleasedAt, l.RevokedAt = l.ReleasedAt.UTC(), l.RevokedAt.UTC()
+	l.ReleasedAt, l.RevokedAt, l.ForkedAt = l.ReleasedAt.UTC(), l.RevokedAt.UTC(), l.ForkedAt.UTC()
 	if slices.ContainsFunc(l.Transfers, func(t time.Time) bool { return t.Location() != time.UTC }) {
 		l.Transfers = slices.Clone(l.Transfers)
 		for i, t := range l.Transfers {
@@ -70,7 +71,16 @@ func utcLicense(l license.License) license.License {
 
 func utcInstall(i license.Install) license.Install {
 	i.BoundAt, i.SeenAt, i.EndedAt, i.LeaseUntil = i.BoundAt.UTC(), i.SeenAt.UTC(), i.EndedAt.UTC(), i.LeaseUntil.UTC()
-	i.Chain.RequestAt, i.Chain.ForkedAt = i.Chain.RequestAt.UTC(), i.Chain.ForkedAt.UTC()
+	i.DatedAt = i.DatedAt.UTC()
+	i.Chain.RequestAt, i.Drifted.At = i.Chain.RequestAt.UTC(), i.Drifted.At.UTC()
+	i.Unproven, i.Forks = maps.Clone(i.Unproven), maps.Clone(i.Forks)
+	for d, at := range i.Unproven {
+		i.Unproven[d] = at.UTC()
+	}
+	for k, c := range i.Forks {
+		c.At = c.At.UTC()
+		i.Forks[k] = c
+	}
 	return i
 }
 

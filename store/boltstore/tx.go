@@ -25,10 +25,12 @@ const (
 	bucketPending
 	bucketMarks
 	bucketValues
+	bucketLists
+	bucketStatuses
 	bucketCount
 )
 
-// layout describes the buckets of format 1. How full a page is left when it is
+// layout describes the buckets of format 2. How full a page is left when it is
 // split pays where keys come in order: nothing will be inserted between them.
 var layout = [bucketCount]struct {
 	name string
@@ -41,6 +43,8 @@ var layout = [bucketCount]struct {
 	bucketPending:  {"pending", bolt.DefaultFillPercent},  // channel 0 code index → record
 	bucketMarks:    {"marks", 0.9},                        // milliseconds, big-endian, and key → nothing
 	bucketValues:   {"values", bolt.DefaultFillPercent},   // name → value
+	bucketLists:    {"statuslists", 0.9},                  // list id → record
+	bucketStatuses: {"statuses", bolt.DefaultFillPercent}, // list id 0 index, big-endian → status, and when it is final
 }
 
 // buckets are the buckets of one bbolt transaction, opened when they are first

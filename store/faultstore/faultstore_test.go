@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"testing"
 	"time"
@@ -165,12 +166,26 @@ func TestEveryMethodFails(t *testing.T) {
 			_, _, err := tx.Events(ctx, store.EventFilter{}, store.Page{})
 			return err
 		},
-		"Pending":       func(ctx context.Context, tx store.Tx) error { _, err := tx.Pending(ctx, "k", nil); return err },
-		"PutPending":    func(ctx context.Context, tx store.Tx) error { return tx.PutPending(ctx, license.Pending{}) },
-		"DeletePending": func(ctx context.Context, tx store.Tx) error { return tx.DeletePending(ctx, "k", nil) },
-		"MarkSeen":      func(ctx context.Context, tx store.Tx) error { return tx.MarkSeen(ctx, time.Unix(0, 0), []byte("x")) },
-		"Value":         func(ctx context.Context, tx store.Tx) error { _, err := tx.Value(ctx, "v"); return err },
-		"SetValue":      func(ctx context.Context, tx store.Tx) error { return tx.SetValue(ctx, "v", []byte("x")) },
+		"Pending":        func(ctx context.Context, tx store.Tx) error { _, err := tx.Pending(ctx, "k", nil); return err },
+		"PutPending":     func(ctx context.Context, tx store.Tx) error { return tx.PutPending(ctx, license.Pending{}) },
+		"DeletePending":  func(ctx context.Context, tx store.Tx) error { return tx.DeletePending(ctx, "k", nil) },
+		"LastStatusList": func(ctx context.Context, tx store.Tx) error { _, err := tx.LastStatusList(ctx); return err },
+		"StatusList":     func(ctx context.Context, tx store.Tx) error { _, err := tx.StatusList(ctx, "x"); return err },
+		"StatusLists":    func(ctx context.Context, tx store.Tx) error { _, err := tx.StatusLists(ctx); return err },
+		"PutStatusList": func(ctx context.Context, tx store.Tx) error {
+			return tx.PutStatusList(ctx, license.StatusList{ID: "sl_1"})
+		},
+		"StatusEntry":   func(ctx context.Context, tx store.Tx) error { _, err := tx.StatusEntry(ctx, "x", 0); return err },
+		"StatusEntries": func(ctx context.Context, tx store.Tx) error { _, err := tx.StatusEntries(ctx, "x"); return err },
+		"PutStatusEntry": func(ctx context.Context, tx store.Tx) error {
+			return tx.PutStatusEntry(ctx, "x", license.StatusEntry{})
+		},
+		"MarkSeen": func(ctx context.Context, tx store.Tx) error { return tx.MarkSeen(ctx, time.Unix(0, 0), []byte("x")) },
+		"Value":    func(ctx context.Context, tx store.Tx) error { _, err := tx.Value(ctx, "v"); return err },
+		"SetValue": func(ctx context.Context, tx store.Tx) error { return tx.SetValue(ctx, "v", []byte("x")) },
+	}
+	if all := reflect.TypeFor[store.Tx]().NumMethod(); len(methods) != all {
+		t.Errorf("there are %d methods of %d", len(methods), all)
 	}
 	s := open(t)
 	for name, method := range methods {

@@ -90,6 +90,34 @@ func (t *faultTx) Events(ctx context.Context, f store.EventFilter, p store.Page)
 	return t.inner.Events(ctx, f, p)
 }
 
+func (t *faultTx) LastStatusList(ctx context.Context) (license.StatusList, error) {
+	return get(t, "LastStatusList", func() (license.StatusList, error) { return t.inner.LastStatusList(ctx) })
+}
+
+func (t *faultTx) StatusList(ctx context.Context, id string) (license.StatusList, error) {
+	return get(t, "StatusList", func() (license.StatusList, error) { return t.inner.StatusList(ctx, id) })
+}
+
+func (t *faultTx) StatusLists(ctx context.Context) ([]license.StatusList, error) {
+	return get(t, "StatusLists", func() ([]license.StatusList, error) { return t.inner.StatusLists(ctx) })
+}
+
+func (t *faultTx) PutStatusList(ctx context.Context, l license.StatusList) error {
+	return t.do("PutStatusList", func() error { return t.inner.PutStatusList(ctx, l) })
+}
+
+func (t *faultTx) StatusEntry(ctx context.Context, list string, index int) (license.StatusEntry, error) {
+	return get(t, "StatusEntry", func() (license.StatusEntry, error) { return t.inner.StatusEntry(ctx, list, index) })
+}
+
+func (t *faultTx) StatusEntries(ctx context.Context, list string) ([]license.StatusEntry, error) {
+	return get(t, "StatusEntries", func() ([]license.StatusEntry, error) { return t.inner.StatusEntries(ctx, list) })
+}
+
+func (t *faultTx) PutStatusEntry(ctx context.Context, list string, e license.StatusEntry) error {
+	return t.do("PutStatusEntry", func() error { return t.inner.PutStatusEntry(ctx, list, e) })
+}
+
 func (t *faultTx) Pending(ctx context.Context, channel string, index []byte) (license.Pending, error) {
 	return get(t, "Pending", func() (license.Pending, error) { return t.inner.Pending(ctx, channel, index) })
 }

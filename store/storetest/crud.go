@@ -114,7 +114,7 @@ func (s suite) installs(t *testing.T) {
 
 	next := i.Clone()
 	next.State, next.EndedAt, next.Answer = license.InstallRemoved, base, nil
-	next.Chain = next.Chain.Next("jti-2", "jti-1", "req-2", []byte{1}, base, base)
+	next.Chain = next.Chain.Next("jti-2", "jti-1", "req-2", []byte{1}, base)
 	update(t, st, func(ctx context.Context, tx store.Tx) error { return tx.UpdateInstall(ctx, next) })
 	next.Revision = 2
 	wantSame(t, "updated", get(), next)

@@ -31,10 +31,11 @@ func (s suite) timesExact(t *testing.T) {
 	} {
 		id := fmt.Sprintf("lic_%d", i)
 		l := newLicense(id)
-		l.IssuedAt, l.ActivatedAt, l.ExpiresAt, l.ReleasedAt, l.RevokedAt = at, at, at, at, at
+		l.IssuedAt, l.ActivatedAt, l.ExpiresAt, l.ReleasedAt, l.RevokedAt, l.ForkedAt = at, at, at, at, at, at
 		l.Transfers = []time.Time{base, at}
 		in := newInstall(id, "ins")
-		in.BoundAt, in.SeenAt, in.EndedAt, in.LeaseUntil, in.Chain.RequestAt, in.Chain.ForkedAt = at, at, at, at, at, at
+		in.BoundAt, in.SeenAt, in.DatedAt, in.EndedAt, in.LeaseUntil, in.Chain.RequestAt, in.Drifted.At = at, at, at, at, at, at, at
+		in.Unproven, in.Forks = license.Unproven{"d": at}, license.Forks{license.ForkChain: {Count: 1, At: at}}
 		e := newEvent(license.ActionIssue, id)
 		e.At = at
 		p := license.Pending{Channel: "k", CodeIndex: []byte(id), ExpiresAt: at, ReleasedAt: at, FirstAt: at, LastAt: at}
@@ -42,7 +43,7 @@ func (s suite) timesExact(t *testing.T) {
 			_, err := tx.Append(ctx, e)
 			return errors.Join(err, tx.CreateLicense(ctx, l), tx.CreateInstall(ctx, in), tx.PutPending(ctx, p))
 		})
-		if l.Transfers[1] != at {
+		if l.Transfers[1] != at || in.Unproven["d"] != at || in.Forks[license.ForkChain].At != at {
 			t.Error("the caller's record was changed")
 		}
 		view(t, st, func(ctx context.Context, tx store.Tx) error {
@@ -55,8 +56,9 @@ func (s suite) timesExact(t *testing.T) {
 			}
 			want := at.UTC()
 			for n, got := range []time.Time{
-				l.IssuedAt, l.ActivatedAt, l.ExpiresAt, l.ReleasedAt, l.RevokedAt, l.Transfers[1],
-				in.BoundAt, in.SeenAt, in.EndedAt, in.LeaseUntil, in.Chain.RequestAt, in.Chain.ForkedAt,
+				l.IssuedAt, l.ActivatedAt, l.ExpiresAt, l.ReleasedAt, l.RevokedAt, l.Transfers[1], l.ForkedAt,
+				in.BoundAt, in.SeenAt, in.DatedAt, in.EndedAt, in.LeaseUntil, in.Chain.RequestAt, in.Drifted.At,
+				in.Unproven["d"], in.Forks[license.ForkChain].At,
 				events[0].At, p.ExpiresAt, p.ReleasedAt, p.FirstAt, p.LastAt,
 			} {
 				if !got.Equal(want) || got.Location() != time.UTC {
@@ -73,7 +75,8 @@ func (s suite) timesZero(t *testing.T) {
 	l := newLicense("lic_1")
 	l.ActivatedAt, l.ExpiresAt, l.Transfers = time.Time{}, time.Time{}, nil
 	in := newInstall("lic_1", "ins")
-	in.BoundAt, in.SeenAt, in.LeaseUntil, in.Chain = time.Time{}, time.Time{}, time.Time{}, license.Chain{}
+	in.BoundAt, in.SeenAt, in.DatedAt, in.LeaseUntil, in.Chain = time.Time{}, time.Time{}, time.Time{}, time.Time{}, license.Chain{}
+	in.Unproven, in.Drifted, in.Forks = nil, license.Drifted{}, nil
 	p := license.Pending{Channel: "k", CodeIndex: []byte("x")}
 	update(t, st, func(ctx context.Context, tx store.Tx) error {
 		return errors.Join(tx.CreateLicense(ctx, l), tx.CreateInstall(ctx, in), tx.PutPending(ctx, p))
@@ -86,7 +89,7 @@ func (s suite) timesZero(t *testing.T) {
 		wantSame(t, "licence", gotL, stored(l, 1))
 		wantSame(t, "install", gotI, in)
 		wantSame(t, "pending", gotP, p)
-		for _, at := range []time.Time{gotL.ActivatedAt, gotL.ExpiresAt, gotI.SeenAt, gotI.Chain.ForkedAt, gotP.FirstAt} {
+		for _, at := range []time.Time{gotL.ActivatedAt, gotL.ExpiresAt, gotI.SeenAt, gotI.DatedAt, gotI.Drifted.At, gotL.ForkedAt, gotP.FirstAt} {
 			if !at.IsZero() {
 				t.Errorf("a zero time came back as %v", at)
 			}

@@ -287,6 +287,9 @@ func (s suite) pagesFiltered(t *testing.T) {
 			if i%5 == 0 {
 				l.Channel = license.ChannelManual
 			}
+			if i%10 == 7 {
+				l = l.WithFork(base)
+			}
 			if err := tx.CreateLicense(ctx, l); err != nil {
 				return err
 			}
@@ -303,6 +306,7 @@ func (s suite) pagesFiltered(t *testing.T) {
 			"state":    {store.Filter{State: license.StateExpired, Now: base.Add(2 * time.Hour)}, []string{"00", "01", "02"}},
 			"expiring": {store.Filter{ExpiringBefore: base.Add(4 * time.Hour), Now: base.Add(time.Hour)}, []string{"02", "03"}},
 			"last 4":   {store.Filter{Last4: "7K2M", Order: "0", Channel: license.ChannelManual}, []string{"00", "15"}},
+			"forked":   {store.Filter{Forked: true}, []string{"07", "17", "27"}},
 			"none":     {store.Filter{Product: "cad"}, nil},
 		} {
 			for i := range test.want {

@@ -26,12 +26,15 @@ type state struct {
 	pending  map[string]license.Pending
 	marks    map[string]bool
 	values   map[string]string
+	lists    map[string]license.StatusList
+	statuses map[string]license.ListStatus // by list and index
 }
 
 func (s state) clone() state {
 	return state{
 		maps.Clone(s.licenses), maps.Clone(s.codes), maps.Clone(s.installs), slices.Clone(s.events),
 		maps.Clone(s.pending), maps.Clone(s.marks), maps.Clone(s.values),
+		maps.Clone(s.lists), maps.Clone(s.statuses),
 	}
 }
 
@@ -52,7 +55,7 @@ var (
 func drawCommand(t *rapid.T) command {
 	id, install, name := drawID.Draw(t, "id"), drawInstall.Draw(t, "install"), drawName.Draw(t, "name")
 	n := rapid.IntRange(0, 3).Draw(t, "n")
-	switch kind := rapid.IntRange(0, 8).Draw(t, "kind"); kind {
+	switch kind := rapid.IntRange(0, 10).Draw(t, "kind"); kind {
 	case 0:
 		return createLicense(id, name)
 	case 1, 2:
@@ -67,6 +70,10 @@ func drawCommand(t *rapid.T) command {
 		return setPending(name, id, n)
 	case 7:
 		return markSeen(name, n)
+	case 8:
+		return putList(name, n)
+	case 9:
+		return putStatus(name, n, license.ListStatus(rapid.IntRange(0, 2).Draw(t, "status")))
 	default:
 		return setValue(name, n)
 	}
@@ -236,6 +243,39 @@ func setValue(name string, n int) command {
 	}
 }
 
+func putList(id string, n int) command {
+	l := newList(id)
+	l.Next = n
+	return command{
+		fmt.Sprintf("list %s next %d", id, n),
+		func(ctx context.Context, tx store.Tx) error { return tx.PutStatusList(ctx, l) },
+		func(s *state) license.Reason {
+			s.lists[id] = l
+			return ""
+		},
+	}
+}
+
+func putStatus(list string, index int, status license.ListStatus) command {
+	return command{
+		fmt.Sprintf("status %d of %s to %d", index, list, status),
+		func(ctx context.Context, tx store.Tx) error {
+			return tx.PutStatusEntry(ctx, list, license.StatusEntry{Index: index, Status: status})
+		},
+		func(s *state) license.Reason {
+			if _, ok := s.lists[list]; !ok {
+				return license.NotFound
+			}
+			key := fmt.Sprint(list, " ", index)
+			delete(s.statuses, key)
+			if status != license.StatusValid {
+				s.statuses[key] = status
+			}
+			return ""
+		},
+	}
+}
+
 // model runs random transactions, some of which fail at the end, against a
 // store and a model of it.
 func (s suite) model(t *testing.T) {
@@ -254,6 +294,8 @@ func (s suite) model(t *testing.T) {
 			map[string]license.Pending{},
 			map[string]bool{},
 			map[string]string{},
+			map[string]license.StatusList{},
+			map[string]license.ListStatus{},
 		}
 		for range rapid.IntRange(1, 8).Draw(rt, "transactions") {
 			commands := make([]command, rapid.IntRange(1, 8).Draw(rt, "commands"))
@@ -311,6 +353,22 @@ func compare(ctx context.Context, t *rapid.T, st store.Store, want state) {
 			map[string]license.Pending{},
 			want.marks,
 			map[string]string{},
+			map[string]license.StatusList{},
+			map[string]license.ListStatus{},
+		}
+		lists, err := tx.StatusLists(ctx)
+		if err != nil {
+			return err
+		}
+		for _, l := range lists {
+			got.lists[l.ID] = l
+			entries, err := tx.StatusEntries(ctx, l.ID)
+			if err != nil {
+				return err
+			}
+			for _, e := range entries {
+				got.statuses[fmt.Sprint(l.ID, " ", e.Index)] = e.Status
+			}
 		}
 		list, _, err := tx.Licenses(ctx, store.Filter{}, store.Page{})
 		if err != nil {

@@ -57,6 +57,9 @@ func Run(t *testing.T, create func(t *testing.T) Opener) {
 		{"Marks", map[string]func(t *testing.T){
 			"Once": s.marksOnce, "Kept": s.marksKept, "Undone": s.marksUndone,
 		}},
+		{"Statuses", map[string]func(t *testing.T){
+			"Lists": s.statusLists, "Entries": s.statusEntries, "Refused": s.statusRefused, "Draws": s.statusDraws,
+		}},
 		{"Life", map[string]func(t *testing.T){
 			"Cancelled": s.cancelled, "CarriedThrough": s.carriedThrough, "Reopen": s.reopen, "Closed": s.closed,
 			"CloseWhileWriting": s.closeWhileWriting, "Stats": s.stats,
@@ -146,6 +149,7 @@ func newLicense(id string) license.License {
 		Machines:  2,
 		Mode:      license.ModeNode,
 		Features:  license.Features{"export": license.FeatureOn(), "edition": license.FeatureText("a\"b\n<c>")},
+		Phases:    license.Phases{Warn: new(time.Hour), Grace: new(time.Duration), Enforcement: license.EnforceDegrade},
 		IssuedAt:  base,
 		ExpiresAt: base.AddDate(1, 0, 0),
 		Heard:     license.Heard{Expiry: base.UnixMilli() + 7, Hold: base.UnixMilli() - 7},
@@ -167,11 +171,19 @@ func newInstall(licenseID, id string) license.Install {
 		},
 		BoundAt:    base,
 		SeenAt:     base.Add(time.Minute),
+		DatedAt:    base.Add(time.Hour),
 		LeaseUntil: base.AddDate(0, 0, 14),
 		Chain: license.Chain{
 			Last: "jti-1", RequestID: "req-1", RequestAt: base, Digest: []byte{9, 8, 7}, Older: []byte{6, 5, 4, 3},
 		},
-		Answer: []byte(`{"iss":"x"}`),
+		Unproven: license.Unproven{"a": base, "c": base.Add(time.Hour)},
+		Drifted:  license.Drifted{Count: 2, At: base, Kinds: []license.Kind{license.KindMAC}},
+		Forks: license.Forks{
+			license.ForkChain:   {Count: 2, At: base, Request: "req-0"},
+			license.ForkRetired: {Count: 1, At: base.Add(time.Minute), Request: "req-1"},
+		},
+		Reactivation: 3,
+		Answer:       []byte(`{"iss":"x"}`),
 	}
 }
 

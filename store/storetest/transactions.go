@@ -29,6 +29,10 @@ func writeEverything(ctx context.Context, tx store.Tx) error {
 		tx.PutPending(ctx, pending), tx.DeletePending(ctx, "k", []byte("p1")),
 		tx.SetValue(ctx, "v1", nil), tx.SetValue(ctx, "v2", []byte("x")), tx.SetValue(ctx, "v2", []byte("y")),
 		tx.MarkSeen(ctx, base.Add(2*store.MarkKept), []byte("m2")),
+		tx.PutStatusList(ctx, license.StatusList{ID: "sl_1", Next: 9}), tx.PutStatusList(ctx, newList("sl_2")),
+		tx.PutStatusEntry(ctx, "sl_1", license.StatusEntry{Index: 1}),
+		tx.PutStatusEntry(ctx, "sl_1", license.StatusEntry{Index: 2, Status: license.StatusRevoked}),
+		tx.PutStatusEntry(ctx, "sl_2", license.StatusEntry{Index: 1, Status: license.StatusRevoked}),
 	)
 	_, appendErr := tx.Append(ctx, newEvent(license.ActionRenew, "lic_1"))
 	return errors.Join(err, appendErr)
@@ -45,6 +49,8 @@ func prepare(t *testing.T, st store.Store) {
 			tx.PutPending(ctx, license.Pending{Channel: "k", CodeIndex: []byte("p1"), FirstAt: base, LastAt: base}),
 			tx.SetValue(ctx, "v1", []byte("x")),
 			tx.MarkSeen(ctx, base, []byte("m1")),
+			tx.PutStatusList(ctx, newList("sl_1")),
+			tx.PutStatusEntry(ctx, "sl_1", license.StatusEntry{Index: 1, Status: license.StatusSuspended}),
 		)
 	})
 }
@@ -76,6 +82,14 @@ func wantUntouched(t *testing.T, st store.Store) {
 		}
 		if _, err := tx.Pending(ctx, "k", []byte("p1")); err != nil {
 			return err
+		}
+		list, err := tx.LastStatusList(ctx)
+		if err != nil || list.ID != "sl_1" || list.Next != 1 {
+			return fmt.Errorf("the last status list is %+v, %w", list, err)
+		}
+		entries, err := tx.StatusEntries(ctx, "sl_1")
+		if err != nil || len(entries) != 1 || entries[0].Index != 1 {
+			return fmt.Errorf("statuses are %+v, %w", entries, err)
 		}
 		if v, err := tx.Value(ctx, "v1"); err != nil || string(v) != "x" {
 			return fmt.Errorf("value is %q, %w", v, err)
@@ -193,15 +207,17 @@ func (s suite) viewCannotWrite(t *testing.T) {
 	view(t, st, func(ctx context.Context, tx store.Tx) error {
 		_, appendErr := tx.Append(ctx, newEvent(license.ActionIssue, ""))
 		for what, err := range map[string]error{
-			"CreateLicense": tx.CreateLicense(ctx, newLicense("lic_3")),
-			"UpdateLicense": tx.UpdateLicense(ctx, stored(newLicense("lic_1"), 1)),
-			"CreateInstall": tx.CreateInstall(ctx, newInstall("lic_1", "x")),
-			"UpdateInstall": tx.UpdateInstall(ctx, newInstall("lic_1", "ins")),
-			"PutPending":    tx.PutPending(ctx, license.Pending{Channel: "k", CodeIndex: []byte("x")}),
-			"DeletePending": tx.DeletePending(ctx, "k", []byte("p1")),
-			"MarkSeen":      tx.MarkSeen(ctx, base, []byte("x")),
-			"SetValue":      tx.SetValue(ctx, "v1", nil),
-			"Append":        appendErr,
+			"CreateLicense":  tx.CreateLicense(ctx, newLicense("lic_3")),
+			"UpdateLicense":  tx.UpdateLicense(ctx, stored(newLicense("lic_1"), 1)),
+			"CreateInstall":  tx.CreateInstall(ctx, newInstall("lic_1", "x")),
+			"UpdateInstall":  tx.UpdateInstall(ctx, newInstall("lic_1", "ins")),
+			"PutPending":     tx.PutPending(ctx, license.Pending{Channel: "k", CodeIndex: []byte("x")}),
+			"DeletePending":  tx.DeletePending(ctx, "k", []byte("p1")),
+			"MarkSeen":       tx.MarkSeen(ctx, base, []byte("x")),
+			"SetValue":       tx.SetValue(ctx, "v1", nil),
+			"PutStatusList":  tx.PutStatusList(ctx, newList("sl_3")),
+			"PutStatusEntry": tx.PutStatusEntry(ctx, "sl_1", license.StatusEntry{Index: 9, Status: license.StatusRevoked}),
+			"Append":         appendErr,
 		} {
 			if err == nil {
 				t.Errorf("%s worked in a View", what)

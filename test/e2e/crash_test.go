@@ -55,6 +55,7 @@ func TestKilledAgainAndAgain(t *testing.T) {
 	answered := 0
 	for round := range rounds {
 		p := s.start()
+		p.checkStatuses(t)
 		for _, st := range before {
 			st.check(t, p)
 		}
@@ -83,6 +84,7 @@ func TestKilledAgainAndAgain(t *testing.T) {
 		}
 	}
 	p := s.start()
+	p.checkStatuses(t)
 	for _, st := range before {
 		st.check(t, p)
 	}
@@ -111,6 +113,9 @@ type stream struct {
 type step struct {
 	request, answer           string // an activation; the answer is "" where none came
 	refresh, refreshed        string
+	deactivate                string // sent
+	deactivated               bool   // and answered
+	suspendSent, suspended    bool
 	unknownSent, unknownKnown bool // a message about a code that nobody has presented
 }
 
@@ -158,6 +163,9 @@ func (st *stream) step(p *process, c *http.Client, s *step, l adminwire.License,
 		return err
 	}
 	s.refreshed = ans.License
+	if err := st.finish(p, c, s, i, l, k); err != nil {
+		return err
+	}
 	st.tried++
 	if err := st.say(p, c, fmt.Sprintf(
 		`{"activity":"refreshLicenseCode","expireTime":%q,"license":%q,"orderId":"CS","orderLineId":"CS-1","scene":"RENEWAL"}`,
@@ -173,6 +181,24 @@ func (st *stream) step(p *process, c *http.Client, s *step, l adminwire.License,
 	return nil
 }
 
+// finish ends one of four installs and suspends another one's licence, which
+// the status list has to show.
+func (st *stream) finish(p *process, c *http.Client, s *step, i install, l adminwire.License, k int) (err error) {
+	switch k % 4 {
+	case 1:
+		if s.deactivate, err = i.request("cad", token.OpDeactivate, s.refreshed); err != nil {
+			return err
+		}
+		_, err = p.send(c, s.deactivate, "")
+		s.deactivated = err == nil
+	case 3:
+		s.suspendSent = true
+		err = p.admin(http.MethodPost, strings.Replace(adminwire.PathSuspend, "{id}", l.ID, 1), struct{}{}, &adminwire.Edited{})
+		s.suspended = err == nil
+	}
+	return err
+}
+
 // unknownCode is a code that nobody has presented, with its own last four.
 func unknownCode(n int) string { return fmt.Sprintf("PLUNKNOWN%04d", n) }
 
@@ -186,12 +212,17 @@ func (st *stream) say(p *process, c *http.Client, body string) error {
 
 // refresh is a request for a new licence by the install that holds one.
 func (i install) refresh(product, held string) (string, error) {
+	return i.request(product, token.OpRefresh, held)
+}
+
+// request is a request by the install that holds a licence.
+func (i install) request(product string, op token.Op, held string) (string, error) {
 	l, err := token.PeekLicense(held)
 	if err != nil {
 		return "", err
 	}
 	return token.SignRequest(token.Request{
-		ID: "refresh-" + l.ID, IssuedAt: time.Now(), Op: token.OpRefresh, Product: product, Prev: l.ID, Fingerprint: i.fp, License: held,
+		ID: string(op) + "-" + l.ID, IssuedAt: time.Now(), Op: op, Product: product, Prev: l.ID, Fingerprint: i.fp, License: held,
 	}, i.key)
 }
 
@@ -226,8 +257,24 @@ func (st *stream) checkStep(t *testing.T, p *process, n int, s step) {
 	t.Helper()
 	l := p.show(st.licenses[n].ID)
 	activated, bound := l.ActivatedAt != nil, len(l.Installs) == 1
-	if activated != bound || len(l.Installs) > 1 || activated != (l.State == license.StateActive) {
+	suspended := l.State == license.StateSuspended
+	if activated != bound || len(l.Installs) > 1 || activated != (l.State == license.StateActive || suspended) {
 		t.Errorf("licence %s is there by half: %s, %d installs", l.ID, l.State, len(l.Installs))
+	}
+	if s.suspended && !suspended || suspended && !s.suspendSent {
+		t.Errorf("licence %s is %s; its suspension was sent: %v, answered: %v", l.ID, l.State, s.suspendSent, s.suspended)
+	}
+	ended := bound && l.Installs[0].State == license.InstallDeactivated
+	if s.deactivated && !ended || ended && s.deactivate == "" {
+		t.Errorf("deactivation %d: done %v, answered %v", n, ended, s.deactivated)
+	}
+	if s.deactivate != "" || s.suspendSent {
+		if s.deactivate != "" {
+			if _, err := p.send(http.DefaultClient, s.deactivate, ""); err != nil {
+				t.Errorf("deactivation %d repeated: %v", n, err)
+			}
+		}
+		return // what came before it is not answered any more
 	}
 	if s.answer != "" && !activated {
 		t.Errorf("activation %d was answered and is lost", n)

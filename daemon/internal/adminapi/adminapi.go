@@ -45,6 +45,7 @@ func Register(mux *http.ServeMux, o Options) huma.API {
 	operation.Register(api, get("show", adminwire.PathLicense, "One licence with its installs"), s.show)
 	operation.Register(api, post("lookup", adminwire.PathLookup, "Find a licence by id or by code"), s.lookup)
 	operation.Register(api, post("renew", adminwire.PathRenew, "Set another end"), s.renew)
+	operation.Register(api, post("edit", adminwire.PathEdit, "Set other phases"), s.editPhases)
 	for _, e := range []struct {
 		id, path, summary string
 		event             license.Event
@@ -59,6 +60,7 @@ func Register(mux *http.ServeMux, o Options) huma.API {
 		})
 	}
 	operation.Register(api, post("revoke", adminwire.PathRevoke, "Revoke a licence"), s.revoke)
+	operation.Register(api, post("remove-install", adminwire.PathRemove, "End one install of a licence"), s.removeInstall)
 	operation.Register(api, post("sign", adminwire.PathRequests, "Answer a request file of a machine without network"), s.sign)
 	operation.Register(api, get("events", adminwire.PathEvents, "The audit log, oldest first"), s.events)
 	operation.Register(api, get("keys", adminwire.PathKeys, "The key set in force"), s.keys)
@@ -66,6 +68,7 @@ func Register(mux *http.ServeMux, o Options) huma.API {
 	operation.Register(api, post("rotate", adminwire.PathRotate, "Move to the next signing key"), s.rotate)
 	operation.Register(api, post("propose", adminwire.PathProposal, "Make the next key set, unsigned"), s.propose)
 	operation.Register(api, post("install-keys", adminwire.PathKeySet, "Put a signed key set in force"), s.install)
+	operation.Register(api, post("accept-clock", adminwire.PathClock, "Confirm the server's clock"), s.acceptClock)
 	return api
 }
 
@@ -118,13 +121,18 @@ func (s *server) issue(ctx context.Context, in *struct {
 	if o.Features, err = features(b.Features); err != nil {
 		return nil, err
 	}
+	own, err := s.phases(b.Phases)
+	if err != nil {
+		return nil, err
+	}
+	o.Phases = own(license.Phases{})
 	issued, err := s.a.Issue(ctx, actor(ctx), o)
 	if err != nil {
 		return nil, err
 	}
 	out := &body[adminwire.LicenseList]{adminwire.LicenseList{Licenses: make([]adminwire.License, 0, len(issued))}}
 	for _, i := range issued {
-		l := adminwire.NewLicense(i.License, nil, s.a.Now())
+		l := s.shown(i.License, nil)
 		l.Code = i.Code.Reveal()
 		out.Body.Licenses = append(out.Body.Licenses, l)
 	}
@@ -180,6 +188,75 @@ func (s *server) end(at *time.Time, in string) (time.Time, time.Duration, error)
 	return t, d, nil
 }
 
+// phases reads what a licence is to have of its own.
+func (s *server) phases(in adminwire.Phases) (authority.PhaseEdit, error) {
+	var set license.Phases
+	for _, d := range []struct {
+		field, text string
+		to          **time.Duration
+	}{{"phases.warn", in.Warn, &set.Warn}, {"phases.grace", in.Grace, &set.Grace}} {
+		if d.text == "" || d.text == adminwire.FollowProduct {
+			continue
+		}
+		v, err := s.duration(d.text)
+		if err != nil {
+			return nil, license.FieldErrorf(d.field, "it is not a duration such as 30d or 36h")
+		}
+		*d.to = &v
+	}
+	return func(p license.Phases) license.Phases {
+		if in.Warn != "" {
+			p.Warn = set.Warn
+		}
+		if in.Grace != "" {
+			p.Grace = set.Grace
+		}
+		if in.Enforcement == adminwire.FollowProduct {
+			p.Enforcement = ""
+		} else if in.Enforcement != "" {
+			p.Enforcement = in.Enforcement
+		}
+		return p
+	}, nil
+}
+
+func (s *server) editPhases(ctx context.Context, in *struct {
+	IDInput
+	Body adminwire.Edit
+},
+) (*body[adminwire.Edited], error) {
+	if in.Body.Phases == (adminwire.Phases{}) {
+		return nil, license.FieldErrorf("phases", "nothing to change is given")
+	}
+	change, err := s.phases(in.Body.Phases)
+	if err != nil {
+		return nil, err
+	}
+	return s.edit(ctx, in.ID, authority.Edit{Event: license.EventEdit, Phases: change})
+}
+
+func (s *server) acceptClock(ctx context.Context, in *body[adminwire.AcceptClock]) (*body[adminwire.ClockAccepted], error) {
+	before, after, err := s.a.AcceptClock(ctx, actor(ctx), in.Body.Shown)
+	if err != nil {
+		return nil, err
+	}
+	return &body[adminwire.ClockAccepted]{adminwire.ClockAccepted{
+		Before: Clock(before), After: Clock(after), Changed: !before.Trusted(),
+	}}, nil
+}
+
+// Clock gives a clock its shown form.
+func Clock(c authority.Clock) adminwire.Clock {
+	out := adminwire.Clock{State: string(c.State), Now: c.Now}
+	if !c.Record.IsZero() {
+		out.LastRecord = &c.Record
+	}
+	if !c.KeyMade.IsZero() {
+		out.KeyFrom = &c.KeyMade
+	}
+	return out
+}
+
 type listInput struct {
 	State    string `query:"state" maxLength:"16"`
 	Product  string `query:"product" maxLength:"128"`
@@ -188,6 +265,7 @@ type listInput struct {
 	Order    string `query:"order" maxLength:"128"`
 	Last4    string `query:"last4" maxLength:"16"`
 	Expiring string `query:"expiring_within" maxLength:"32" doc:"A duration such as 30d."`
+	Forked   bool   `query:"forked" doc:"Only those of which a fork was recorded."`
 	PageInput
 }
 
@@ -199,7 +277,7 @@ type PageInput struct {
 }
 
 func (s *server) list(ctx context.Context, in *listInput) (*body[adminwire.LicenseList], error) {
-	f := authority.Filter{Product: in.Product, Channel: in.Channel, Customer: in.Customer, Order: in.Order, Last4: in.Last4}
+	f := authority.Filter{Product: in.Product, Channel: in.Channel, Customer: in.Customer, Order: in.Order, Last4: in.Last4, Forked: in.Forked}
 	var err error
 	if in.State != "" {
 		if f.State, err = license.ParseState(in.State); err != nil {
@@ -222,7 +300,7 @@ func (s *server) list(ctx context.Context, in *listInput) (*body[adminwire.Licen
 	}
 	out := adminwire.LicenseList{Licenses: make([]adminwire.License, 0, len(ls)), Next: next}
 	for _, l := range ls {
-		out.Licenses = append(out.Licenses, adminwire.NewLicense(l.License, l.Installs, s.a.Now()))
+		out.Licenses = append(out.Licenses, s.shown(l.License, l.Installs))
 	}
 	return &body[adminwire.LicenseList]{out}, nil
 }
@@ -232,7 +310,16 @@ func (s *server) one(ctx context.Context, ref string) (adminwire.License, error)
 	if err != nil {
 		return adminwire.License{}, err
 	}
-	return adminwire.NewLicense(l, installs, s.a.Now()), nil
+	return s.shown(l, installs), nil
+}
+
+// shown is the shown form of a licence, with the phases that count for it.
+func (s *server) shown(l license.License, installs []license.Install) adminwire.License {
+	out := adminwire.NewLicense(l, installs, s.a.Now())
+	if schedule, ok := s.a.Schedule(l); ok {
+		out.PhasesInForce = adminwire.NewPhases(schedule)
+	}
+	return out
 }
 
 func (s *server) show(ctx context.Context, in *IDInput) (*body[adminwire.License], error) {
@@ -272,6 +359,19 @@ func (s *server) revoke(ctx context.Context, in *struct {
 },
 ) (*body[adminwire.Edited], error) {
 	return s.edit(ctx, in.ID, authority.Edit{Event: license.EventRevoke, Reason: in.Body.Reason})
+}
+
+func (s *server) removeInstall(ctx context.Context, in *struct {
+	IDInput
+	Install string `path:"install" maxLength:"128" doc:"Id of an install."`
+	Body    adminwire.Remove
+},
+) (*body[adminwire.Removed], error) {
+	i, changed, err := s.a.RemoveInstall(ctx, actor(ctx), in.ID, in.Install, in.Body.Reason)
+	if err != nil {
+		return nil, err
+	}
+	return &body[adminwire.Removed]{adminwire.Removed{Changed: changed, Install: adminwire.NewInstall(i)}}, nil
 }
 
 func (s *server) sign(ctx context.Context, in *body[wire.Request]) (*body[wire.Answer], error) {
@@ -321,8 +421,11 @@ func (s *server) rotate(ctx context.Context, _ *empty) (*body[adminwire.Rotated]
 	return &body[adminwire.Rotated]{adminwire.Rotated(r)}, err
 }
 
-func (s *server) propose(ctx context.Context, _ *empty) (*body[adminwire.Proposal], error) {
-	unsigned, err := s.a.ProposeKeySet(ctx, actor(ctx))
+func (s *server) propose(ctx context.Context, in *struct {
+	Revoke []string `query:"revoke,explode" maxItems:"64" maxLength:"64" doc:"Ids of keys to leave out, which revokes them and all that they have signed."`
+},
+) (*body[adminwire.Proposal], error) {
+	unsigned, err := s.a.ProposeKeySet(ctx, actor(ctx), in.Revoke...)
 	return &body[adminwire.Proposal]{adminwire.Proposal{KeySet: unsigned}}, err
 }
 

@@ -79,11 +79,18 @@ type Options struct {
 	Random io.Reader
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
+	// Uptime is how long the process has run, by a clock that nobody sets; nil
+	// means the monotonic clock.
+	Uptime func() time.Duration
+	// ClockChanged is told when the clock is not trusted any more, and when it is
+	// again. It must not call the Authority.
+	ClockChanged func(Clock)
 }
 
 // Authority is the licence server's use cases. It is safe for concurrent use.
 type Authority struct {
-	store    store.Store
+	store    store.Store // a settled one
+	lists    *statusLists
 	custody  Custody
 	codes    Codes
 	products map[string]license.Product
@@ -94,6 +101,7 @@ type Authority struct {
 	ids      *license.IDs
 	gate     *gate
 	clock    func() time.Time
+	guard    *guard
 }
 
 // New checks the options and returns an Authority.
@@ -102,16 +110,20 @@ func New(o Options) (*Authority, error) {
 		return nil, errors.New("authority: store, custody and codes are required")
 	}
 	a := &Authority{
-		store: o.Store, custody: o.Custody, codes: o.Codes, channels: o.Channels,
+		custody: o.Custody, codes: o.Codes, channels: o.Channels,
 		undo: o.UndoWindow, random: o.Random, ids: &license.IDs{Random: o.Random}, clock: o.Now, gate: newGate(),
 		products: make(map[string]license.Product), byMarket: make(map[string]string),
 	}
 	if a.clock == nil {
 		a.clock = time.Now //nolint:forbidigo // the one default of Now
 	}
+	a.guard = newGuard(o, a.now, a.keyMade)
 	if a.undo == 0 {
 		a.undo = 24 * time.Hour
 	}
+	dated := recorded{Store: o.Store, guard: a.guard}
+	a.lists = newStatusLists(dated, a)
+	a.store = settled{Store: dated, undo: a.undo, lists: a.lists}
 	for _, ch := range o.Channels {
 		if ch.Name == license.ChannelManual {
 			return nil, fmt.Errorf("authority: a marketplace entry cannot be called %q, which is where the merchant's own codes come from", ch.Name)
@@ -124,6 +136,7 @@ func New(o Options) (*Authority, error) {
 		p.Machines = max(p.Machines, 1)
 		p.InstallsPerMachine = max(p.InstallsPerMachine, 1)
 		a.products[p.ID] = p
+		a.lists.life = max(a.lists.life, p.StatusMaxAge)
 		for _, id := range p.MarketplaceProducts {
 			a.byMarket[id] = p.ID
 		}
@@ -147,8 +160,16 @@ func CheckProducts(products []license.Product) error {
 	return nil
 }
 
-// now is the instant at which a use case happens: whole seconds, UTC.
+// now is what the clock shows, trusted or not: whole seconds, UTC. A change is
+// dated by dated.
 func (a *Authority) now() time.Time { return a.clock().UTC().Truncate(time.Second) }
+
+// keyMade is the instant from which on the signing key is valid.
+func (a *Authority) keyMade() time.Time {
+	key, keys := a.custody.Current()
+	k, _ := keys.Key(key.ID)
+	return k.NotBefore
+}
 
 // product returns a configured product.
 func (a *Authority) product(id string) (license.Product, error) {
@@ -157,6 +178,13 @@ func (a *Authority) product(id string) (license.Product, error) {
 		return license.Product{}, license.Errorf(license.WrongProduct, "this server has no product %q", printable(id))
 	}
 	return p, nil
+}
+
+// Schedule returns the phases and leases that a licence has by now, and false
+// where its product is not configured any more.
+func (a *Authority) Schedule(l license.License) (license.Schedule, bool) {
+	p, ok := a.products[l.Product]
+	return p.ScheduleFor(l), ok
 }
 
 // Products returns the configured products' ids.
@@ -171,11 +199,15 @@ func (a *Authority) Products() []string {
 // KeySet returns the signed key set in force.
 func (a *Authority) KeySet() token.KeySet { return a.custody.KeySet() }
 
-// Ready reports whether requests can be answered: the store answers, and what
-// is signed now verifies.
+// Ready reports whether requests can be answered: the store answers, the clock
+// is trusted, and what is signed now verifies.
 func (a *Authority) Ready(ctx context.Context) error {
+	now, err := a.dated(ctx)
+	if err != nil {
+		return err
+	}
 	key, keys := a.custody.Current()
-	if err := (signing{key, keys}).canSign(a.now()); err != nil {
+	if err := (signing{key, keys}).canSign(now); err != nil {
 		return err
 	}
 	return a.store.View(ctx, func(ctx context.Context, tx store.Tx) error {

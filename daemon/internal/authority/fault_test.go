@@ -13,7 +13,7 @@ import (
 )
 
 // faultWorld is a world whose store fails on demand.
-func faultWorld(t *testing.T) (*world, *faultstore.Store) {
+func faultWorld(t *testing.T, edit ...func(*license.Product)) (*world, *faultstore.Store) {
 	t.Helper()
 	s, err := boltstore.Open(filepath.Join(t.TempDir(), "test.db"), boltstore.Options{})
 	if err != nil {
@@ -25,7 +25,7 @@ func faultWorld(t *testing.T) (*world, *faultstore.Store) {
 		}
 	})
 	f := faultstore.Wrap(s)
-	return newWorldOn(t, f), f
+	return newWorldOn(t, f, edit...), f
 }
 
 // story is one change and how its end is recognised. It is told with the same
@@ -65,6 +65,31 @@ func stories() []story {
 			raw := i.request(token.OpDeactivate)
 			return func() error { _, err := i.send(raw); return err }
 		}, func(t *testing.T, w *world) { t.Helper(); one(t, w, license.StateActive, license.ActionDeactivate) }},
+		{"refuse a fork", func(w *world) func() error { return forked(w, license.ForkRefuseNewest) }, func(t *testing.T, w *world) {
+			t.Helper()
+			one(t, w, license.StateActive, license.ActionFork)
+			forksOf(t, w, 1)
+		}},
+		{"refuse both sides of a fork", func(w *world) func() error { return forked(w, license.ForkRefuseBoth) }, func(t *testing.T, w *world) {
+			t.Helper()
+			one(t, w, license.StateActive, license.ActionEnd)
+			forksOf(t, w, 1)
+		}},
+		{"follow a machine that became another", func(w *world) func() error {
+			is := w.issue()
+			i := w.install("")
+			w.must(i.activateOn(is.Code, walk[0]), "")
+			w.must(i.refreshOn(walk[2]), "")
+			raw := i.request(token.OpRefresh, on(walk[3]))
+			return func() error { _, err := i.send(raw); return err }
+		}, func(t *testing.T, w *world) {
+			t.Helper()
+			one(t, w, license.StateActive, license.ActionTransfer)
+			all, _, err := w.a.Licenses(t.Context(), authority.Filter{}, authority.Page{})
+			if err != nil || len(all[0].License.Transfers) != 1 {
+				t.Errorf("%+v, %v", all, err)
+			}
+		}},
 		{"renew by a message", func(w *world) func() error {
 			c, end := w.sell("PL001")
 			w.must(w.install("machine-1").activate(c), "")
@@ -89,9 +114,35 @@ func stories() []story {
 			w.must(w.install("machine-1").activate(c), license.Released)
 		}},
 		{"suspend", func(w *world) func() error {
-			id := w.issue().License.ID
+			is := w.issue()
+			id := is.License.ID
+			w.must(w.install("machine-1").activate(is.Code), "")
 			return func() error { return w.edit(id, license.EventSuspend) }
 		}, func(t *testing.T, w *world) { t.Helper(); one(t, w, license.StateSuspended, license.ActionSuspend) }},
+	}
+}
+
+// forked tells of an install whose copy has called: its next call is refused.
+func forked(w *world, policy license.ForkPolicy) func() error {
+	product := w.options.Products[0]
+	product.Forks = policy
+	w.options.Products[0] = product
+	w.again()
+	_, original, _ := w.clone()
+	raw := original.request(token.OpRefresh)
+	return func() error {
+		if _, err := original.send(raw); license.ReasonOf(err) != license.CloneDetected {
+			return err
+		}
+		return nil
+	}
+}
+
+func forksOf(t *testing.T, w *world, want int) {
+	t.Helper()
+	all, _, err := w.a.Licenses(t.Context(), authority.Filter{}, authority.Page{})
+	if err != nil || all[0].License.Forks != want || all[0].Installs[0].Forks.Total() != want {
+		t.Errorf("%+v, %v; want %d forks", all, err, want)
 	}
 }
 
@@ -161,11 +212,17 @@ func tell(t *testing.T, st story, fault func(*faultstore.Store), harmless bool) 
 	if occurred == 0 {
 		return 0
 	}
-	if (err == nil) != harmless {
+	switch {
+	case err == nil:
+		// It hit what nobody has to wait for, such as the list that goes along with
+		// an answer; then all of it has happened.
+		st.end(t, w)
+	case harmless:
 		t.Fatalf("with a fault the change ended with %v", err)
 	}
 	f.Reset()
 	w.must(do(), "")
 	st.end(t, w)
+	w.wantListed("after the fault", valid)
 	return occurred
 }

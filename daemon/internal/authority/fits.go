@@ -26,13 +26,16 @@ func fits(l license.License) error {
 		}
 	}
 	salt := license.ProductSalt(l.Product)
+	issuer := strings.Repeat("i", maxIssuer)
 	claims := token.License{
-		Issuer: strings.Repeat("i", maxIssuer), ID: "j", LicenseID: "l", Product: l.Product,
+		Issuer: issuer, ID: "j", LicenseID: "l", Product: l.Product,
 		Dates:    license.Schedule{Enforcement: license.EnforceBlock}.DatesFor(time.Unix(1, 0), time.Unix(1, 0), time.Time{}),
 		Customer: l.Customer, Order: l.Order, Channel: l.Channel, CodeLast4: l.Code.Last4,
 		Features: l.Features, Machines: l.Machines, Mode: l.Mode,
-		Binding:    license.Binding{Policy: license.PolicyFuzzy, Salt: salt, Components: all},
-		InstallKey: make(ed25519.PublicKey, ed25519.PublicKeySize),
+		Binding:      license.Binding{Policy: license.PolicyFuzzy, Salt: salt, Components: all},
+		InstallKey:   make(ed25519.PublicKey, ed25519.PublicKeySize),
+		Status:       token.StatusPlace{URI: statusURI(issuer, statusListPrefix+strings.Repeat("l", 26)), Index: license.StatusListLength},
+		StatusMaxAge: 100 * 366 * 24 * time.Hour,
 	}
 	payload, err := claims.Payload()
 	if err != nil {

@@ -24,8 +24,9 @@ type Custody interface {
 	Keys() []KeyInfo
 	// Rotate moves to the next key and destroys the private half of the last.
 	Rotate(now time.Time) (Rotated, error)
-	// Propose makes the next key set, unsigned, for an anchor to sign offline.
-	Propose(now time.Time) ([]byte, error)
+	// Propose makes the next key set, unsigned, for an anchor to sign offline,
+	// without the keys whose ids are in revoke.
+	Propose(now time.Time, revoke ...string) ([]byte, error)
 	// Install puts a signed key set in force.
 	Install(raw string, now time.Time) error
 }
@@ -57,7 +58,10 @@ func (a *Authority) Keys() []KeyInfo { return a.custody.Keys() }
 
 // RotateKeys moves to the next signing key.
 func (a *Authority) RotateKeys(ctx context.Context, actor license.Actor) (Rotated, error) {
-	now := a.now()
+	now, err := a.dated(ctx)
+	if err != nil {
+		return Rotated{}, err
+	}
 	r, err := a.custody.Rotate(now)
 	if err != nil {
 		return Rotated{}, fmt.Errorf("rotate the signing key: %w", err)
@@ -65,22 +69,35 @@ func (a *Authority) RotateKeys(ctx context.Context, actor license.Actor) (Rotate
 	return r, a.auditKeys(ctx, actor, now, license.ActionKeysRotate, map[string]any{"current": r.Current, "retired": r.Retired})
 }
 
-// ProposeKeySet makes the next key set, unsigned.
-func (a *Authority) ProposeKeySet(ctx context.Context, actor license.Actor) ([]byte, error) {
-	now := a.now()
-	unsigned, err := a.custody.Propose(now)
+// ProposeKeySet makes the next key set, unsigned. It leaves out the keys whose
+// ids are in revoke: once the set is installed, all that they have signed is
+// refused by whoever has heard of it.
+func (a *Authority) ProposeKeySet(ctx context.Context, actor license.Actor, revoke ...string) ([]byte, error) {
+	now, err := a.dated(ctx)
+	if err != nil {
+		return nil, err
+	}
+	unsigned, err := a.custody.Propose(now, revoke...)
 	if err != nil {
 		return nil, fmt.Errorf("propose a key set: %w", err)
 	}
-	return unsigned, a.auditKeys(ctx, actor, now, license.ActionKeysRequested, nil)
+	var after map[string]any
+	if len(revoke) > 0 {
+		after = map[string]any{"revoke": revoke}
+	}
+	return unsigned, a.auditKeys(ctx, actor, now, license.ActionKeysRequested, after)
 }
 
 // InstallKeySet puts a signed key set in force.
 func (a *Authority) InstallKeySet(ctx context.Context, actor license.Actor, raw string) error {
-	now := a.now()
+	now, err := a.dated(ctx)
+	if err != nil {
+		return err
+	}
 	if err := a.custody.Install(raw, now); err != nil {
 		return fmt.Errorf("install a key set: %w", err)
 	}
+	a.lists.signAgain(ctx)
 	return a.auditKeys(ctx, actor, now, license.ActionKeysInstall, map[string]any{"seq": a.custody.KeySet().Seq})
 }
 

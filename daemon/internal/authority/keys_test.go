@@ -22,7 +22,21 @@ func (w *world) newKeys() {
 	if w.ring.Health(w.clock()).Next != "" {
 		rotate()
 	}
-	unsigned, err := w.a.ProposeKeySet(w.t.Context(), admin)
+	w.installKeys()
+	rotate()
+}
+
+// revokeKey installs a key set without the given key, and with a new one that
+// signs.
+func (w *world) revokeKey(id string) {
+	w.t.Helper()
+	w.installKeys(id)
+}
+
+// installKeys installs the next key set, without the keys whose ids are given.
+func (w *world) installKeys(revoke ...string) {
+	w.t.Helper()
+	unsigned, err := w.a.ProposeKeySet(w.t.Context(), admin, revoke...)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -39,7 +53,6 @@ func (w *world) newKeys() {
 	if err := w.a.InstallKeySet(w.t.Context(), admin, set); err != nil {
 		w.t.Fatal(err)
 	}
-	rotate()
 }
 
 // The same request is answered with something that verifies, also when the key

@@ -24,6 +24,7 @@ type Order struct {
 	Perpetual bool          // or this; exactly one is required
 	Machines  int
 	Features  license.Features // in addition to, or instead of, those of the product
+	Phases    license.Phases   // instead of those of the product
 	Count     int              // how many; zero means one
 }
 
@@ -35,7 +36,10 @@ type Issued struct {
 
 // Issue makes licences: all of them, or none.
 func (a *Authority) Issue(ctx context.Context, actor license.Actor, o Order) ([]Issued, error) {
-	now := a.now()
+	now, err := a.dated(ctx)
+	if err != nil {
+		return nil, err
+	}
 	l, err := a.draft(o, now)
 	if err != nil {
 		return nil, err
@@ -81,7 +85,7 @@ func (a *Authority) draft(o Order, now time.Time) (license.License, error) {
 	case o.Machines < 0 || o.Machines > 1_000_000:
 		return license.License{}, license.FieldErrorf("machines", "the number of machines must be between 1 and 1000000")
 	}
-	if err := errors.Join(plain("customer", o.Customer, 256), plain("order", o.Order, 128)); err != nil {
+	if err := errors.Join(plain("customer", o.Customer, 256), plain("order", o.Order, 128), o.Phases.Check()); err != nil {
 		return license.License{}, err
 	}
 	for name := range o.Features {
@@ -91,7 +95,8 @@ func (a *Authority) draft(o Order, now time.Time) (license.License, error) {
 	}
 	l := license.License{
 		Product: p.ID, Channel: license.ChannelManual, Customer: o.Customer, Order: o.Order,
-		Machines: p.Machines, Mode: p.Mode, Features: merge(p.Features, o.Features), IssuedAt: now,
+		Machines: p.Machines, Mode: p.Mode, Features: merge(p.Features, o.Features), Phases: o.Phases,
+		IssuedAt: now,
 	}
 	if o.Machines > 0 {
 		l.Machines = o.Machines
@@ -165,20 +170,28 @@ func end(at time.Time, in time.Duration, from, now time.Time) (time.Time, error)
 	return at.UTC().Truncate(time.Second), nil
 }
 
-// Edit is one change of a licence by the merchant: EventRenew, EventSuspend,
-// EventResume, EventRelease, EventRevoke or EventUndoRevoke.
+// Edit is one change of a licence by the merchant: EventRenew, EventEdit,
+// EventSuspend, EventResume, EventRelease, EventRevoke or EventUndoRevoke.
 type Edit struct {
 	Event     license.Event
 	ExpiresAt time.Time     // EventRenew: either this
 	For       time.Duration // or this, from the later of now and the present end
 	Perpetual bool          // or this
+	Phases    PhaseEdit     // EventEdit
 	Reason    string        // EventRevoke: required
 }
+
+// PhaseEdit makes what a licence says of its own about its phases of what it
+// said before. It must do the same each time.
+type PhaseEdit func(license.Phases) license.Phases
 
 // Edit changes the licence that ref names, by id or by code, and reports
 // whether anything changed.
 func (a *Authority) Edit(ctx context.Context, actor license.Actor, ref string, e Edit) (l license.License, changed bool, err error) {
-	now := a.now()
+	now, err := a.dated(ctx)
+	if err != nil {
+		return license.License{}, false, err
+	}
 	if e.Event == license.EventRevoke && e.Reason == "" {
 		return license.License{}, false, license.FieldErrorf("reason", "a revocation needs a reason")
 	}
@@ -193,6 +206,12 @@ func (a *Authority) Edit(ctx context.Context, actor license.Actor, ref string, e
 		change := license.Change{Event: e.Event, At: now, Reason: e.Reason, Undo: a.undo}
 		if e.Event == license.EventRenew {
 			if change.ExpiresAt, err = renewed(was, e, now); err != nil {
+				return err
+			}
+		}
+		if e.Event == license.EventEdit {
+			change.Phases = e.Phases(was.Phases)
+			if err := change.Phases.Check(); err != nil {
 				return err
 			}
 		}
@@ -328,8 +347,25 @@ func difference(was, is license.License) (before, after map[string]any) {
 	put("expires_at", !was.ExpiresAt.Equal(is.ExpiresAt), instant(was.ExpiresAt), instant(is.ExpiresAt))
 	put("released_at", !was.ReleasedAt.Equal(is.ReleasedAt), instant(was.ReleasedAt), instant(is.ReleasedAt))
 	put("revoked_at", !was.RevokedAt.Equal(is.RevokedAt), instant(was.RevokedAt), instant(is.RevokedAt))
+	put("phases", !was.Phases.Equal(is.Phases), phases(was.Phases), phases(is.Phases))
 	put("holds", was.Holds != is.Holds, was.Holds.Names(), is.Holds.Names())
 	return before, after
+}
+
+// phases is what a licence says of its own about its phases, as the audit log
+// writes it.
+func phases(p license.Phases) map[string]any {
+	out := map[string]any{}
+	if p.Warn != nil {
+		out["warn"] = p.Warn.String()
+	}
+	if p.Grace != nil {
+		out["grace"] = p.Grace.String()
+	}
+	if p.Enforcement != "" {
+		out["enforcement"] = p.Enforcement
+	}
+	return out
 }
 
 // instant is a time as the audit log writes it, nil where absent.

@@ -19,6 +19,7 @@ type Answer struct {
 	InstallID string
 	License   string // signed licence
 	Keys      string // signed key set
+	Status    string // signed status list of the install, empty after a deactivation
 	Time      string // signed time
 }
 
@@ -57,7 +58,14 @@ func (a *Authority) Request(ctx context.Context, raw string, beside license.Code
 	// Whoever asks would choose an identification code: it binds nothing unless
 	// the merchant made the licence for it.
 	req.Fingerprint.Code = ""
-	c := &call{a: a, req: req, product: p, now: a.now(), knownOnly: caller.KnownOnly}
+	now, err := a.dated(ctx)
+	if err != nil {
+		if caller.Staff == nil && errors.Is(err, license.Clock) {
+			err = errClock.WithCause(err)
+		}
+		return Answer{}, err
+	}
+	c := &call{a: a, req: req, product: p, now: now, knownOnly: caller.KnownOnly}
 	c.key, c.keys = a.custody.Current()
 	if err := c.canSign(c.now); err != nil {
 		return Answer{}, err
@@ -89,147 +97,6 @@ type call struct {
 	knownOnly bool
 }
 
-// activate binds a new install to the licence of a code. What can be refused
-// without the marketplace is refused before it is asked: activating a code
-// there begins its term.
-func (c *call) activate(ctx context.Context) (Answer, error) {
-	if c.req.Code.IsZero() {
-		return Answer{}, license.FieldErrorf("code", "a code is required to %s", c.req.Op)
-	}
-	index := c.a.codes.Index(c.req.Code)
-	inst, err := c.bindByCode(ctx, index, false)
-	if errors.Is(err, errAskMarketplace) {
-		if _, err := license.Bind(c.product.Binding, c.req.Fingerprint); err != nil {
-			return Answer{}, err
-		}
-		if err := c.a.adopt(ctx, c.req.Code, index, c.product, c.actor, c.req.ID); err != nil {
-			return Answer{}, err
-		}
-		inst, err = c.bindByCode(ctx, index, true)
-	}
-	if err != nil {
-		return Answer{}, err
-	}
-	return c.answer(inst)
-}
-
-// errAskMarketplace says that the marketplace has to be asked about a code
-// before it can be activated.
-var errAskMarketplace = errors.New("the marketplace has to be asked")
-
-// bindByCode binds the install to the licence that the code names. A code that
-// is not known, and one of a marketplace that was never in use, have to be
-// asked about first; adopted says that this was done just now.
-func (c *call) bindByCode(ctx context.Context, index []byte, adopted bool) (inst license.Install, err error) {
-	err = c.a.store.Update(ctx, func(ctx context.Context, tx store.Tx) error {
-		l, err := tx.LicenseByCode(ctx, index)
-		if c.knownOnly {
-			if known, err := c.known(ctx, tx, l, err); err != nil || !known {
-				return errors.Join(err, errTooMany)
-			}
-		}
-		if errors.Is(err, license.NotFound) {
-			if adopted || c.req.Code.Own() {
-				return license.Errorf(license.UnknownCode, "this code is not known")
-			}
-			return errAskMarketplace
-		}
-		if err != nil {
-			return fmt.Errorf("look a code up: %w", err)
-		}
-		if l.Product != c.product.ID {
-			return license.Errorf(license.WrongProduct, "this code is for another product")
-		}
-		unused := l.Channel != license.ChannelManual && l.ActivatedAt.IsZero()
-		if unused && !adopted && l.ReleasedAt.IsZero() && l.RevokedAt.IsZero() {
-			return errAskMarketplace
-		}
-		inst, err = c.bind(ctx, tx, l)
-		return err
-	})
-	return inst, err
-}
-
-// errTooMany is all that an address learns that was refused too often.
-var errTooMany = license.Errorf(license.RateLimited, "too many requests from this address were refused; please wait")
-
-// known reports whether the install has been bound to l before.
-func (c *call) known(ctx context.Context, tx store.Tx, l license.License, lookup error) (bool, error) {
-	if lookup != nil {
-		return false, nil
-	}
-	_, err := tx.Install(ctx, l.ID, c.req.InstallID)
-	if errors.Is(err, license.NotFound) {
-		return false, nil
-	}
-	return err == nil, err
-}
-
-// bind gives the install a seat of l, or answers again the install that has one.
-func (c *call) bind(ctx context.Context, tx store.Tx, l license.License) (license.Install, error) {
-	old, err := tx.Install(ctx, l.ID, c.req.InstallID)
-	switch {
-	case err == nil:
-		inst, err := c.again(ctx, tx, l, old)
-		return inst, ofKnown(err)
-	case !errors.Is(err, license.NotFound):
-		return license.Install{}, fmt.Errorf("look an install up: %w", err)
-	}
-	next, changed, err := l.Apply(license.Change{Event: license.EventActivate, At: c.now})
-	if err != nil {
-		return license.Install{}, err
-	}
-	binding, err := license.Bind(c.product.Binding, c.req.Fingerprint)
-	if err != nil {
-		return license.Install{}, err
-	}
-	installs, err := tx.Installs(ctx, l.ID)
-	if err != nil {
-		return license.Install{}, fmt.Errorf("list installs of %s: %w", l.ID, err)
-	}
-	if err := c.tooOften(l, installs); err != nil {
-		return license.Install{}, err
-	}
-	place, err := c.place(l, installs)
-	if err != nil {
-		return license.Install{}, err
-	}
-	if place.moved {
-		if next, err = next.Transfer(c.product.Transfers, c.now); err != nil {
-			return license.Install{}, err
-		}
-	}
-	if changed || place.moved {
-		if err := tx.UpdateLicense(ctx, next); err != nil {
-			return license.Install{}, fmt.Errorf("update %s: %w", l.ID, err)
-		}
-	}
-	if err := c.retire(ctx, tx, place.replaced, license.InstallReplaced); err != nil {
-		return license.Install{}, err
-	}
-	if err := c.retire(ctx, tx, place.transferred, license.InstallTransferred); err != nil {
-		return license.Install{}, err
-	}
-	inst := license.Install{
-		ID: c.req.InstallID, LicenseID: l.ID, Seat: place.seat, State: license.InstallLive,
-		Environment: c.req.Fingerprint.Environment, Binding: binding, BoundAt: c.now,
-	}
-	if err := c.grant(&inst, next); err != nil {
-		return license.Install{}, err
-	}
-	if err := tx.CreateInstall(ctx, inst); err != nil {
-		return license.Install{}, fmt.Errorf("bind an install to %s: %w", l.ID, err)
-	}
-	action := license.ActionBind
-	switch {
-	case changed:
-		action = license.ActionActivate
-	case place.moved:
-		action = license.ActionTransfer
-	}
-	return inst, c.audit(ctx, tx, action, inst, map[string]any{"seat": inst.Seat})
-}
-
 // held runs an operation of an install that presents the licence it holds.
 // Who that licence belongs to is looked up under the key that signed the
 // request, so it need not verify: after a compromise it would not.
@@ -242,7 +109,7 @@ func (c *call) held(ctx context.Context, op func(context.Context, store.Tx, lice
 		return Answer{}, license.FieldErrorf("license", "the licence held cannot be read").WithCause(err)
 	}
 	var inst license.Install
-	err = c.a.store.Update(ctx, func(ctx context.Context, tx store.Tx) error {
+	err = c.update(ctx, func(ctx context.Context, tx store.Tx) error {
 		old, err := tx.Install(ctx, held.LicenseID, c.req.InstallID)
 		if errors.Is(err, license.NotFound) {
 			if c.knownOnly {
@@ -259,7 +126,7 @@ func (c *call) held(ctx context.Context, op func(context.Context, store.Tx, lice
 	if err != nil {
 		return Answer{}, err
 	}
-	return c.answer(inst)
+	return c.answer(ctx, inst)
 }
 
 // knownError is the refusal of an install that is known.
@@ -300,7 +167,10 @@ func (c *call) refresh(ctx context.Context, tx store.Tx, old license.Install) (l
 // again answers an install that is known already: the same answer to the same
 // request, a new licence to a new one.
 func (c *call) again(ctx context.Context, tx store.Tx, l license.License, old license.Install) (license.Install, error) {
-	if err := c.standing(l, old); err != nil {
+	if old.State != license.InstallLive {
+		return license.Install{}, c.ended(ctx, tx, l, old)
+	}
+	if err := c.standing(l); err != nil {
 		return license.Install{}, err
 	}
 	same, err := c.repeats(old)
@@ -316,21 +186,36 @@ func (c *call) again(ctx context.Context, tx store.Tx, l license.License, old li
 	if m := license.Match(old.Binding, c.req.Fingerprint); !m.OK {
 		return license.Install{}, mismatch(m)
 	}
+	forked := old.Chain.Forked(c.req.Prev)
+	if forked && c.refusesForks() {
+		return license.Install{}, c.refuseChain(ctx, tx, l, old)
+	}
 	if err := c.regain(ctx, tx, l, old); err != nil {
 		return license.Install{}, err
 	}
 	inst := old
-	forked := old.Chain.Forked(c.req.Prev)
-	if err := c.grant(&inst, l); err != nil {
+	next, drift, err := c.follow(ctx, tx, l, &inst)
+	if err != nil {
+		return license.Install{}, err
+	}
+	if forked {
+		next, inst.Forks = next.WithFork(c.now), old.Forks.With(license.ForkChain, c.req.ID, c.now)
+	}
+	if forked || inst.Seat != old.Seat {
+		if err := tx.UpdateLicense(ctx, next); err != nil {
+			return license.Install{}, fmt.Errorf("update %s: %w", l.ID, err)
+		}
+	}
+	if err := c.grant(ctx, tx, &inst, l); err != nil {
 		return license.Install{}, err
 	}
 	if err := tx.UpdateInstall(ctx, inst); err != nil {
 		return license.Install{}, fmt.Errorf("refresh an install of %s: %w", l.ID, err)
 	}
-	if forked {
-		return inst, c.audit(ctx, tx, license.ActionFork, inst, map[string]any{"forks": inst.Chain.Forks})
+	if err := c.audit(ctx, tx, license.ActionRefresh, inst, nil); err != nil {
+		return license.Install{}, err
 	}
-	return inst, c.audit(ctx, tx, license.ActionRefresh, inst, nil)
+	return inst, c.tell(ctx, tx, inst, drift, forked, license.ForkChain)
 }
 
 // repeats reports whether the request is the last one of the install again, and
@@ -353,14 +238,14 @@ func (c *call) repeats(old license.Install) (same bool, err error) {
 // signature is judged at its iat, so then the same is granted anew. The licence
 // of the lost answer may still be presented, once.
 func (c *call) same(ctx context.Context, tx store.Tx, l license.License, old license.Install) (license.Install, error) {
-	if c.canSign(old.SeenAt) == nil {
+	if errors.Join(c.canSign(old.SeenAt), c.canSign(old.Dated())) == nil {
 		return old, nil
 	}
 	if err := c.regain(ctx, tx, l, old); err != nil {
 		return license.Install{}, err
 	}
 	inst := old
-	if err := c.grant(&inst, l); err != nil {
+	if err := c.grant(ctx, tx, &inst, l); err != nil {
 		return license.Install{}, err
 	}
 	chain := old.Chain
@@ -372,22 +257,13 @@ func (c *call) same(ctx context.Context, tx store.Tx, l license.License, old lic
 	return inst, c.audit(ctx, tx, license.ActionRefresh, inst, nil)
 }
 
-// standing says whether install old of l may be answered with a licence. An
+// standing says whether an install of l may be answered with a licence. An
 // expired licence is still answered while its grace lasts, so that the phases
 // that its holder sees do not depend on when it last called home.
-func (c *call) standing(l license.License, old license.Install) error {
-	switch old.State {
-	case license.InstallLive:
-	case license.InstallReplaced, license.InstallTransferred:
-		return license.Errorf(license.Replaced, "another install took this one's place; activate again to get a new one")
-	case license.InstallDeactivated, license.InstallRemoved:
-		return license.Errorf(license.Unauthorized, "this install has been given up; activate again to get a new one")
-	default:
-		return license.Errorf(license.Internal, "install in state %q", old.State)
-	}
+func (c *call) standing(l license.License) error {
 	state := l.StateAt(c.now)
 	if state == license.StateExpired {
-		d := c.product.ScheduleFor(l.Mode).DatesFor(c.now, time.Time{}, l.ExpiresAt)
+		d := c.product.ScheduleFor(l).DatesFor(c.now, time.Time{}, l.ExpiresAt)
 		if c.now.Before(d.Exp) {
 			return nil
 		}
@@ -413,31 +289,43 @@ func (c *call) deactivate(ctx context.Context, tx store.Tx, old license.Install)
 	case old.State != license.InstallLive && old.State != license.InstallDeactivated:
 		return license.Install{}, license.Errorf(license.Unauthorized, "this install has been given up before")
 	}
+	forked := old.State == license.InstallLive && old.Chain.Forked(c.req.Prev)
+	if forked {
+		if err := c.forkedEnd(ctx, tx, old); err != nil {
+			return license.Install{}, err
+		}
+	}
 	inst := old
 	if inst.State == license.InstallLive {
 		inst.State, inst.EndedAt = license.InstallDeactivated, c.now
 	} // else it asks again in other words, having lost the first answer
 	inst.SeenAt, inst.Answer = c.now, nil
-	inst.Chain = old.Chain.Next(old.Chain.Last, c.req.Prev, c.req.ID, c.req.Digest, c.req.IssuedAt, c.now)
+	if forked {
+		inst.Forks = old.Forks.With(license.ForkChain, c.req.ID, c.now)
+	}
+	inst.Chain = old.Chain.Next(old.Chain.Last, c.req.Prev, c.req.ID, c.req.Digest, c.req.IssuedAt)
 	if err := tx.UpdateInstall(ctx, inst); err != nil {
 		return license.Install{}, fmt.Errorf("deactivate an install of %s: %w", old.LicenseID, err)
 	}
-	if old.Chain.Forked(c.req.Prev) {
-		if err := c.audit(ctx, tx, license.ActionFork, inst, map[string]any{"forks": inst.Chain.Forks}); err != nil {
-			return license.Install{}, err
-		}
+	if err := c.audit(ctx, tx, license.ActionDeactivate, inst, map[string]any{"state": inst.State}); err != nil {
+		return license.Install{}, err
 	}
-	return inst, c.audit(ctx, tx, license.ActionDeactivate, inst, map[string]any{"state": inst.State})
+	return inst, c.tell(ctx, tx, inst, license.Drift{}, forked, license.ForkChain)
 }
 
-// retire ends the installs whose place another one takes.
+// retire ends the installs whose place another one takes, or of which a fork
+// came to light.
 func (c *call) retire(ctx context.Context, tx store.Tx, installs []license.Install, as license.InstallState) error {
+	action := license.ActionReplace
+	if as == license.InstallForked {
+		action = license.ActionEnd
+	}
 	for _, old := range installs {
 		old.State, old.EndedAt, old.Answer = as, c.now, nil
 		if err := tx.UpdateInstall(ctx, old); err != nil {
 			return fmt.Errorf("retire an install of %s: %w", old.LicenseID, err)
 		}
-		if err := c.audit(ctx, tx, license.ActionReplace, old, map[string]any{"state": old.State}); err != nil {
+		if err := c.audit(ctx, tx, action, old, map[string]any{"state": old.State}); err != nil {
 			return err
 		}
 	}

@@ -108,7 +108,7 @@ func TestReplays(t *testing.T) {
 	w.must(err, license.Conflict)
 	_, err = i.send(activation)
 	w.must(err, license.Replayed)
-	if _, installs := w.license(is.License.ID); installs[0].Chain.Forks != 0 {
+	if _, installs := w.license(is.License.ID); installs[0].Forks.Total() != 0 {
 		t.Error("a replay counted as a fork")
 	}
 }

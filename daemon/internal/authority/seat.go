@@ -18,6 +18,19 @@ type placement struct {
 	replaced    []license.Install // on the same machine
 	transferred []license.Install // on the one whose seat is freed
 	moved       bool              // the licence moves to another machine
+
+	here    []license.Install // live on the seat
+	known   []license.Install // of the seat, those that recognise the machine, oldest first
+	carried []license.Install // on the same machine, which is another one by now
+	drifted []license.Kind    // because of what
+}
+
+// why explains why the move is refused.
+func (p placement) why(err error) error {
+	if len(p.drifted) == 0 {
+		return err
+	}
+	return tooMuchChanged(p.drifted, err)
 }
 
 // place finds a seat of l for the machine of the request.
@@ -39,8 +52,11 @@ func (c *call) place(l license.License, installs []license.Install) (placement, 
 // placeNode finds a seat for a machine: its own where it has one, a free one,
 // or the one that a transfer frees.
 func (c *call) placeNode(l license.License, seats survey, installs []license.Install) (placement, error) {
-	pl := placement{seat: seats.mine}
 	here := seats.live[seats.mine]
+	pl := placement{seat: seats.mine, here: here}
+	if seats.mine != "" {
+		pl.known = slices.DeleteFunc(seats.known, func(i license.Install) bool { return i.Seat != seats.mine })
+	}
 	if len(here) == 0 {
 		pl.moved = seats.moved(l.Machines)
 	}
@@ -147,7 +163,8 @@ func floatingFull(l license.License) error {
 type survey struct {
 	live    map[string][]license.Install // by seat
 	tenures map[string]tenure            // of every seat that there was
-	mine    string                       // the seat of the machine that asks, "" where it had none
+	known   []license.Install            // that recognise the machine that asks, oldest first
+	mine    string                       // its seat, "" where it had none
 }
 
 // tenure is the last stretch of time for which a seat was taken without a
@@ -164,12 +181,25 @@ func (c *call) survey(l license.License, installs []license.Install) survey {
 		if live {
 			s.live[i.Seat] = append(s.live[i.Seat], i)
 		}
-		known := i.Binding.Policy != license.PolicyNone && license.Match(i.Binding, c.req.Fingerprint).OK
-		if known && (live || len(s.live[s.mine]) == 0) {
+		if !c.recognises(i, live) {
+			continue
+		}
+		s.known = append(s.known, i)
+		if live || len(s.live[s.mine]) == 0 {
 			s.mine = i.Seat
 		}
 	}
 	return s
+}
+
+// recognises reports whether install i was bound to the machine that asks. One
+// that has ended does so only by what is proven: a machine that is known by new
+// parts alone is that of a live install, or another one.
+func (c *call) recognises(i license.Install, live bool) bool {
+	if i.Binding.Policy == license.PolicyNone || !license.Match(i.Binding, c.req.Fingerprint).OK {
+		return false
+	}
+	return live || len(i.Unproven) == 0 || !budget.Rebind(i.Binding, i.Unproven, c.req.Fingerprint, c.now).Moved
 }
 
 // with extends a tenure by an install that was bound after those in it.

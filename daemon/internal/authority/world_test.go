@@ -33,6 +33,7 @@ type world struct {
 
 	mu  sync.Mutex
 	now time.Time
+	ran time.Duration // the clock that nobody sets
 }
 
 type custody struct{ *keys.Ring }
@@ -42,7 +43,10 @@ func (c custody) Rotate(now time.Time) (authority.Rotated, error) {
 	r, err := c.Ring.Rotate(now)
 	return authority.Rotated{Current: r.To, Retired: r.From}, err
 }
-func (c custody) Propose(now time.Time) ([]byte, error) { return c.ProposeKeySet(now) }
+
+func (c custody) Propose(now time.Time, revoke ...string) ([]byte, error) {
+	return c.ProposeKeySet(now, revoke...)
+}
 
 func newWorld(t *testing.T, edit ...func(*license.Product)) *world {
 	t.Helper()
@@ -86,7 +90,7 @@ func newWorldOn(t *testing.T, s store.Store, edit ...func(*license.Product)) *wo
 	// Two products are sold at the marketplace: which one a code is for has to be known.
 	other := license.Product{ID: "other", MarketplaceProducts: []string{"OFFI2"}, Mode: license.ModeNode, Binding: license.PolicyFuzzy, Schedule: p.Schedule}
 	w.options = authority.Options{
-		Store: w.store, Custody: custody{ring}, Codes: ring.CodeKey(), Products: []license.Product{p, other}, Now: w.clock,
+		Store: w.store, Custody: custody{ring}, Codes: ring.CodeKey(), Products: []license.Product{p, other}, Now: w.clock, Uptime: w.uptime,
 		Channels: []authority.Channel{{Name: "koogallery", Pattern: regexp.MustCompile(`^PL[0-9]+$`), Upstream: w.up}},
 	}
 	w.again()
@@ -113,7 +117,22 @@ func (w *world) clock() time.Time {
 	return w.now
 }
 
+func (w *world) uptime() time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.ran
+}
+
+// pass lets time go by. Where d is negative the clock is set back.
 func (w *world) pass(d time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.now = w.now.Add(d)
+	w.ran += max(d, 0)
+}
+
+// set moves the clock by d, and no time goes by.
+func (w *world) set(d time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.now = w.now.Add(d)

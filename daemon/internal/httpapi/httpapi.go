@@ -4,12 +4,9 @@ package httpapi
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/base64"
 	"errors"
 	"net/http"
-	"strconv"
-	"sync/atomic"
+	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -17,7 +14,6 @@ import (
 	"github.com/seed-357fa782/licensed/daemon/internal/authority"
 	"github.com/seed-357fa782/licensed/daemon/internal/operation"
 	"github.com/seed-357fa782/licensed/license"
-	"github.com/seed-357fa782/licensed/license/token"
 	"github.com/seed-357fa782/licensed/license/wire"
 )
 
@@ -52,12 +48,14 @@ func Register(mux *http.ServeMux, o Options) huma.API {
 			http.StatusTooManyRequests, http.StatusServiceUnavailable,
 		},
 	}, s.request)
-	mux.Handle("GET "+wire.PathKeys, &cached{source: func() ([]byte, error) {
+	mux.Handle("GET "+wire.PathKeys, &ofKeySet{source: func() ([]byte, error) {
 		return []byte(o.Authority.KeySet().Raw), nil
 	}, key: o.Authority.KeySet, contentType: wire.TypeJWT})
-	mux.Handle("GET "+wire.PathJWKS, &cached{source: func() ([]byte, error) {
+	mux.Handle("GET "+wire.PathJWKS, &ofKeySet{source: func() ([]byte, error) {
 		return o.Authority.KeySet().JWKS()
 	}, key: o.Authority.KeySet, contentType: "application/jwk-set+json"})
+	prefix := strings.TrimSuffix(wire.PathStatus, "{list}")
+	mux.Handle("GET "+prefix, &statusLists{authority: o.Authority, prefix: prefix})
 	return api
 }
 
@@ -106,46 +104,4 @@ func (s *server) answer(ctx context.Context, body wire.Request, caller authority
 		return nil, err
 	}
 	return &requestOutput{Body: wire.Answer(ans)}, nil
-}
-
-// cached serves a small document that changes only with the key set.
-type cached struct {
-	source      func() ([]byte, error)
-	key         func() token.KeySet
-	contentType string
-	now         atomic.Pointer[document]
-}
-
-type document struct {
-	of     string // the key set that it was made from
-	body   []byte
-	etag   string
-	length string
-}
-
-func (c *cached) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	d := c.now.Load()
-	if raw := c.key().Raw; d == nil || d.of != raw {
-		body, err := c.source()
-		if err != nil {
-			operation.WriteProblem(w, r, err)
-			return
-		}
-		sum := sha256.Sum256(body)
-		d = &document{
-			of: raw, body: body, length: strconv.Itoa(len(body)),
-			etag: `"` + base64.RawURLEncoding.EncodeToString(sum[:16]) + `"`,
-		}
-		c.now.Store(d)
-	}
-	h := w.Header()
-	h.Set("Cache-Control", "public, max-age=300")
-	h.Set("Etag", d.etag)
-	if r.Header.Get("If-None-Match") == d.etag {
-		w.WriteHeader(http.StatusNotModified)
-		return
-	}
-	h.Set("Content-Type", c.contentType)
-	h.Set("Content-Length", d.length)
-	_, _ = w.Write(d.body) // the client may be gone
 }

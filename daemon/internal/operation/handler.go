@@ -74,11 +74,15 @@ func Wrap(mux *http.ServeMux, log *slog.Logger, trusted Proxies) http.Handler {
 			log.Error("a handler panicked", "request_id", rq.id, "panic", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
 			WriteProblem(w, r, errors.New("panic"))
 		}()
-		if fallback, pattern := mux.Handler(r); pattern == "" {
-			unrouted(fallback, w, r)
-			return
+		switch h, pattern := mux.Handler(r); {
+		case pattern == "":
+			unrouted(h, w, r)
+		case strings.Contains(pattern, "{"):
+			mux.ServeHTTP(w, r) // it sets the values of the path
+		default: // routed once is enough
+			r.Pattern = pattern
+			h.ServeHTTP(w, r)
 		}
-		mux.ServeHTTP(w, r)
 	})
 }
 

@@ -23,6 +23,9 @@ var LicenseFile = huma.Format{
 		if ans.License != "" {
 			f.Licenses = []string{ans.License}
 		}
+		if ans.Status != "" {
+			f.Statuses = []string{ans.Status}
+		}
 		_, err := w.Write(f.Marshal())
 		return err
 	},

@@ -1,0 +1,175 @@
+package authority
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/seed-357fa782/licensed/license"
+	"github.com/seed-357fa782/licensed/store"
+)
+
+// budget measures by how much a machine may change and still be the same.
+var budget = license.DriftBudget{}
+
+// follow binds an install anew to its machine at a check-in, where parts of the
+// machine changed; the fingerprint has to match.
+//
+// A machine that has changed by more than the budget allows has become another
+// one. That is allowed, counted and refused like a transfer that was asked for:
+// the install gets a new seat, and those beside it on the machine come with it,
+// so that whatever of the old machine is left is not recognised any more. An
+// install on a floating seat may move as it likes.
+func (c *call) follow(ctx context.Context, tx store.Tx, l license.License, inst *license.Install) (license.License, license.Drift, error) {
+	r := budget.Rebind(inst.Binding, inst.Unproven, c.req.Fingerprint, c.now)
+	if !r.Moved {
+		inst.Binding, inst.Unproven = r.Binding, r.Unproven
+		if !r.Drift.IsZero() {
+			inst.Drifted = inst.Drifted.With(r.Drift, c.now)
+		}
+		return l, r.Drift, nil
+	}
+	_, drift := inst.Binding.Rebind(c.req.Fingerprint)
+	fresh, err := license.Bind(c.product.Binding, c.req.Fingerprint)
+	if err != nil {
+		return l, license.Drift{}, err
+	}
+	old := *inst
+	inst.Binding, inst.Unproven = fresh, nil
+	if !drift.IsZero() {
+		inst.Drifted = inst.Drifted.With(drift, c.now)
+	}
+	if l.Mode == license.ModeFloating {
+		return l, drift, nil
+	}
+	next, err := l.Transfer(c.product.Transfers, c.now)
+	if err != nil {
+		return l, license.Drift{}, tooMuchChanged(c.unproven(old), err)
+	}
+	if inst.Seat, err = c.a.ids.New(license.SeatPrefix, c.now); err != nil {
+		return l, license.Drift{}, err
+	}
+	beside, err := c.beside(ctx, tx, old)
+	if err != nil {
+		return l, license.Drift{}, err
+	}
+	if err := c.carry(ctx, tx, beside, *inst); err != nil {
+		return l, license.Drift{}, err
+	}
+	return next, drift, c.audit(ctx, tx, license.ActionTransfer, *inst, map[string]any{"seat": inst.Seat, "from_seat": old.Seat})
+}
+
+// inherit gives a new install on a machine that the licence knows what it knows
+// of it: had it a binding of its own, setting up anew would prove any change.
+// Where the machine has changed by more than the budget allows, place becomes
+// that of a move to another machine (see follow).
+func (c *call) inherit(inst *license.Install, place *placement) (license.Drift, error) {
+	if place.moved || len(place.known) == 0 || c.product.Binding == license.PolicyNone {
+		return license.Drift{}, nil
+	}
+	for _, base := range slices.Backward(place.known) {
+		r := budget.Rebind(base.Binding, base.Unproven, c.req.Fingerprint, c.now)
+		if r.Moved {
+			continue
+		}
+		b := r.Binding
+		b.Policy = c.product.Binding
+		if license.Match(b, c.req.Fingerprint).OK {
+			inst.Binding = b
+		} // else the product is bound more strictly by now, and to what is there
+		inst.Unproven = r.Unproven
+		if !r.Drift.IsZero() {
+			inst.Drifted = inst.Drifted.With(r.Drift, c.now)
+		}
+		return r.Drift, nil
+	}
+	base := place.known[len(place.known)-1]
+	_, drift := base.Binding.Rebind(c.req.Fingerprint)
+	if !drift.IsZero() {
+		inst.Drifted = inst.Drifted.With(drift, c.now)
+	}
+	seat, err := c.a.ids.New(license.SeatPrefix, c.now)
+	if err != nil {
+		return license.Drift{}, err
+	}
+	place.seat, place.moved, place.drifted = seat, true, c.unproven(base)
+	for _, i := range place.here {
+		if !slices.ContainsFunc(place.replaced, func(r license.Install) bool { return r.ID == i.ID }) {
+			place.carried = append(place.carried, i)
+		}
+	}
+	return drift, nil
+}
+
+// beside returns the other live installs on the seat of inst.
+func (c *call) beside(ctx context.Context, tx store.Tx, inst license.Install) ([]license.Install, error) {
+	installs, err := tx.Installs(ctx, inst.LicenseID)
+	if err != nil {
+		return nil, fmt.Errorf("list installs of %s: %w", inst.LicenseID, err)
+	}
+	return slices.DeleteFunc(installs, func(i license.Install) bool {
+		return i.ID == inst.ID || i.Seat != inst.Seat || i.State != license.InstallLive
+	}), nil
+}
+
+// carry takes the installs that share the machine of to along when its seat
+// moves.
+func (c *call) carry(ctx context.Context, tx store.Tx, installs []license.Install, to license.Install) error {
+	for _, i := range installs {
+		i.Seat, i.Binding, i.Unproven = to.Seat, to.Binding, nil
+		if err := tx.UpdateInstall(ctx, i); err != nil {
+			return fmt.Errorf("move an install of %s: %w", i.LicenseID, err)
+		}
+		if err := c.audit(ctx, tx, license.ActionTransfer, i, map[string]any{"seat": i.Seat, "with": to.ID}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// unproven returns the kinds of which the machine shows nothing that inst was
+// bound to and that is proven.
+func (c *call) unproven(inst license.Install) []license.Kind {
+	var out []license.Kind
+	for _, kind := range license.Kinds() {
+		seen := c.req.Fingerprint.Components[kind]
+		same := slices.ContainsFunc(seen, func(d license.Digest) bool {
+			_, fresh := inst.Unproven[d]
+			return !fresh && slices.Contains(inst.Binding.Components[kind], d)
+		})
+		if len(seen) > 0 && len(inst.Binding.Components[kind]) > 0 && !same {
+			out = append(out, kind)
+		}
+	}
+	return out
+}
+
+// tooMuchChanged explains why a machine that changed by more than the budget
+// allows is not bound anew. What it holds goes on until its lease ends.
+func tooMuchChanged(kinds []license.Kind, err error) error {
+	e, ok := errors.AsType[*license.Error](err)
+	if !ok {
+		return err
+	}
+	names := make([]string, len(kinds))
+	for i, k := range kinds {
+		names[i] = string(k)
+	}
+	out := license.Errorf(e.Reason, "so much of this machine has changed that it counts as another one (%s); %s",
+		strings.Join(names, ", "), e.Detail)
+	return out.WithRetryAfter(e.RetryAfter)
+}
+
+// auditDrift records which kinds changed, and nothing of what they are.
+func (c *call) auditDrift(ctx context.Context, tx store.Tx, inst license.Install, drift license.Drift) error {
+	after := map[string]any{"drifts": inst.Drifted.Count}
+	if len(drift.Changed) > 0 {
+		after["changed"] = drift.Changed
+	}
+	if len(drift.Added) > 0 {
+		after["added"] = drift.Added
+	}
+	return c.audit(ctx, tx, license.ActionDrift, inst, after)
+}

@@ -1,0 +1,15 @@
+package authority
+
+import (
+	"context"
+	"time"
+)
+
+// Publish does what RunStatusLists does in one turn, and returns after what
+// time it would look again.
+func (a *Authority) Publish(ctx context.Context) (time.Duration, error) {
+	return a.lists.publish(ctx, a.lists.all()...)
+}
+
+// SetStatusListLength sets the length of lists that are made from now on.
+func (a *Authority) SetStatusListLength(n int) { a.lists.draws.length = n }

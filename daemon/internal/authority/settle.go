@@ -1,0 +1,174 @@
+package authority
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/seed-357fa782/licensed/license"
+	"github.com/seed-357fa782/licensed/store"
+)
+
+// settled is the store as the use cases see it: whatever changes a licence or
+// an install settles, in the same transaction, what the status lists have to
+// say of it. The use cases have no other way to the store, so none can forget.
+type settled struct {
+	store.Store
+	undo  time.Duration
+	lists *statusLists
+}
+
+// Update runs fn on a Tx that settles, and has what it settled published.
+func (s settled) Update(ctx context.Context, fn func(ctx context.Context, tx store.Tx) error) error {
+	var t *settlingTx
+	err := s.Store.Update(ctx, func(ctx context.Context, tx store.Tx) error {
+		t = &settlingTx{Tx: tx, undo: s.undo}
+		return fn(ctx, t)
+	})
+	if t != nil && len(t.places) > 0 {
+		s.lists.touch(t.places) // after an error too: the change may have been made all the same
+	}
+	return err
+}
+
+// settlingTx keeps the entries of the status lists true to the licences and
+// installs that it writes.
+type settlingTx struct {
+	store.Tx
+	undo   time.Duration
+	places []license.StatusRef // whose entries were written
+
+	// What was read or written last, since a record is mostly read just before
+	// it is replaced. The zero ids are of none.
+	license license.License
+	install license.Install
+}
+
+// listNew is the index of a place that stands for a whole new list.
+const listNew = -1
+
+// License reads, and remembers.
+func (t *settlingTx) License(ctx context.Context, id string) (license.License, error) {
+	l, err := t.Tx.License(ctx, id)
+	return t.sawLicense(l, err)
+}
+
+// LicenseByCode reads, and remembers.
+func (t *settlingTx) LicenseByCode(ctx context.Context, index []byte) (license.License, error) {
+	l, err := t.Tx.LicenseByCode(ctx, index)
+	return t.sawLicense(l, err)
+}
+
+func (t *settlingTx) sawLicense(l license.License, err error) (license.License, error) {
+	if err == nil {
+		t.license = l // its slices are the caller's, and only its times and holds are looked at
+	}
+	return l, err
+}
+
+// Install reads, and remembers.
+func (t *settlingTx) Install(ctx context.Context, licenseID, installID string) (license.Install, error) {
+	i, err := t.Tx.Install(ctx, licenseID, installID)
+	if err == nil {
+		t.install = i
+	}
+	return i, err
+}
+
+// UpdateLicense writes, and settles the installs of l where its standing has
+// changed.
+func (t *settlingTx) UpdateLicense(ctx context.Context, l license.License) error {
+	was := t.license
+	if err := t.Tx.UpdateLicense(ctx, l); err != nil {
+		return err
+	}
+	t.license = l
+	if was.ID == l.ID && sameStanding(was, l) {
+		return nil
+	}
+	installs, err := t.Installs(ctx, l.ID)
+	if err != nil {
+		return fmt.Errorf("list installs of %s: %w", l.ID, err)
+	}
+	for _, i := range installs {
+		// What has ended stays so, whatever becomes of its licence.
+		if i.State != license.InstallLive {
+			continue
+		}
+		if err := t.settle(ctx, l, i); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sameStanding reports whether StatusOf says the same of every install.
+func sameStanding(a, b license.License) bool {
+	return a.ReleasedAt.Equal(b.ReleasedAt) && a.RevokedAt.Equal(b.RevokedAt) && (a.Holds == 0) == (b.Holds == 0)
+}
+
+// CreateInstall writes, and settles.
+func (t *settlingTx) CreateInstall(ctx context.Context, i license.Install) error {
+	if err := t.Tx.CreateInstall(ctx, i); err != nil {
+		return err
+	}
+	t.install = i
+	return t.settleOne(ctx, i)
+}
+
+// UpdateInstall writes, and settles unless it stands as before.
+func (t *settlingTx) UpdateInstall(ctx context.Context, i license.Install) error {
+	was := t.install
+	if err := t.Tx.UpdateInstall(ctx, i); err != nil {
+		return err
+	}
+	t.install = i
+	if was.ID == i.ID && was.LicenseID == i.LicenseID && was.State == i.State && was.Status == i.Status {
+		return nil
+	}
+	return t.settleOne(ctx, i)
+}
+
+// settleOne settles an install whose licence may have to be read.
+func (t *settlingTx) settleOne(ctx context.Context, i license.Install) error {
+	l := t.license
+	if l.ID != i.LicenseID {
+		var err error
+		if l, err = t.License(ctx, i.LicenseID); err != nil {
+			return fmt.Errorf("read %s: %w", i.LicenseID, err)
+		}
+	}
+	return t.settle(ctx, l, i)
+}
+
+// settle writes what the list has to say of i, where it has a place and
+// something else stands there.
+func (t *settlingTx) settle(ctx context.Context, l license.License, i license.Install) error {
+	if i.Status == (license.StatusRef{}) {
+		return nil
+	}
+	is := license.StatusOf(l, i, t.undo)
+	was, err := t.StatusEntry(ctx, i.Status.List, i.Status.Index)
+	if err == nil && was.Status == is.Status && was.FinalAt.Unix() == is.FinalAt.Unix() {
+		return nil
+	}
+	if err == nil {
+		err = t.PutStatusEntry(ctx, i.Status.List, is)
+	}
+	if err != nil {
+		return fmt.Errorf("settle the status of an install of %s: %w", l.ID, err)
+	}
+	t.places = append(t.places, i.Status)
+	return nil
+}
+
+// PutStatusList writes, and has a new list published.
+func (t *settlingTx) PutStatusList(ctx context.Context, l license.StatusList) error {
+	if err := t.Tx.PutStatusList(ctx, l); err != nil {
+		return err
+	}
+	if l.Next <= 1 {
+		t.places = append(t.places, license.StatusRef{List: l.ID, Index: listNew})
+	}
+	return nil
+}

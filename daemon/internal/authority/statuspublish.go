@@ -1,0 +1,366 @@
+package authority
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"iter"
+	"maps"
+	"runtime"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/seed-357fa782/licensed/license"
+	"github.com/seed-357fa782/licensed/license/token"
+	"github.com/seed-357fa782/licensed/store"
+)
+
+// Bounds of the loop that publishes.
+const (
+	statusRetry = 5 * time.Second // after a failure
+	statusLook  = time.Minute     // how long a clock that is set forward may go unnoticed
+)
+
+// run publishes until ctx ends.
+func (s *statusLists) run(ctx context.Context, failed func(error)) {
+	defer s.once.Do(func() { close(s.ended) })
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	reported := ""
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-s.wake:
+		case <-timer.C:
+		}
+		wait, err := s.publish(ctx, s.all()...)
+		switch {
+		case err == nil:
+			reported = ""
+		case ctx.Err() == nil && err.Error() != reported: // what lasts is said once
+			reported = err.Error()
+			failed(err)
+		}
+		timer.Reset(wait)
+	}
+}
+
+// publish brings what is served of lists up to date, and returns when to look
+// again. What could be made is served also where it fails for others.
+func (s *statusLists) publish(ctx context.Context, lists ...*statusList) (time.Duration, error) {
+	return s.publishAhead(ctx, time.Second, lists...)
+}
+
+// publishNow is publish for an answer that cannot wait for the next second.
+func (s *statusLists) publishNow(ctx context.Context, lists ...*statusList) (time.Duration, error) {
+	return s.publishAhead(ctx, time.Minute, lists...)
+}
+
+// publishAhead is publish, of lists dated no more than ahead after now.
+func (s *statusLists) publishAhead(ctx context.Context, ahead time.Duration, lists ...*statusList) (time.Duration, error) {
+	select {
+	case s.busy <- struct{}{}:
+		defer func() { <-s.busy }()
+	case <-ctx.Done():
+		return statusRetry, context.Cause(ctx)
+	}
+	r := statusRound{s: s, now: s.clock().UTC(), wait: statusLook, ahead: ahead}
+	r.key, r.keys = s.custody.Current()
+	_, r.untrusted = s.dated(ctx)
+	var errs []error
+	for _, l := range lists {
+		if err := r.plan(ctx, l); err != nil {
+			errs = append(errs, fmt.Errorf("status list %s: %w", l.id, err))
+			l.wasTried()
+		}
+	}
+	errs = append(errs, r.record(ctx), r.sign())
+	err := errors.Join(errs...)
+	if err != nil {
+		r.wait = min(r.wait, statusRetry)
+	}
+	return r.wait, err
+}
+
+// statusRound is one look at the lists.
+type statusRound struct {
+	s   *statusLists
+	now time.Time // not cut to seconds
+	signing
+	untrusted error // why the clock is not trusted: nothing is dated by it
+	wait      time.Duration
+	ahead     time.Duration  // how far after now a list may be dated
+	anew      []*plannedList // to be recorded, then signed
+	again     []*plannedList // to be signed with the date that is recorded
+}
+
+type plannedList struct {
+	*statusList
+	at time.Time // iat
+}
+
+// at has the next look at the instant t at the latest.
+func (r *statusRound) at(t time.Time) {
+	r.wait = min(r.wait, max(t.Sub(r.now), time.Millisecond))
+}
+
+// plan reads what has changed of a list and decides whether it is signed.
+func (r *statusRound) plan(ctx context.Context, l *statusList) error {
+	switch err := r.read(ctx, l); {
+	case errors.Is(err, license.NotFound) && !l.loaded:
+		r.s.forget(l) // the change that began it was undone
+		return nil
+	case err != nil:
+		return err
+	}
+	l.ripen(r.asOf(l))
+	if len(l.undoable) > 0 {
+		r.at(l.finalAt)
+	}
+	anew, again := r.due(l)
+	switch {
+	case again:
+		r.again = append(r.again, &plannedList{l, l.signedAt})
+	case anew:
+		at, err := r.date(l)
+		if err != nil {
+			return err
+		}
+		if at.IsZero() {
+			return nil // not in this second
+		}
+		if err := r.canSign(at); err != nil {
+			return err
+		}
+		r.anew = append(r.anew, &plannedList{l, at})
+		return nil // when it is due next is known once it is recorded
+	}
+	r.at(l.signedAt.Add(StatusTTL))
+	return nil
+}
+
+// due says whether a list is to be signed, with a new date or again with that
+// of the last time: after a restart what has not changed is what it was.
+func (r *statusRound) due(l *statusList) (anew, again bool) {
+	old := r.untrusted == nil && r.now.Sub(l.signedAt) >= StatusTTL
+	if old || !bytes.Equal(l.digest[:], l.signedDigest) {
+		return true, false
+	}
+	p := l.published.Load()
+	if p == nil || !p.IssuedAt.Equal(l.signedAt) {
+		again = r.canSign(l.signedAt) == nil
+		return !again, again
+	}
+	_, trusted := r.keys.Key(p.KeyID)
+	return !trusted, false
+}
+
+// date is the iat of a list that is signed now, or zero where this second has
+// had its lists. It always grows, since of two lists of one date a client keeps
+// the first: the second list within a second is dated a second ahead, and the
+// third waits, unless an answer waits for it. Where the clock was set back, dates go on from the last one, at
+// the pace of one a second: a revocation that nobody heeds would be worse.
+func (r *statusRound) date(l *statusList) (time.Time, error) {
+	if r.untrusted != nil {
+		return time.Time{}, r.untrusted
+	}
+	now := r.now.Truncate(time.Second)
+	switch ahead := l.signedAt.Sub(now); {
+	case ahead < 0:
+		return now, nil
+	case ahead < r.ahead:
+	case ahead == time.Second:
+		r.at(l.signedAt)
+		return time.Time{}, nil
+	case ahead > time.Second && l.aheadAt.Equal(now):
+		r.at(now.Add(time.Second))
+		return time.Time{}, nil
+	case ahead > time.Second:
+		l.aheadAt = now
+	}
+	return l.signedAt.Add(time.Second), nil
+}
+
+// read reads a list for the first time, or the entries that were written since.
+func (r *statusRound) read(ctx context.Context, l *statusList) error {
+	dirty := r.s.takeDirty(l.id)
+	if l.loaded && !l.unsure && len(dirty) == 0 {
+		return nil
+	}
+	var record license.StatusList
+	var entries []license.StatusEntry
+	err := r.s.store.View(ctx, func(ctx context.Context, tx store.Tx) (err error) {
+		if record, err = tx.StatusList(ctx, l.id); err != nil {
+			return err
+		}
+		if !l.loaded {
+			entries, err = tx.StatusEntries(ctx, l.id)
+			return err
+		}
+		entries = make([]license.StatusEntry, len(dirty))
+		for k, index := range dirty {
+			if entries[k], err = tx.StatusEntry(ctx, l.id, index); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err == nil && (record.Length < 1 || record.Length > maxListLength) {
+		err = license.Errorf(license.Internal, "its record has the length %d", record.Length)
+	}
+	if err == nil && slices.ContainsFunc(entries, func(e license.StatusEntry) bool { return e.Index < 0 || e.Index >= record.Length }) {
+		err = license.Errorf(license.Internal, "it has an entry beyond its end")
+	}
+	if err != nil {
+		r.s.touchAgain(l.id, dirty)
+		return err
+	}
+	if !l.loaded {
+		l.statuses, l.undoable, l.loaded = token.NewStatuses(record.Length), make(map[int]time.Time), true
+		l.digest = sha256.Sum256(l.statuses)
+	}
+	l.unsure, l.signedAt, l.signedDigest = false, record.SignedAt, record.Digest
+	l.take(entries, r.asOf(l))
+	return nil
+}
+
+// asOf is the instant as of which a list speaks. Under a clock that is not
+// trusted, or that was set back a little, that is when it was signed last:
+// nothing becomes final by a wrong clock, nor stops being so.
+func (r *statusRound) asOf(l *statusList) time.Time {
+	ahead := l.signedAt.Sub(r.now)
+	if r.untrusted != nil || ahead > 0 && ahead <= clockStep {
+		return l.signedAt
+	}
+	return r.now
+}
+
+// touchAgain puts indexes back that could not be read.
+func (s *statusLists) touchAgain(list string, indexes []int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, i := range indexes {
+		if s.dirty[list] == nil {
+			s.dirty[list] = make(map[int]bool)
+		}
+		s.dirty[list][i] = true
+	}
+}
+
+// take sets what entries say at now.
+func (l *statusList) take(entries []license.StatusEntry, now time.Time) {
+	changed := false
+	for _, e := range entries {
+		is := e.At(now)
+		if was, _ := l.statuses.At(e.Index); was != is {
+			l.statuses.Set(e.Index, is)
+			changed = true
+		}
+		delete(l.undoable, e.Index)
+		if is != e.Status {
+			l.undoable[e.Index] = e.FinalAt
+		}
+	}
+	if changed {
+		l.digest = sha256.Sum256(l.statuses)
+	}
+	if len(entries) > 0 {
+		l.finalAt = earliest(maps.Values(l.undoable))
+	}
+}
+
+// ripen makes revocations final that can no longer be undone.
+func (l *statusList) ripen(now time.Time) {
+	if len(l.undoable) == 0 || now.Before(l.finalAt) {
+		return
+	}
+	for index, at := range l.undoable {
+		if !now.Before(at) {
+			l.statuses.Set(index, license.StatusRevoked)
+			delete(l.undoable, index)
+		}
+	}
+	l.finalAt = earliest(maps.Values(l.undoable))
+	l.digest = sha256.Sum256(l.statuses)
+}
+
+func earliest(times iter.Seq[time.Time]) (first time.Time) {
+	for t := range times {
+		if first.IsZero() || t.Before(first) {
+			first = t
+		}
+	}
+	return first
+}
+
+// record stores the dates of the lists that are signed anew, all at once,
+// before any of them is served: what was dated is never dated earlier, whatever
+// happens.
+func (r *statusRound) record(ctx context.Context) error {
+	if len(r.anew) == 0 {
+		return nil
+	}
+	err := r.s.store.Update(ctx, func(ctx context.Context, tx store.Tx) error {
+		for _, p := range r.anew {
+			record, err := tx.StatusList(ctx, p.id)
+			if err != nil {
+				return err
+			}
+			record.SignedAt, record.Digest = p.at, p.digest[:]
+			if err := tx.PutStatusList(ctx, record); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		for _, p := range r.anew {
+			p.unsure = true
+			p.wasTried()
+		}
+		r.anew = nil
+		return fmt.Errorf("record that status lists are signed: %w", err)
+	}
+	for _, p := range r.anew {
+		p.signedAt, p.signedDigest = p.at, bytes.Clone(p.digest[:])
+		r.at(p.at.Add(StatusTTL))
+	}
+	return nil
+}
+
+// sign signs and serves what was planned, on all processors.
+func (r *statusRound) sign() error {
+	planned := append(r.again, r.anew...)
+	errs := make([]error, len(planned))
+	var wg sync.WaitGroup
+	slots := make(chan struct{}, runtime.GOMAXPROCS(0))
+	for k, p := range planned {
+		slots <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			errs[k] = r.signOne(p)
+			p.wasTried()
+		})
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+func (r *statusRound) signOne(p *plannedList) error {
+	if p.lst == "" || p.lstOf != p.digest {
+		p.lst, p.lstOf = p.statuses.Compress(), p.digest
+	}
+	raw, err := token.SignStatusList(token.StatusList{
+		Issuer: r.keys.Issuer, URI: statusURI(r.keys.Issuer, p.id),
+		IssuedAt: p.at, ExpiresAt: p.at.Add(r.s.life), TTL: StatusTTL, List: p.lst,
+	}, r.key)
+	if err != nil {
+		return fmt.Errorf("sign the status list %s: %w", p.id, err)
+	}
+	p.published.Store(&StatusList{ID: p.id, Token: raw, IssuedAt: p.at, KeyID: r.key.ID, statuses: bytes.Clone(p.statuses)})
+	return nil
+}
