@@ -17,6 +17,7 @@ func (e *unverifiedError) Unwrap() error { return e.err }
 // accept judges the answer to a request and remembers what it brings, of one
 // that is refused what is authentic in it.
 func (g *Guard) accept(m *memory, p *pending, a wire.Answer) error {
+	before := m.provenTime
 	keys, err := g.takeKeys(m, a.Keys)
 	if err != nil {
 		return err
@@ -25,7 +26,12 @@ func (g *Guard) accept(m *memory, p *pending, a wire.Answer) error {
 	if err != nil {
 		return &unverifiedError{err}
 	}
-	m.raise(t.IssuedAt)
+	m.provenTime = before // the time says more of the time than the key set that comes with it
+	answers := g.hear(m, t)
+	m.raise(t.IssuedAt) // where another process has taken this answer
+	floor := m.Floor
+	defer func() { m.notAfter(floor) }()
+	m.raise(keys.IssuedAt)
 	if p.Op == OpDeactivate {
 		if p.Install == installID(m.Key) {
 			m.giveUp(p.Request)
@@ -33,6 +39,11 @@ func (g *Guard) accept(m *memory, p *pending, a wire.Answer) error {
 		return nil
 	}
 	claims, err := token.VerifyLicense(a.License, keys, g.want())
+	if a.Status != "" {
+		// It is about the licence that comes with it, or else about the one held; what
+		// is wrong with it is no reason to do without the licence.
+		defer func() { _ = g.takeLists(m, []string{a.Status}, keys) }()
+	}
 	switch {
 	case license.ReasonOf(err) == license.WrongProduct:
 		return err
@@ -41,7 +52,7 @@ func (g *Guard) accept(m *memory, p *pending, a wire.Answer) error {
 	case claims.InstallID != p.Install:
 		return errOtherInstall()
 	}
-	return g.take(m, p, claims)
+	return g.take(m, p, claims, answers)
 }
 
 // errSuperseded says that an answer came too late: what it would replace is
@@ -50,7 +61,7 @@ var errSuperseded = license.Errorf(license.Conflict, "another copy of this produ
 
 // take takes the licence that answers a request. While the server was asked,
 // another process may have got a newer one, or another install.
-func (g *Guard) take(m *memory, p *pending, claims token.License) error {
+func (g *Guard) take(m *memory, p *pending, claims token.License, answers bool) error {
 	waits, mine := m.Sent.waits(p), p.Install == installID(m.Key)
 	switch {
 	case !waits && !mine:
@@ -61,7 +72,7 @@ func (g *Guard) take(m *memory, p *pending, claims token.License) error {
 	case mine && m.refreshable() && (claims.ID == m.Prev || !waits && claims.Dates.IssuedAt.Unix() <= m.IssuedAt):
 		return nil // it is held already, or a newer one
 	}
-	if err := g.fits(*m, &License{claims: claims}); err != nil {
+	if err := g.fits(*m, &License{claims: claims}, answers); err != nil {
 		return err
 	}
 	m.hold(claims)
@@ -85,8 +96,9 @@ func (g *Guard) takeKeys(m *memory, raw string) (token.KeySet, error) {
 }
 
 // fits reports whether a licence that is authentic is one that this install
-// may hold: made for it, for this machine, and not older than the last.
-func (g *Guard) fits(m memory, l *License) error {
+// may hold: made for it, for this machine, and not older than the last. answers:
+// it came with the answer to a request of this install.
+func (g *Guard) fits(m memory, l *License, answers bool) error {
 	install := l.InstallID()
 	mine := install == "" || install == installID(m.Key)
 	fresh := false // it answers a request that was signed with a key made for it
@@ -98,6 +110,11 @@ func (g *Guard) fits(m memory, l *License) error {
 	}
 	if mine && l.Dates().IssuedAt.Unix() < m.IssuedAt {
 		return errOlder()
+	}
+	// After its clock was set back a server dates what it grants as it did before,
+	// so only an answer says what such a date is worth.
+	if !answers && l.ID() != m.Prev && g.disowned(m, l.Dates().IssuedAt) {
+		return errDisowned()
 	}
 	if machine := g.view.Load().machine; !l.Match(machine).OK {
 		return license.Errorf(license.MachineMismatch, "the licence was not made for this machine: %s", l.Explain(machine).Advice)

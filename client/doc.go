@@ -27,10 +27,12 @@
 //   - A server that is down, slow or not a licence server at all changes
 //     nothing: what was held stays, and the error says Unreachable. A refusal by
 //     the server is reported and ends nothing either; only something signed does.
+//   - A clock that was wrong leaves nothing behind when it is set right, and
+//     setting it back gains nothing: docs/time.md says what every skew does.
 //   - Every error has a license.Reason (errors.Is, license.ReasonOf), and a
 //     Detail for the person in front of the machine.
-//   - It links golang-jwt/jwt/v5 and denisbrodbeck/machineid, on Windows x/sys,
-//     and the standard library.
+//   - It links golang-jwt/jwt/v5, on Windows denisbrodbeck/machineid and x/sys,
+//     and otherwise the standard library alone.
 //
 // The anchors are the public root keys of the merchant: the output of
 // "licensectl keys anchors -o json", compiled in and read by ParseAnchors.

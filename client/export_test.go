@@ -1,5 +1,10 @@
 package client
 
+import (
+	"net/http"
+	"time"
+)
+
 // Memory is what a state file holds, for tests that edit one.
 type Memory = memory
 
@@ -11,3 +16,16 @@ func Decode(data []byte) (Memory, error) { return decodeMemory(data) }
 
 // SetAside sets a file aside that was read as damaged.
 func (c *FileCache) SetAside(read []byte) (moved bool, err error) { return c.setAside(read) }
+
+// SetUptime makes uptime the running time of a guard that was just opened.
+func (g *Guard) SetUptime(uptime func() time.Duration) {
+	v := *g.view.Load()
+	v.line.since = uptime()
+	g.ran = uptime
+	g.view.Store(&v)
+}
+
+// TLSTime is by what the guard's own transport judges certificates.
+func (g *Guard) TLSTime() time.Time {
+	return g.server.http.Transport.(*http.Transport).TLSClientConfig.Time()
+}

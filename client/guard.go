@@ -14,10 +14,6 @@ import (
 	"github.com/seed-357fa782/licensed/license/token"
 )
 
-// clockTolerance is how far the machine's clock may show less than what is
-// proven before it is not believed.
-const clockTolerance = 10 * time.Minute
-
 // Guard keeps the licence of one install. Status, Feature and the like answer
 // from memory at once and are safe for any number of goroutines; what talks to
 // the server or changes the install runs one at a time.
@@ -33,16 +29,21 @@ type Guard struct {
 	close   sync.Once
 	view    atomic.Pointer[view]
 
+	ran     func() time.Duration // since Open, by a clock that nobody can set
+	shipped time.Time            // what the product itself proves to have passed
+
 	// For whose turn it is.
 	stored []byte // as the cache has it
 	memory memory
+	made   made // the request that was made last
+	closed bool
 }
 
 // view is what Status answers from. It never changes once it is made.
 type view struct {
 	license *License
 	keys    token.KeySet
-	floor   time.Time
+	line    timeline
 	machine fingerprint.Set
 	refusal license.Reason // why the licence held does not count, whatever its dates say
 
@@ -63,17 +64,23 @@ func Open(ctx context.Context, opts Options) (*Guard, error) {
 		return nil, err
 	}
 	g := &Guard{opts: opts, turn: make(chan struct{}, 1), closing: make(chan struct{})}
+	start := time.Now()                                       //nolint:forbidigo // a running time, which no Now can tell
+	g.ran = func() time.Duration { return time.Since(start) } //nolint:forbidigo // as above
 	if opts.Server != "" {
-		if g.server, err = newServer(opts); err != nil {
+		if g.server, err = newServer(opts, g.now); err != nil {
 			return nil, err
 		}
 	}
+	g.shipped = opts.BuildTime
 	if opts.Keys != "" && len(opts.Anchors) > 0 {
-		if _, err := verifySet(opts.Keys, opts.Anchors, opts.Issuer); err != nil {
+		set, err := verifySet(opts.Keys, opts.Anchors, opts.Issuer)
+		if err != nil {
 			return nil, fmt.Errorf("the key set of the options: %w", err)
 		}
+		g.shipped = latest(g.shipped, set.IssuedAt)
 	}
 	g.view.Store(&view{})
+	g.adopt(memory{}, nil)
 	if err := g.load(false); err != nil {
 		return nil, err
 	}
@@ -83,13 +90,19 @@ func Open(ctx context.Context, opts Options) (*Guard, error) {
 	return g, nil
 }
 
-// Close ends what is under way, waits for it, and lets go of connections.
+// Close ends what is under way, waits for it, and lets go of connections. It
+// remembers for how long the product has run, where that is ten minutes or
+// more; that it cannot be written is no error, since nothing but that is lost.
 // Afterwards nothing changes any more; Status goes on answering. It may be
 // called again.
 func (g *Guard) Close() error {
 	g.close.Do(func() { close(g.closing) })
 	g.turn <- struct{}{}
 	defer func() { <-g.turn }()
+	if !g.closed {
+		g.closed = true
+		g.keepCount()
+	}
 	if g.server != nil {
 		g.server.closeIdle()
 	}
@@ -106,23 +119,31 @@ func (g *Guard) File() []byte {
 	if v.license == nil {
 		return nil
 	}
-	return token.File{Licenses: []string{v.license.claims.Raw}, KeySets: []string{v.keys.Raw}}.Marshal()
+	f := token.File{Licenses: []string{v.license.claims.Raw}, KeySets: []string{v.keys.Raw}}
+	if v.license.list != nil {
+		f.Statuses = []string{v.license.list.Raw}
+	}
+	return f.Marshal()
 }
 
 // Warnings returns what was found wrong on the way and did not stop it: a
 // memory that was set aside, a licence held that no longer verifies, a machine
-// that could not be looked at.
+// that could not be looked at; and, with the reason Clock, a clock that should
+// be looked at now.
 func (g *Guard) Warnings() []error {
 	v := g.view.Load()
-	return slices.DeleteFunc([]error{v.damaged, v.held, v.looked}, func(err error) bool { return err == nil })
+	return slices.DeleteFunc([]error{v.damaged, v.held, v.looked, g.clockTrouble(v)}, func(err error) bool { return err == nil })
 }
 
 // Status says where the install stands now. It allocates nothing.
 func (g *Guard) Status() Status {
-	v := g.view.Load()
-	now, behind := v.judge(g.opts.Now())
-	s := v.license.Check(now)
-	s.ClockBehind = behind
+	return g.status(g.view.Load(), g.opts.Now())
+}
+
+func (g *Guard) status(v *view, clock time.Time) Status {
+	at, state := v.line.judge(clock, g.ran())
+	s := v.license.Check(at)
+	s.Clock, s.unheard = state, g.server != nil && !v.line.heard
 	if v.refusal != "" {
 		s = s.block(v.refusal)
 	}
@@ -150,15 +171,6 @@ func (g *Guard) GoString() string { return g.String() }
 
 // LogValue hides what the install holds from slog.
 func (g *Guard) LogValue() slog.Value { return slog.StringValue(g.String()) }
-
-// judge returns the instant to judge by: the clock's, unless it shows less
-// than something signed proves.
-func (v *view) judge(clock time.Time) (now time.Time, behind bool) {
-	if clock.Before(v.floor.Add(-clockTolerance)) {
-		return v.floor, true
-	}
-	return clock.UTC(), false
-}
 
 // begin waits for the turn to change things. The context that it returns ends
 // with Close too; done must be called.

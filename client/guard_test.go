@@ -70,7 +70,7 @@ func TestAbsurdClocks(t *testing.T) {
 		s.opts.Now = func() time.Time { return at }
 		g := s.open()
 		check(t, g.Activate(t.Context(), code))
-		if st := g.Status(); st.ClockBehind != at.Before(epoch) {
+		if st := g.Status(); (st.Clock == client.ClockBehind) != at.Before(epoch) {
 			t.Errorf("%v: %+v", at, st)
 		}
 	}
@@ -144,11 +144,11 @@ func TestRefresh(t *testing.T) {
 		t.Errorf("request %+v", r)
 	}
 	s.clock.add(-12 * time.Hour) // the clock is behind what the server proved
-	if st := g.Status(); !st.ClockBehind || !st.At.Equal(epoch.Add(20*24*time.Hour)) {
+	if st := g.Status(); st.Clock != client.ClockBehind || !st.At.Equal(epoch.Add(20*24*time.Hour)) {
 		t.Errorf("%+v", st)
 	}
 	s.clock.add(12*time.Hour - 5*time.Minute) // within the tolerance
-	if st := g.Status(); st.ClockBehind || !st.Usable {
+	if st := g.Status(); st.Clock == client.ClockBehind || !st.Usable {
 		t.Errorf("%+v", st)
 	}
 }

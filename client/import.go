@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"slices"
 
 	"github.com/seed-357fa782/licensed/license"
 	"github.com/seed-357fa782/licensed/license/token"
@@ -15,6 +16,11 @@ import (
 //
 // A newer key set, and what an authentic time proves, are remembered whatever
 // the licence beside them is worth.
+//
+// A status list in the file is remembered if it is newer than the one seen last
+// and is the one that the licence held names. A file may hold nothing else:
+// carried on a stick, it tells a machine without a network what was revoked. One
+// that is older than what was seen is Older then, one of another address Conflict.
 //
 // The answer to a deactivation holds no licence: Import returns nil where this
 // install asked for it, and has none then. Any other file without a licence is
@@ -45,29 +51,51 @@ func (g *Guard) takeFile(m *memory, f token.File) error {
 		return err
 	}
 	m.Keys = keys.Raw
-	m.raise(keys.IssuedAt)
-	left := false
-	for _, raw := range f.Times {
-		// Any authentic time proves that its instant has passed.
-		t, err := token.VerifyTimeFor(raw, keys, token.ExpectTime{Issuer: g.opts.Issuer})
-		if err == nil {
-			m.raise(t.IssuedAt)
-			left = m.leaves(t) || left
-		}
+	answered, left := g.takeTimes(m, f.Times, keys)
+	if answered {
+		floor := m.Floor
+		defer func() { m.notAfter(floor) }()
 	}
-	if left && len(f.Licenses) == 0 {
+	m.raise(keys.IssuedAt)
+	if len(f.Licenses) == 0 && (left || len(f.Statuses) > 0) {
+		if err := g.takeLists(m, f.Statuses, keys); err != nil && !left {
+			return err
+		}
 		return nil
 	}
+	// After the licence, whichever is held then.
+	defer func() { _ = g.takeLists(m, f.Statuses, keys) }()
 	found, err := verifyLicenses(f.Licenses, keys, g.want())
 	if err != nil {
 		return err
 	}
-	lic, err := g.choose(*m, found)
+	lic, err := g.choose(*m, found, answered)
 	if err != nil {
 		return err
 	}
 	m.hold(lic.claims)
 	return nil
+}
+
+// takeTimes takes signed times: those that answer requests of this install,
+// the newest first, and then all others, which prove that their instants have
+// passed. left: one answers the request with which the licence was given up.
+func (g *Guard) takeTimes(m *memory, raws []string, keys token.KeySet) (answered, left bool) {
+	var times []token.Time
+	for _, raw := range raws {
+		if t, err := token.VerifyTimeFor(raw, keys, token.ExpectTime{Issuer: g.opts.Issuer}); err == nil {
+			times = append(times, t)
+		}
+	}
+	slices.SortStableFunc(times, func(a, b token.Time) int { return b.IssuedAt.Compare(a.IssuedAt) })
+	for _, t := range times {
+		answered = g.hear(m, t) || answered
+	}
+	for _, t := range times {
+		m.raise(t.IssuedAt)
+		left = m.leaves(t) || left
+	}
+	return answered, left
 }
 
 // leaves reports whether a time answers the request with which the licence was
@@ -86,10 +114,10 @@ func (m *memory) leaves(t token.Time) bool {
 
 // choose returns the first licence that this install may hold, or why the one
 // that comes nearest may not be.
-func (g *Guard) choose(m memory, found []*License) (*License, error) {
+func (g *Guard) choose(m memory, found []*License, answers bool) (*License, error) {
 	var fault error
 	for _, l := range found {
-		err := g.fits(m, l)
+		err := g.fits(m, l, answers)
 		if err == nil {
 			return l, nil
 		}

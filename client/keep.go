@@ -98,8 +98,10 @@ func (g *Guard) update(change func(m *memory) error) error {
 		return err
 	}
 	m := g.memory
+	g.count(&m)
+	counted := m
 	err = change(&m)
-	if reflect.DeepEqual(m, g.memory) {
+	if reflect.DeepEqual(m, counted) && !g.worthKeeping(m) {
 		return err
 	}
 	if storeErr := g.store(m); storeErr != nil {
@@ -109,6 +111,24 @@ func (g *Guard) update(change func(m *memory) error) error {
 		return errors.Join(err, storeErr)
 	}
 	return err
+}
+
+// count raises the floor by the time for which this process has run.
+func (g *Guard) count(m *memory) { m.lift(g.view.Load().line.proven(g.ran()).Unix()) }
+
+// worthKeeping reports whether a memory in which nothing but the time has moved
+// on is worth a write.
+func (g *Guard) worthKeeping(m memory) bool {
+	return m.Product != "" && m.Floor-g.memory.Floor >= toleratedSeconds
+}
+
+// keepCount remembers for how long this process has run, where that is worth a
+// write. If it cannot be written nothing but that is lost.
+func (g *Guard) keepCount() {
+	m := g.memory
+	if g.count(&m); g.worthKeeping(m) {
+		_ = g.update(func(*memory) error { return nil })
+	}
 }
 
 // store keeps a memory for good and takes it over; where it cannot be kept,
@@ -132,9 +152,11 @@ func errUnwritable(err error) error {
 
 // adopt makes a memory the one that counts.
 func (g *Guard) adopt(m memory, data []byte) {
-	g.memory, g.stored = m, data
+	m.raise(g.shipped)
 	v := *g.view.Load()
-	v.floor, v.refusal, v.held = m.floor(), "", nil
+	v.line = v.line.adopt(m.provenTime, g.memory.provenTime, g.ran())
+	g.memory, g.stored = m, data
+	v.refusal, v.held = "", nil
 	var err error
 	if v.license, v.keys, err = g.held(m); err != nil {
 		v.refusal, v.held = license.ReasonOf(err), fmt.Errorf("the licence held: %w", err)
@@ -161,7 +183,21 @@ func (g *Guard) held(m memory) (*License, token.KeySet, error) {
 	if claims.Dates.IssuedAt.Unix() < m.IssuedAt {
 		return nil, keys, errOlder()
 	}
-	return &License{claims: claims}, keys, nil
+	return g.withList(&License{claims: claims}, m.StatusList, keys), keys, nil
+}
+
+// withList adds the status list that is remembered, which need not be verified
+// again where nothing that it was verified under has changed.
+func (g *Guard) withList(l *License, raw string, keys token.KeySet) *License {
+	if raw == "" {
+		return l
+	}
+	if v := g.view.Load(); v.license != nil && v.license.list != nil && v.keys.Raw == keys.Raw &&
+		v.license.list.Raw == raw && v.license.list.URI == l.claims.Status.URI {
+		l.list = v.license.list
+		return l
+	}
+	return l.withLists([]string{raw}, keys, g.opts.Issuer)
 }
 
 func (g *Guard) want() token.Expect {

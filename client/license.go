@@ -15,6 +15,7 @@ import (
 // concurrent use. A nil License is no licence: it can be asked all the same.
 type License struct {
 	claims token.License
+	list   *token.StatusList // the newest of the address that it names, nil where none is known
 }
 
 // ID returns the id of this very issue of the licence, which differs with each refresh.
@@ -60,8 +61,9 @@ func (l *License) Match(machine fingerprint.Set) license.MatchReport {
 	return license.Match(b, machine.DigestsWith(b.Salt))
 }
 
-// Check says where the licence stands at an instant: one place decides. It
-// allocates nothing.
+// Check says where the licence stands at an instant: one place decides. What
+// the status list beside it says counts; where several are known, the newest.
+// It allocates nothing.
 func (l *License) Check(now time.Time) Status {
 	if l == nil || l.claims.ID == "" {
 		return Status{At: now, Phase: license.PhaseBlocked, Reason: license.NoLicense}
@@ -75,10 +77,18 @@ func (l *License) Check(now time.Time) Status {
 	if !now.Before(d.ExpiresAt) || !now.Before(d.Exp) {
 		s.State = license.StateExpired
 	}
-	if s.Phase != license.PhaseBlocked {
+	s.Reason = d.BlockedBy(now)
+	s = l.heed(s)
+	switch reason := l.listed(); {
+	case reason == license.Suspended:
+		s.State = license.StateSuspended
+		return s.block(reason)
+	case reason != "":
+		s.State = license.StateRevoked
+		return s.block(reason)
+	case s.Phase != license.PhaseBlocked:
 		return s
 	}
-	s.Reason = d.BlockedBy(now)
 	switch d.Enforcement {
 	case license.EnforceAdvisory:
 	case license.EnforceDegrade:

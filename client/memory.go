@@ -24,15 +24,17 @@ type memory struct {
 	Product string `json:"product"`
 	// Key is the seed of the live install key, absent until something was activated.
 	Key []byte `json:"key,omitempty"`
-	// Floor: it cannot be earlier than this, in seconds since the epoch.
-	Floor int64 `json:"floor,omitempty"`
+	provenTime
 	// Keys is the newest key set seen.
 	Keys string `json:"keys,omitempty"`
 	// License is the newest licence held; IssuedAt and Prev are its iat and jti.
-	// IssuedAt stays when the licence is given up.
+	// IssuedAt stays when the licence is given up. An answer lowers it where it is
+	// doubted.
 	License  string `json:"license,omitempty"`
 	IssuedAt int64  `json:"issued_at,omitempty"`
 	Prev     string `json:"prev,omitempty"`
+	// StatusList is the newest status list seen of the address that the licence names.
+	StatusList string `json:"status_list,omitempty"`
 	// Sent is what was sent and waits for its answer, Carried what went out as a
 	// file: the answer to one must not cost the other.
 	Sent    requests `json:"sent,omitzero"`
@@ -72,7 +74,19 @@ func (r *requests) drop(p *pending) {
 // refused marks a request that was refused and is kept all the same.
 func (r *requests) refused(p *pending) {
 	if r.waits(p) {
-		*r.of(p.Op) = p.marked(true)
+		at := r.of(p.Op)
+		*at = (*at).marked(true)
+	}
+}
+
+// spend keeps the answers to the requests that wait from lowering the floor.
+func (r *requests) spend() {
+	for _, at := range []**pending{&r.Activation, &r.Refresh, &r.Deactivation} {
+		if *at != nil && (*at).Proven != 0 {
+			c := **at
+			c.Proven = 0
+			*at = &c
+		}
 	}
 }
 
@@ -98,6 +112,10 @@ type pending struct {
 	Subject []byte `json:"subject"`
 	Machine []byte `json:"machine,omitempty"`
 	MadeAt  int64  `json:"made_at"`
+	// Proven is what counted as proven when it was made: an answer that is dated
+	// before it proves that wrong. 0: its answer, or one to another request that
+	// waited then, has come, and no other lowers anything.
+	Proven int64 `json:"proven,omitempty"`
 	// Anew: it took the place of one that was repeated in vain.
 	Anew bool `json:"anew,omitempty"`
 	// Refused: the server said no to a deactivation, which nothing proves. It is
@@ -178,6 +196,9 @@ func decodeMemory(data []byte) (memory, error) {
 	if p := m.Sent.Refresh; p != nil && p.Op == OpDeactivate {
 		m.Sent.Refresh, m.Sent.Deactivation = nil, p // they shared a place once
 	}
+	if !m.whole() {
+		return damaged("a time in it is out of range")
+	}
 	if !seedOrNone(m.Key) || !m.Sent.whole() || !m.Carried.whole() {
 		return damaged("a key or a request in it is incomplete")
 	}
@@ -228,6 +249,9 @@ func (m *memory) hold(c token.License) {
 			r.Activation = nil
 		}
 	}
+	if was, err := token.PeekLicense(m.License); err != nil || was.Status.URI != c.Status.URI {
+		m.StatusList = ""
+	}
 	m.License, m.Prev, m.Receipt = c.Raw, c.ID, ""
 	m.IssuedAt = c.Dates.IssuedAt.Unix()
 	m.raise(c.Dates.IssuedAt)
@@ -236,7 +260,7 @@ func (m *memory) hold(c token.License) {
 // giveUp drops licence and key; the signed request is the receipt. What was
 // seen stays seen, and an activation that waits keeps its key.
 func (m *memory) giveUp(request string) {
-	m.Key, m.License, m.Prev = nil, "", ""
+	m.Key, m.License, m.Prev, m.StatusList = nil, "", "", ""
 	m.Sent.Refresh, m.Carried.Refresh = nil, nil
 	m.Sent.Deactivation, m.Carried.Deactivation = nil, nil
 	m.Receipt = request
@@ -277,7 +301,27 @@ func (m *memory) refreshable() bool {
 	return err != nil || l.InstallID != ""
 }
 
-// raise lifts the floor to an instant that something signed proves to have passed.
-func (m *memory) raise(t time.Time) { m.Floor = max(m.Floor, t.Unix()) }
+// waiting returns the request that a signed time answers, or nil where this
+// install did not make it or has taken its answer.
+func (m *memory) waiting(t token.Time) *pending {
+	for _, r := range []*requests{&m.Sent, &m.Carried} {
+		for _, p := range []*pending{r.Activation, r.Refresh, r.Deactivation} {
+			if p != nil && p.ID == t.Nonce && p.Install == t.InstallID {
+				return p
+			}
+		}
+	}
+	return nil
+}
 
-func (m memory) floor() time.Time { return time.Unix(m.Floor, 0).UTC() }
+// answered takes the time of the answer to a request that waits. The first to
+// come may lower the floor, since it was asked for when that stood; the others
+// were made before its like.
+func (m *memory) answered(p *pending, t token.Time) {
+	m.answer(t.IssuedAt, p.Proven)
+	if p.Proven != 0 && m.doubts(time.Unix(m.IssuedAt, 0)) {
+		m.IssuedAt = t.IssuedAt.Unix() // what a wrong clock has dated keeps no licence out
+	}
+	m.Sent.spend()
+	m.Carried.spend()
+}

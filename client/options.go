@@ -53,7 +53,14 @@ type Options struct {
 	// Timeout limits one call to the server; 0 is DefaultTimeout.
 	Timeout time.Duration
 
-	// Now tells the time; nil is time.Now.
+	// BuildTime is when the product was built: it cannot be earlier than that, so a
+	// clock that shows less is not believed from the first start on. Zero, the
+	// default, says nothing; nothing is guessed from the build. Best is the date of
+	// the release, compiled in, such as by -ldflags -X and time.Parse; a date in the
+	// future makes licences end early until the server has answered.
+	BuildTime time.Time
+
+	// Now tells the time of the machine's clock; nil is time.Now.
 	Now func() time.Time
 }
 
@@ -73,6 +80,9 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.Timeout == 0 {
 		o.Timeout = DefaultTimeout
+	}
+	if !o.BuildTime.IsZero() && (o.BuildTime.Unix() < 0 || !o.BuildTime.Before(license.Forever)) {
+		return o, license.FieldErrorf("build_time", "the time of the build is before 1970 or after 9999")
 	}
 	if o.Cache == nil {
 		dir := o.StateDir
@@ -119,11 +129,12 @@ func loopback(host string) bool {
 	return ip != nil && ip.IsLoopback()
 }
 
-// newTransport is what calls go through when the product brings nothing.
-func newTransport() *http.Transport {
+// newTransport is what calls go through when the product brings nothing. now is
+// by what certificates are judged: whose clock is behind needs the server most.
+func newTransport(now func() time.Time) *http.Transport {
 	return &http.Transport{
 		Proxy:               http.ProxyFromEnvironment,
-		TLSClientConfig:     &tls.Config{MinVersion: tls.VersionTLS12},
+		TLSClientConfig:     &tls.Config{MinVersion: tls.VersionTLS12, Time: now},
 		TLSHandshakeTimeout: 10 * time.Second,
 		ForceAttemptHTTP2:   true,
 		MaxIdleConns:        2,

@@ -178,7 +178,10 @@ func (d draft) sameMachine(p *pending) bool { return hmac.Equal(p.Machine, d.mac
 // signed makes a draft a request, with a new key where the op wants one.
 func (g *Guard) signed(m memory, d draft) (*pending, error) {
 	r := d.request
-	p := &pending{Op: r.Op, ID: rand.Text(), Subject: d.subject, Machine: d.machine, MadeAt: g.opts.Now().Unix()}
+	p := &pending{
+		Op: r.Op, ID: rand.Text(), Subject: d.subject, Machine: d.machine, MadeAt: g.opts.Now().Unix(),
+		Proven: m.Floor,
+	}
 	seed := m.Key
 	if byNewKey(r.Op) {
 		_, key, err := ed25519.GenerateKey(nil)
@@ -197,6 +200,7 @@ func (g *Guard) signed(m memory, d draft) (*pending, error) {
 	if p.Request, err = token.SignRequest(r, key); err != nil {
 		return nil, err
 	}
+	g.made = made{id: p.ID, at: g.ran(), shown: g.opts.Now()}
 	return p, nil
 }
 

@@ -11,9 +11,11 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 	"unicode"
 
 	"github.com/seed-357fa782/licensed/license"
+	"github.com/seed-357fa782/licensed/license/token"
 	"github.com/seed-357fa782/licensed/license/wire"
 )
 
@@ -29,7 +31,7 @@ type server struct {
 	own  bool // the transport is ours to tidy up
 }
 
-func newServer(o Options) (*server, error) {
+func newServer(o Options, now func() time.Time) (*server, error) {
 	base, err := endpoint(o.Server, o.AllowPlain)
 	if err != nil {
 		return nil, err
@@ -38,7 +40,7 @@ func newServer(o Options) (*server, error) {
 	if o.HTTPClient != nil {
 		*s.http = *o.HTTPClient
 	} else {
-		s.http.Transport, s.own = newTransport(), true
+		s.http.Transport, s.own = newTransport(now), true
 	}
 	s.http.CheckRedirect = func(req *http.Request, via []*http.Request) error {
 		first := via[0]
@@ -90,9 +92,47 @@ func (s *server) post(ctx context.Context, request string) (wire.Answer, error) 
 	return s.read(resp, data)
 }
 
+// get fetches a token that the server publishes under an address.
+func (s *server) get(ctx context.Context, address, mediaType string) (string, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil {
+		return "", license.Errorf(license.NotFound, "there is nothing to fetch at the address that the licence names").WithCause(err)
+	}
+	req.Header.Set("Accept", mediaType)
+	req.Header.Set("User-Agent", userAgent)
+	resp, err := s.http.Do(req)
+	if err != nil {
+		return "", s.unreachable("did not answer: "+transportText(err), err)
+	}
+	defer func() { _ = resp.Body.Close() }() // it was only read
+	data, err := io.ReadAll(io.LimitReader(resp.Body, token.MaxToken+1))
+	switch {
+	case err != nil:
+		return "", s.unreachable("broke off its answer", err)
+	case len(data) > token.MaxToken:
+		return "", s.unreachable("sent an answer that is too long", nil)
+	}
+	if err := s.refusal(resp, data, mediaType); err != nil {
+		return "", err
+	}
+	return string(bytes.TrimSpace(data)), nil
+}
+
 // read makes an answer or an error of what came back. The reason comes from
 // the body, never from the status.
 func (s *server) read(resp *http.Response, data []byte) (wire.Answer, error) {
+	if err := s.refusal(resp, data, wire.TypeJSON); err != nil {
+		return wire.Answer{}, err
+	}
+	var a wire.Answer
+	if err := json.Unmarshal(data, &a); err != nil {
+		return wire.Answer{}, s.unreachable("sent an answer that is not whole", err)
+	}
+	return a, nil
+}
+
+// refusal is what keeps an answer from being one of the type that is wanted.
+func (s *server) refusal(resp *http.Response, data []byte, want string) error {
 	mediaType, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type"))
 	if err != nil {
 		mediaType = ""
@@ -101,22 +141,18 @@ func (s *server) read(resp *http.Response, data []byte) (wire.Answer, error) {
 	case mediaType == wire.TypeProblem:
 		var p wire.Problem
 		if json.Unmarshal(data, &p) != nil || !reasonOfServer(p.Reason) {
-			return wire.Answer{}, s.unreachable(fmt.Sprintf("answered with status %d and a problem that is none of a licence server", resp.StatusCode), nil)
+			return s.unreachable(fmt.Sprintf("answered with status %d and a problem that is none of a licence server", resp.StatusCode), nil)
 		}
 		p.Detail = printable(p.Detail)
-		return wire.Answer{}, p.Err()
-	case resp.StatusCode != http.StatusOK || mediaType != wire.TypeJSON:
+		return p.Err()
+	case resp.StatusCode != http.StatusOK || mediaType != want:
 		kind := mediaType
 		if kind == "" {
 			kind = "nothing that has a type"
 		}
-		return wire.Answer{}, s.unreachable(fmt.Sprintf("answered with status %d and %s; a proxy or a login page may stand between", resp.StatusCode, printable(kind)), nil)
+		return s.unreachable(fmt.Sprintf("answered with status %d and %s; a proxy or a login page may stand between", resp.StatusCode, printable(kind)), nil)
 	}
-	var a wire.Answer
-	if err := json.Unmarshal(data, &a); err != nil {
-		return wire.Answer{}, s.unreachable("sent an answer that is not whole", err)
-	}
-	return a, nil
+	return nil
 }
 
 func (s *server) unreachable(what string, cause error) error {

@@ -194,6 +194,8 @@ func TestOptions(t *testing.T) {
 		"query":        {func(o *client.Options) { o.Server = "https://licence.example.com/?a=b" }, "server"},
 		"bad anchor":   {func(o *client.Options) { o.Anchors = token.Anchors{nil} }, "anchors"},
 		"timeout":      {func(o *client.Options) { o.Timeout = -1 }, "timeout"},
+		"built early":  {func(o *client.Options) { o.BuildTime = time.Unix(-1, 0) }, "build_time"},
+		"built late":   {func(o *client.Options) { o.BuildTime = license.Forever }, "build_time"},
 		"loopback":     {func(o *client.Options) { o.Server = "http://127.0.0.1:8080" }, ""},
 		"loopback six": {func(o *client.Options) { o.Server = "http://[::1]:8080" }, ""},
 		"localhost":    {func(o *client.Options) { o.Server = "http://localhost:8080" }, ""},

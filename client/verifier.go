@@ -52,7 +52,9 @@ const (
 )
 
 // Verify returns the licence for this product in a licence file, the one
-// issued last if there are several. It judges no clock and no machine.
+// issued last if there are several. It judges no clock and no machine. Status
+// lists in the file count with it; one that came by itself is appended to the
+// file.
 //
 // The reasons of its errors are Forged (a signature, key or issuer is not
 // right), Damaged (the file is not a licence file, or not a whole one) and
@@ -97,6 +99,9 @@ func (v *Verifier) verify(file []byte) ([]*License, error) {
 		return nil, err
 	}
 	next := *known
+	for i, l := range licenses {
+		licenses[i] = l.withLists(parsed.Statuses, set, v.Issuer)
+	}
 	next.file, next.licenses = nil, nil
 	next.sets = known.remember(set)
 	if len(file) <= maxRemembered {
