@@ -69,8 +69,17 @@ func sorted(flags []cli.Flag, args []string) []string {
 }
 
 // isOption reports whether an argument is one to the flag package, to which
-// "-" is none.
-func isOption(arg string) bool { return len(arg) > 1 && arg[0] == '-' }
+// "-" is none. The id of a key or an install can begin with a dash as well.
+func isOption(arg string) bool { return len(arg) > 1 && arg[0] == '-' && !isThumbprint(arg) }
+
+// isThumbprint reports whether an argument is an id that is the thumbprint of a
+// key; no option is so long without a "=".
+func isThumbprint(arg string) bool {
+	const length = 43
+	return len(arg) == length && strings.IndexFunc(arg, func(r rune) bool {
+		return r != '-' && r != '_' && (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z')
+	}) < 0
+}
 
 // optionLength is how many arguments the option at the front takes up.
 func optionLength(flags []cli.Flag, args []string) int {

@@ -34,6 +34,7 @@ func TestReorder(t *testing.T) {
 		{"only a terminator", "renew --", "renew"},
 		{"dash is an argument", "renew - --yes", "renew --yes -- -"},
 		{"value is missing", "renew id --for", "renew --for -- id"},
+		{"an id that begins with a dash", "renew -hcys3YQ7haw7OJwa0bbkI9kw4hLDMjJQT374trURWI --yes", "renew --yes -- -hcys3YQ7haw7OJwa0bbkI9kw4hLDMjJQT374trURWI"},
 		{"not known", "renew id --nope x", "renew --nope -- id x"},
 		{"repeated", "renew --feature a=1 id --feature b=2", "renew --feature a=1 --feature b=2 -- id"},
 		{"global options", "--server renew --debug renew id --yes", "--server renew --debug renew --yes -- id"},

@@ -29,10 +29,11 @@ type demoOptions struct {
 
 func (p *program) demoCommand() *cli.Command {
 	return &cli.Command{
-		Name: "demo", Category: "Service", Usage: "show the whole life of two licences on this machine",
+		Name: "demo", Category: "Service", Usage: "show the whole life of three licences on this machine",
 		UsageText: "licensectl demo [--keep]",
 		Description: "Runs a stand-in marketplace and a daemon in a temporary folder, sells and issues codes, activates them on this\n" +
-			"very machine, verifies offline, renews, freezes, releases and revokes, and checks every outcome.\n" +
+			"very machine, verifies offline, renews, freezes, releases and revokes; then sets a clock wrong, exchanges a\n" +
+			"network card, copies the machine, and steals keys; and checks every outcome.\n" +
 			"Needs no configuration and no network; exits 1 where a step does not do what it should.\n\n" +
 			"Example:\n  licensectl demo --keep",
 		Flags: []cli.Flag{
@@ -75,6 +76,13 @@ type demonstration struct {
 	admin   *adminclient.Client
 	anchors token.Anchors
 	machine func(context.Context) (fingerprint.Set, error) // nil: as it is
+
+	// The recorded machine, the licence that is used there, its file from before
+	// the rotation, and the installed copy.
+	field    *fieldMachine
+	fieldLic adminwire.License
+	oldFile  []byte
+	copyA    *client.Guard
 
 	manual, bought         *client.Guard
 	manualLic, boughtLic   adminwire.License
@@ -149,6 +157,14 @@ func (d *demonstration) steps() []step {
 		{"the marketplace lifts the freeze", d.unfreeze},
 		{"the buyer unsubscribes: release", d.release},
 		{"the merchant renews, suspends, resumes and revokes", d.rule},
+		{"a machine in the field", d.enterField},
+		{"its clock goes wrong", d.wrongClock},
+		{"its network card is exchanged", d.changeCard},
+		{"somebody copies the whole machine", d.cloneMachine},
+		{"suspended, and the status list says so", d.carryList},
+		{"the signing key is rotated", d.rotateKey},
+		{"a signing key is stolen", d.loseKey},
+		{"the primary anchor is stolen", d.loseAnchor},
 		{"what the server remembers", d.remember},
 	}
 }
@@ -156,7 +172,7 @@ func (d *demonstration) steps() []step {
 // close ends what the steps have begun.
 func (d *demonstration) close() error {
 	var errs []error
-	for _, g := range []*client.Guard{d.manual, d.bought} {
+	for _, g := range []*client.Guard{d.manual, d.bought, d.copyA} {
 		if g != nil {
 			errs = append(errs, g.Close())
 		}

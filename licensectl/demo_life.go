@@ -223,6 +223,9 @@ func (d *demonstration) unfreeze(ctx context.Context) error {
 	if err := d.bought.Refresh(ctx); err != nil {
 		return fmt.Errorf("refresh after the freeze was lifted: %w", err)
 	}
+	if err := expectUsable(d.bought); err != nil {
+		return err
+	}
 	d.ok("calling home works again: %s", d.bought.Status())
 	return nil
 }
@@ -277,6 +280,9 @@ func (d *demonstration) rule(ctx context.Context) error {
 	}
 	if err := d.manual.Refresh(ctx); err != nil {
 		return fmt.Errorf("refresh after the resumption: %w", err)
+	}
+	if err := expectUsable(d.manual); err != nil {
+		return err
 	}
 	d.ok("calling home works: %s", d.manual.Status())
 	d.command("licensectl revoke %s --reason 'the code was published'", id)

@@ -52,7 +52,7 @@ func (n *narrator) line(text string) {
 }
 
 func (n *narrator) opening(dir string) {
-	n.line(n.paint(bold, "licensed: the life of two licences on this machine"))
+	n.line(n.paint(bold, "licensed: the life of three licences, and what can happen to them in the field"))
 	n.line("Everything happens in " + dir + ", on the loopback; nothing is installed.")
 }
 

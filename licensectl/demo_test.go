@@ -22,8 +22,8 @@ func TestDemo(t *testing.T) {
 		t.Fatalf("exit %d:\n%s%s", status, &s.out, &s.err)
 	}
 	for _, want := range []string{
-		"marketplaces:\n", " 1/13  ", "13/13  ", "LIC-", "refused (forged)", "reason suspended", "reason released", "reason revoked",
-		"All 13 steps did what they should",
+		"marketplaces:\n", " 1/21  ", "21/21  ", "LIC-", "refused (forged)", "reason suspended", "reason released", "reason revoked",
+		"All 21 steps did what they should",
 	} {
 		if !strings.Contains(s.out.String(), want) {
 			t.Errorf("the demonstration does not tell %q", want)
@@ -97,7 +97,7 @@ func TestDemoDocument(t *testing.T) {
 	if err := json.Unmarshal(s.out.Bytes(), &r); err != nil {
 		t.Fatal(err)
 	}
-	if !r.OK || len(r.Steps) != 13 {
+	if !r.OK || len(r.Steps) != 21 {
 		t.Errorf("got %+v", r)
 	}
 	for _, step := range r.Steps[1:] {

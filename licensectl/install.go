@@ -10,6 +10,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/seed-357fa782/licensed/client"
+	"github.com/seed-357fa782/licensed/license"
 	"github.com/seed-357fa782/licensed/license/token"
 )
 
@@ -98,8 +99,8 @@ func (p *program) openInstall(c *cli.Context, product string, anchors token.Anch
 	if err != nil {
 		return nil, fmt.Errorf("open the install's memory in %s: %w", shown(c.String("state")), err)
 	}
-	if len(anchors) > 0 {
-		for _, w := range g.Warnings() {
+	for _, w := range g.Warnings() {
+		if len(anchors) > 0 || license.ReasonOf(w) == license.Clock {
 			p.note("warning: %s", oneLine(w.Error()))
 		}
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -23,7 +24,7 @@ func (p *program) issueCommand() *cli.Command {
 			"Examples:\n" +
 			"  licensectl issue --product demo --for 365d --customer 'Example Ltd'\n" +
 			"  licensectl issue --product demo --expires 2027-01-31 --machines 5 --feature export=true -n 20 -o csv",
-		Flags: append([]cli.Flag{
+		Flags: slices.Concat([]cli.Flag{
 			&cli.StringFlag{Name: "product", Usage: "the product's `ID` (required)"},
 			&cli.StringFlag{Name: "customer", Usage: "`NAME` of who gets it"},
 			&cli.StringFlag{Name: "order", Usage: "`NUMBER` of the order it belongs to"},
@@ -31,7 +32,7 @@ func (p *program) issueCommand() *cli.Command {
 			&cli.StringSliceFlag{Name: "feature", Usage: "`NAME=VALUE` beside the product's features: true, a number or text; false takes one away (repeatable)"},
 			&cli.IntFlag{Name: "count", Aliases: []string{"n"}, Value: 1, Usage: "make so `MANY`"},
 			yesFlag(), outputFlag(formTable, formJSON, formCSV),
-		}, endFlags("now")...),
+		}, endFlags("now"), phaseFlags("instead of the product's")),
 		Action: p.issue,
 	}
 }
@@ -44,7 +45,7 @@ func (p *program) issue(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	order, total, err := p.readIssue(c)
+	order, e, total, err := p.readIssue(c)
 	if err != nil {
 		return err
 	}
@@ -52,6 +53,10 @@ func (p *program) issue(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := p.settle(c.Context, admin, &e); err != nil {
+		return err
+	}
+	order.ExpiresAt, order.For, order.Perpetual = e.at, e.in, e.perpetual
 	made, failed := p.issueAll(c.Context, admin, order, total)
 	if len(made) == 0 && failed != nil {
 		return nameProducts(c.Context, admin, failed)
@@ -69,25 +74,27 @@ func (p *program) issue(c *cli.Context) error {
 }
 
 // readIssue checks the command line as far as it can be checked here.
-func (p *program) readIssue(c *cli.Context) (order adminwire.Issue, total int, err error) {
+func (p *program) readIssue(c *cli.Context) (order adminwire.Issue, e end, total int, err error) {
 	order = adminwire.Issue{
 		Product: c.String("product"), Customer: c.String("customer"), Order: c.String("order"), Machines: c.Int("machines"),
 	}
 	total = c.Int("count")
 	switch {
 	case order.Product == "":
-		return order, 0, usagef("issue needs --product")
+		return order, e, 0, usagef("issue needs --product")
 	case total < 1:
-		return order, 0, usagef("-n must be 1 or more")
+		return order, e, 0, usagef("-n must be 1 or more")
 	case c.IsSet("machines") && order.Machines < 1:
-		return order, 0, usagef("--machines must be 1 or more")
+		return order, e, 0, usagef("--machines must be 1 or more")
 	}
 	if order.Features, err = parseFeatures(c.StringSlice("feature")); err != nil {
-		return order, 0, err
+		return order, e, 0, err
 	}
-	e, err := p.readEnd(c)
-	order.ExpiresAt, order.For, order.Perpetual = e.at, e.in, e.perpetual
-	return order, total, err
+	if order.Phases, err = readPhases(c); err != nil {
+		return order, e, 0, err
+	}
+	e, err = p.readEnd(c)
+	return order, e, total, err
 }
 
 // parseFeatures reads name=value; a name alone is switched on, false is off.

@@ -23,12 +23,12 @@ const anchorsFile = "anchors.json"
 
 func (p *program) keysCommand() *cli.Command {
 	return &cli.Command{
-		Name: "keys", Category: "Signing keys", Usage: "make, look at, rotate and renew the signing keys",
+		Name: "keys", Category: "Signing keys", Usage: "make, look at, rotate, renew and revoke the signing keys",
 		UsageText: "licensectl keys COMMAND [OPTIONS]",
 		Description: "Anchors are the root keys that products compile in; they stay offline and sign key sets only.\n" +
 			"Signing keys sign licences; the daemon holds them.",
 		Subcommands: []*cli.Command{
-			p.keysInitCommand(), p.keysListCommand(), p.keysRotateCommand(), p.keysAnchorsCommand(), p.keysetCommand(),
+			p.keysInitCommand(), p.keysListCommand(), p.keysRotateCommand(), p.keysRevokeCommand(), p.keysAnchorsCommand(), p.keysetCommand(),
 		},
 		Action: unknownCommand,
 	}

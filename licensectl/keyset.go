@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"encoding/json"
 	"fmt"
 	"time"
 
@@ -61,7 +60,7 @@ func (p *program) keyset(c *cli.Context) error {
 	}
 	switch {
 	case c.Bool("request"):
-		return p.requestKeySet(c)
+		return p.proposeKeySet(c)
 	case c.IsSet("sign"):
 		return p.signKeySet(c)
 	case c.IsSet("install"):
@@ -76,27 +75,6 @@ func keySetForm(c *cli.Context) (string, error) {
 		return formTable, nil
 	}
 	return form(c, formTable, formJSON)
-}
-
-func (p *program) requestKeySet(c *cli.Context) error {
-	admin, err := p.connect(c)
-	if err != nil {
-		return err
-	}
-	proposal, err := admin.Proposal(c.Context)
-	if err != nil {
-		return err
-	}
-	var b bytes.Buffer
-	if err := json.Indent(&b, proposal.KeySet, "", "  "); err != nil {
-		return fmt.Errorf("read the daemon's key set: %w", err)
-	}
-	b.WriteByte('\n')
-	if err := p.writeOutput(c, b.Bytes(), 0o644, "unsigned key set"); err != nil {
-		return err
-	}
-	p.note("nothing has changed yet: sign it offline with --sign, then hand it in with --install")
-	return nil
 }
 
 func (p *program) signKeySet(c *cli.Context) error {

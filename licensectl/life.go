@@ -141,6 +141,9 @@ func (p *program) renewCommand() *cli.Command {
 			return err
 		},
 		do: func(ctx context.Context, _ *cli.Context, admin *adminclient.Client, id string) (adminwire.Edited, error) {
+			if err := p.settle(ctx, admin, &e); err != nil {
+				return adminwire.Edited{}, err
+			}
 			return admin.Renew(ctx, id, adminwire.Renew{ExpiresAt: e.at, For: e.in, Perpetual: e.perpetual})
 		},
 		done: func(was, now adminwire.License) string {

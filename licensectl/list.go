@@ -32,6 +32,7 @@ func (p *program) listCommand() *cli.Command {
 			&cli.StringFlag{Name: "order", Usage: "only of this order, by `NUMBER`"},
 			&cli.StringFlag{Name: "channel", Usage: "only from this `CHANNEL`: manual or a marketplace entry"},
 			&cli.StringFlag{Name: "last4", Usage: "only with a code that ends in these four `CHARACTERS`"},
+			&cli.BoolFlag{Name: "forked", Usage: "only those of which forks were recorded: signs of copies"},
 			&cli.StringFlag{Name: "expiring-within", Usage: "only those that end within this `DURATION`, as 30d"},
 			&cli.IntFlag{Name: "limit", Usage: "at most so `MANY` on a page, up to 1000"},
 			&cli.StringFlag{Name: "cursor", Usage: "go on where a page ended: its `NEXT`"},
@@ -71,7 +72,7 @@ func (p *program) list(c *cli.Context) error {
 	if err != nil {
 		return nameProducts(c.Context, admin, err)
 	}
-	out := p.pager(f)
+	out := p.pager(f, o.Forked)
 	progress := p.progress("%d licences")
 	defer progress.done()
 	total := 0
@@ -107,7 +108,7 @@ func (p *program) list(c *cli.Context) error {
 func readList(c *cli.Context) (adminclient.ListOptions, error) {
 	o := adminclient.ListOptions{
 		Product: c.String("product"), Customer: c.String("customer"), Order: c.String("order"), Channel: c.String("channel"),
-		Last4: c.String("last4"), ExpiringWithin: c.String("expiring-within"), Limit: c.Int("limit"), Cursor: c.String("cursor"),
+		Last4: c.String("last4"), Forked: c.Bool("forked"), ExpiringWithin: c.String("expiring-within"), Limit: c.Int("limit"), Cursor: c.String("cursor"),
 	}
 	if s := c.String("state"); s != "" {
 		state, err := license.ParseState(strings.ToLower(s))
@@ -146,20 +147,25 @@ type pager interface {
 	end(next string) error
 }
 
-func (p *program) pager(form string) pager {
+func (p *program) pager(form string, forked bool) pager {
 	switch form {
 	case formJSON:
 		return &jsonPager{w: p.out}
 	case formCSV:
 		return &csvPager{w: p.out}
 	}
-	return &tablePager{w: p.out, t: newTable("LICENCE", "CODE", "~PRODUCT", "~CUSTOMER", "STATE", "ENDS (UTC)", "USED")}
+	columns := []string{"LICENCE", "CODE", "~PRODUCT", "~CUSTOMER", "STATE", "ENDS (UTC)", "USED"}
+	if forked {
+		columns = append(columns, "FORKS", "LAST (UTC)")
+	}
+	return &tablePager{w: p.out, t: newTable(columns...), forked: forked}
 }
 
 // tablePager keeps the columns of the first page.
 type tablePager struct {
-	w io.Writer
-	t *table
+	w      io.Writer
+	t      *table
+	forked bool // forks have a column
 }
 
 func (g *tablePager) page(list []adminwire.License) error {
@@ -167,8 +173,14 @@ func (g *tablePager) page(list []adminwire.License) error {
 		return nil
 	}
 	for _, l := range list {
-		g.t.add(l.ID, "…"+l.CodeLast4, l.Product, l.Customer, string(l.State), whenShort(l.ExpiresAt, "never"),
-			fmt.Sprintf("%d/%d", seatsTaken(l), l.Machines))
+		cells := []string{
+			l.ID, "…" + l.CodeLast4, l.Product, l.Customer, string(l.State), whenShort(l.ExpiresAt, "never"),
+			fmt.Sprintf("%d/%d", seatsTaken(l), l.Machines),
+		}
+		if g.forked {
+			cells = append(cells, strconv.Itoa(l.Forks), whenShort(l.ForkedAt, ""))
+		}
+		g.t.add(cells...)
 	}
 	return g.t.flush(g.w)
 }
@@ -209,7 +221,7 @@ func (*csvPager) end(string) error { return nil }
 func csvHead() []string {
 	return []string{
 		"id", "code_last4", "product", "customer", "channel", "order", "state", "issued_at", "activated_at", "expires_at",
-		"released_at", "revoked_at", "revoke_reason", "holds", "machines", "mode", "features", "installs",
+		"released_at", "revoked_at", "revoke_reason", "holds", "machines", "mode", "features", "installs", "forks", "forked_at",
 	}
 }
 
@@ -229,7 +241,8 @@ func csvRow(l adminwire.License) []string {
 	return []string{
 		l.ID, l.CodeLast4, l.Product, l.Customer, l.Channel, l.Order, string(l.State), stamp(l.IssuedAt), stamp(l.ActivatedAt),
 		stamp(l.ExpiresAt), stamp(l.ReleasedAt), stamp(l.RevokedAt), l.RevokeReason, strings.Join(l.Holds, " "),
-		strconv.Itoa(l.Machines), string(l.Mode), featureText(l.Features), strconv.Itoa(live),
+		strconv.Itoa(l.Machines), string(l.Mode), featureText(l.Features), strconv.Itoa(live), strconv.Itoa(l.Forks),
+		stamp(l.ForkedAt),
 	}
 }
 

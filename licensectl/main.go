@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	_ "time/tzdata" // the zone of a date must not depend on the machine
 )
 
 func main() { os.Exit(run()) }

@@ -54,13 +54,16 @@ products:
   - {id: cad-pro, machines: 2, features: {render: true}}
 `
 
-// start runs a daemon in the script's folder, as licensed serve does.
+// start runs a daemon in the script's folder, as licensed serve does. A script
+// may bring a configuration of its own.
 func (r *daemons) start(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 0 {
 		ts.Fatalf("usage: daemon-start")
 	}
 	path := filepath.Join(ts.Getenv("WORK"), "licensed.yaml")
-	ts.Check(os.WriteFile(path, []byte(scriptConfig), 0o600))
+	if _, err := os.Stat(path); err != nil {
+		ts.Check(os.WriteFile(path, []byte(scriptConfig), 0o600))
+	}
 	d, err := daemon.New(context.Background(), daemon.Options{ConfigFile: path})
 	ts.Check(err)
 	ts.Check(d.Start())

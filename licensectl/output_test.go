@@ -79,18 +79,19 @@ func TestParseFeatures(t *testing.T) {
 
 func TestTimes(t *testing.T) {
 	for in, want := range map[string]string{
-		"2027-01-31":                "2027-01-31T23:59:59Z",
-		"2028-02-29":                "2028-02-29T23:59:59Z",
 		"2027-01-31T12:00:00+08:00": "2027-01-31T04:00:00Z",
 		"2027-01-31T12:00:00.9Z":    "2027-01-31T12:00:00Z",
 	} {
-		got, wholeDay, err := parseEnd("--expires", in)
-		if err != nil || got.Format(time.RFC3339) != want || wholeDay != (len(in) == len(time.DateOnly)) {
-			t.Errorf("%s: %v, %v, %v", in, got, wholeDay, err)
+		got, day, err := parseEnd(in)
+		if err != nil || got.Format(time.RFC3339) != want || day != "" {
+			t.Errorf("%s: %v, %q, %v", in, got, day, err)
 		}
 	}
+	if got, day, err := parseEnd("2028-02-29"); err != nil || !got.IsZero() || day != "2028-02-29" {
+		t.Errorf("a day: %v, %q, %v", got, day, err)
+	}
 	for _, in := range []string{"", "2027-02-29", "31.01.2027", "2027-01-31 12:00", "2027-01-31T12:00:00", "tomorrow"} {
-		if got, _, err := parseEnd("--expires", in); err == nil {
+		if got, _, err := parseEnd(in); err == nil {
 			t.Errorf("%q is taken as %v", in, got)
 		}
 	}

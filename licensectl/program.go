@@ -88,10 +88,10 @@ func (p *program) app() *cli.App {
 			&cli.StringFlag{Name: "token-file", Usage: "`FILE` with the token for an https:// server", TakesFile: true},
 		},
 		Commands: []*cli.Command{
-			p.issueCommand(), p.listCommand(), p.showCommand(), p.renewCommand(), p.suspendCommand(), p.resumeCommand(),
+			p.issueCommand(), p.listCommand(), p.showCommand(), p.installCommand(), p.renewCommand(), p.editCommand(), p.suspendCommand(), p.resumeCommand(),
 			p.revokeCommand(), p.undoRevokeCommand(), p.releaseCommand(), p.signCommand(),
 			p.requestCommand(), p.importCommand(), p.verifyCommand(), p.fingerprintCommand(),
-			p.keysCommand(), p.statusCommand(), p.sandboxCommand(), p.demoCommand(),
+			p.keysCommand(), p.statusCommand(), p.doctorCommand(), p.sandboxCommand(), p.demoCommand(),
 		},
 		Reader: p.in, Writer: p.out, ErrWriter: p.err,
 		HideHelpCommand: true, DisableSliceFlagSeparator: true,

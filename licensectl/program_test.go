@@ -82,6 +82,8 @@ func fakeDaemon(t *testing.T, routes map[string]func(body []byte) any) (server s
 	return "unix:" + path, calls
 }
 
+const year = 365 * 24 * time.Hour
+
 const someID = "lic_01k2m3n4p5q6r7s8t9v0w1x2y3"
 
 func someLicense() adminwire.License {
@@ -211,27 +213,66 @@ func TestExplain(t *testing.T) {
 	}
 }
 
-// A whole day is taken to its end in UTC, and that is said.
+// A date without a time is taken to its end in the zone that the command line
+// names, else the environment, else the daemon, and that is said.
 func TestWholeDay(t *testing.T) {
-	var got adminwire.Renew
-	server, _ := fakeDaemon(t, map[string]func([]byte) any{
-		"POST /lookup": func([]byte) any { return someLicense() },
-		"POST /licenses/" + someID + "/renew": func(body []byte) any {
-			if err := json.Unmarshal(body, &got); err != nil {
-				t.Error(err)
+	for _, c := range []struct {
+		name, daemon, env string
+		args              []string
+		want              string // "" is a wrong command line
+		said              string
+	}{
+		{"nobody names a zone", "", "", nil, "2028-02-29T23:59:59Z", "2028-02-29 is taken to its end in UTC: 2028-02-29 23:59:59 UTC\n"},
+		{"the daemon", "Asia/Shanghai", "", nil, "2028-02-29T15:59:59Z", "2028-02-29 is taken to its end in Asia/Shanghai: 2028-02-29 23:59:59 +08:00, which is 2028-02-29 15:59:59 UTC\n"},
+		{"the environment", "Asia/Shanghai", "America/New_York", nil, "2028-03-01T04:59:59Z", "in America/New_York: 2028-02-29 23:59:59 -05:00, which is 2028-03-01 04:59:59 UTC\n"},
+		{"the command line", "Asia/Shanghai", "America/New_York", []string{"--zone", "UTC"}, "2028-02-29T23:59:59Z", "in UTC: "},
+		{"a zone that there is not", "", "", []string{"--zone", "Mars/Base"}, "", "--zone: there is no time zone \"Mars/Base\""},
+		{"no zone", "", "", []string{"--zone", ""}, "", "--zone: a time zone must be named"},
+		{"one of the machine", "", "", []string{"--zone", "Local"}, "", "depends on the machine"},
+		{"one of the environment that there is not", "", "Mars/Base", nil, "", "LICENSECTL_ZONE: there is no time zone"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var got adminwire.Renew
+			server, calls := fakeDaemon(t, map[string]func([]byte) any{
+				"GET /status":  func([]byte) any { return adminwire.Status{TimeZone: c.daemon} },
+				"POST /lookup": func([]byte) any { return someLicense() },
+				"POST /licenses/" + someID + "/renew": func(body []byte) any {
+					if err := json.Unmarshal(body, &got); err != nil {
+						t.Error(err)
+					}
+					return adminwire.Edited{License: someLicense(), Changed: true}
+				},
+			})
+			s := newScreen(t, "")
+			s.getenv = func(name string) string { return map[string]string{"LICENSECTL_ZONE": c.env}[name] }
+			args := append([]string{"licensectl", "--server", server, "renew", someID, "--expires", "2028-02-29"}, c.args...)
+			status := s.run(t.Context(), args)
+			if !strings.Contains(s.err.String(), c.said) {
+				t.Errorf("it says %q", &s.err)
 			}
-			return adminwire.Edited{License: someLicense(), Changed: true}
-		},
-	})
-	s := newScreen(t, "")
-	if status := s.run(t.Context(), []string{"licensectl", "--server", server, "renew", someID, "--expires", "2028-02-29"}); status != exitDone {
-		t.Fatalf("exit %d: %s", status, &s.err)
+			if c.want == "" {
+				if status != exitUsage || len(calls) != 0 {
+					t.Errorf("exit %d after %v", status, calls)
+				}
+				return
+			}
+			if status != exitDone || got.ExpiresAt == nil || got.ExpiresAt.Format(time.RFC3339) != c.want {
+				t.Errorf("exit %d: %v, want %s", status, got.ExpiresAt, c.want)
+			}
+			if asked := calls["GET /status"] > 0; asked != (c.env == "" && c.args == nil) {
+				t.Errorf("the daemon was asked: %v", calls)
+			}
+		})
 	}
-	if want := time.Date(2028, 2, 29, 23, 59, 59, 0, time.UTC); got.ExpiresAt == nil || !got.ExpiresAt.Equal(want) {
-		t.Errorf("got %v, want %v", got.ExpiresAt, want)
-	}
-	if want := "2028-02-29 is taken to its end: 2028-02-29 23:59:59 UTC\n"; s.err.String() != want {
-		t.Errorf("got %q", &s.err)
+	for _, args := range [][]string{
+		{"--expires", "2028-02-29T00:00:00Z", "--zone", "UTC"},
+		{"--for", "1d", "--zone", "UTC"},
+		{"--perpetual", "--zone", "UTC"},
+	} {
+		s := newScreen(t, "")
+		if status := s.run(t.Context(), append([]string{"licensectl", "renew", someID}, args...)); status != exitUsage || !strings.Contains(s.err.String(), "--zone goes with") {
+			t.Errorf("%v: exit %d, %s", args, status, &s.err)
+		}
 	}
 }
 
@@ -242,7 +283,8 @@ func TestStatusWarnings(t *testing.T) {
 		"GET /status": func([]byte) any {
 			return adminwire.Status{
 				Version: "v1", Now: now.Add(2 * time.Hour), StartedAt: now.Add(-50 * time.Hour), Store: "bolt:x", StoreBytes: 5 << 20,
-				Keys: adminwire.KeyHealth{Seq: 3, ExpiresAt: now.Add(30 * 24 * time.Hour)},
+				Keys:  adminwire.KeyHealth{Seq: 3, ExpiresAt: now.Add(30 * 24 * time.Hour), CurrentUntil: now.Add(year)},
+				Clock: adminwire.Clock{State: "ahead", Now: now.Add(2 * time.Hour), LastRecord: new(now.Add(-40 * 24 * time.Hour))},
 			}
 		},
 	})
@@ -250,7 +292,7 @@ func TestStatusWarnings(t *testing.T) {
 	if status := s.run(t.Context(), []string{"licensectl", "--server", server, "status"}); status != exitFailed {
 		t.Errorf("exit %d of a daemon that is not ready", status)
 	}
-	for _, want := range []string{"v1, not ready", "2d4h, since", ", 2h from the clock here", "bolt:x, 5.0 MiB"} {
+	for _, want := range []string{"v1, not ready", "2d4h, since", ", 2h from the clock here, NOT TRUSTED: 40d past its last record, 2026-05-06 12:00:00 UTC", "bolt:x, 5.0 MiB"} {
 		if !strings.Contains(s.out.String(), want) {
 			t.Errorf("%q is missing in:\n%s", want, &s.out)
 		}

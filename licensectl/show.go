@@ -70,6 +70,10 @@ func (p *program) printLicense(l adminwire.License) error {
 	f.add("revoked", when(l.RevokedAt, ""))
 	f.add("machines", fmt.Sprintf("%d of %d used (%s)", seatsTaken(l), l.Machines, l.Mode))
 	f.add("features", featureText(l.Features))
+	f.add("phases", phasesText(l))
+	f.add("forks", forksOf(l))
+	f.add("activated again", againOf(l))
+	f.add("machine changes", changesOf(l))
 	if err := f.write(p.out); err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -10,9 +11,6 @@ import (
 	"github.com/seed-357fa782/licensed/internal/adminwire"
 	"github.com/seed-357fa782/licensed/internal/config"
 )
-
-// warnKeySet is how long before its end a key set is worth a warning.
-const warnKeySet = 90 * 24 * time.Hour
 
 func (p *program) statusCommand() *cli.Command {
 	return &cli.Command{
@@ -36,7 +34,7 @@ func (p *program) statusCommand() *cli.Command {
 				err = p.printStatus(s)
 			}
 			if err == nil && !s.Ready {
-				return &statusError{status: exitFailed, text: "the daemon is not ready; its log says why"}
+				return &statusError{status: exitFailed, text: "the daemon is not ready: " + cmp.Or(s.NotReady, "its log says why")}
 			}
 			return err
 		},
@@ -51,7 +49,7 @@ func (p *program) printStatus(s adminwire.Status) error {
 	var f fields
 	f.add("licensed", s.Version+", "+state)
 	f.add("up", fmt.Sprintf("%s, since %s", roughly(s.Now.Sub(s.StartedAt)), when(&s.StartedAt, "")))
-	f.add("clock", clockText(s.Now, p.now()))
+	f.add("clock", clockText(s, p.now()))
 	f.add("issuer", s.Issuer)
 	f.add("public", s.Public)
 	f.add("operations", s.Ops)
@@ -71,29 +69,38 @@ func (p *program) printStatus(s adminwire.Status) error {
 
 // keyWarnings is what the keeper of the keys should do.
 func keyWarnings(s adminwire.Status) (list []string) {
-	switch left := s.Keys.ExpiresAt.Sub(s.Now); {
-	case left <= 0:
-		list = append(list, "the key set has run out; make a new one with licensectl keys keyset --request, --sign and --install")
-	case left < warnKeySet:
-		list = append(list, fmt.Sprintf("the key set runs out in %s; make a new one with licensectl keys keyset --request, --sign and --install", roughly(left)))
-	}
-	if !s.Keys.HasNext {
-		list = append(list, "there is no next signing key, so the present one cannot be rotated; make a new key set")
-	}
-	if len(s.Keys.AnchorsPresent) > 0 {
-		list = append(list, "private halves of anchors lie beside the daemon; move them offline:\n  "+
-			strings.Join(s.Keys.AnchorsPresent, "\n  "))
+	for _, c := range keyChecks(s) {
+		if c.Result != checkOK {
+			list = append(list, c.Detail+"; "+c.Mend)
+		}
 	}
 	return list
 }
 
-// clockText is the daemon's time, and how far this machine's is from it.
-func clockText(daemon, here time.Time) string {
-	text := daemon.UTC().Format(longTime)
-	if off := daemon.Sub(here); off.Abs() > time.Minute {
+// clockText is the daemon's time, how far this machine's is from it, and what
+// the daemon thinks of it.
+func clockText(s adminwire.Status, here time.Time) string {
+	text := s.Now.UTC().Format(longTime)
+	if off := s.Now.Sub(here); off.Abs() > time.Minute {
 		text += fmt.Sprintf(", %s from the clock here", roughly(off.Abs()))
 	}
+	if s.Clock.State != "" && s.Clock.State != adminwire.Trusted {
+		text += ", NOT TRUSTED: " + clockOff(s.Clock)
+	}
 	return text
+}
+
+// clockOff says why a clock is not trusted.
+func clockOff(c adminwire.Clock) string {
+	switch {
+	case c.KeyFrom != nil && c.Now.Before(*c.KeyFrom):
+		return "before the signing key was made, " + when(c.KeyFrom, "")
+	case c.LastRecord == nil:
+		return "its last record cannot be read"
+	case c.Now.Before(*c.LastRecord):
+		return fmt.Sprintf("%s before its last record, %s", roughly(c.LastRecord.Sub(c.Now)), when(c.LastRecord, ""))
+	}
+	return fmt.Sprintf("%s past its last record, %s", roughly(c.Now.Sub(*c.LastRecord)), when(c.LastRecord, ""))
 }
 
 func sizeText(n int64) string {

@@ -1,10 +1,15 @@
 package main
 
 import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/seed-357fa782/licensed/internal/adminclient"
 	"github.com/seed-357fa782/licensed/internal/config"
 	"github.com/seed-357fa782/licensed/license"
 )
@@ -39,17 +44,16 @@ func instant(t time.Time) string {
 	return t.UTC().Format(longTime)
 }
 
-// parseEnd reads a DATE as the end of something: RFC 3339, or a day, which is
-// taken to its last second in UTC.
-func parseEnd(option, s string) (t time.Time, wholeDay bool, err error) {
+// parseEnd reads the DATE of --expires as the end of something: RFC 3339, or a day without a
+// time, which is taken to its end once it is known in which zone.
+func parseEnd(s string) (t time.Time, day string, err error) {
 	if t, err := time.Parse(time.RFC3339, s); err == nil {
-		return t.UTC().Truncate(time.Second), false, nil
+		return t.UTC().Truncate(time.Second), "", nil
 	}
-	day, err := time.ParseInLocation(time.DateOnly, s, time.UTC)
-	if err != nil {
-		return time.Time{}, false, usagef("%s %q is no date; write 2027-01-31 (its end, UTC) or 2027-01-31T18:00:00+08:00", option, s)
+	if _, err := time.Parse(time.DateOnly, s); err != nil {
+		return time.Time{}, "", usagef("--expires %q is no date; write 2027-01-31 (its end, in the zone of --zone) or 2027-01-31T18:00:00+08:00", s)
 	}
-	return day.AddDate(0, 0, 1).Add(-time.Second), true, nil
+	return time.Time{}, s, nil
 }
 
 // parseTime reads an instant to look at things at: RFC 3339, or a day, which
@@ -75,22 +79,31 @@ func checkDuration(option, s string) error {
 	return nil
 }
 
+// zoneVariable names the zone of dates where --zone does not.
+const zoneVariable = "LICENSECTL_ZONE"
+
 // end is what --expires, --for and --perpetual say.
 type end struct {
 	at        *time.Time
+	day       string         // --expires without a time: at follows once the zone is known
+	zone      *time.Location // of day; nil for the daemon's
 	in        string
 	perpetual bool
 }
 
 func endFlags(from string) []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "expires", Usage: "the end: `DATE` as 2027-01-31 (to its last second, UTC) or RFC 3339"},
+		&cli.StringFlag{Name: "expires", Usage: "the end: `DATE` as 2027-01-31 (to its last second) or RFC 3339"},
+		&cli.StringFlag{
+			Name: "zone", Usage: "the time `ZONE` in which a DATE without a time is meant, as Asia/Shanghai (default: $" + zoneVariable +
+				", else time_zone of the daemon)",
+		},
 		&cli.StringFlag{Name: "for", Usage: "a `DURATION` as 365d or 36h, counted from " + from},
 		&cli.BoolFlag{Name: "perpetual", Usage: "no end"},
 	}
 }
 
-// readEnd wants exactly one of the three, and says in which zone it took a day.
+// readEnd wants exactly one of the three. A day is settled later.
 func (p *program) readEnd(c *cli.Context) (end, error) {
 	e := end{in: c.String("for"), perpetual: c.Bool("perpetual")}
 	given := 0
@@ -108,14 +121,63 @@ func (p *program) readEnd(c *cli.Context) (end, error) {
 		}
 	}
 	if c.IsSet("expires") {
-		at, wholeDay, err := parseEnd("--expires", c.String("expires"))
+		at, day, err := parseEnd(c.String("expires"))
 		if err != nil {
 			return end{}, err
 		}
-		if wholeDay {
-			p.note("%s is taken to its end: %s", c.String("expires"), at.Format(longTime))
+		e.day = day
+		if day == "" {
+			e.at = &at
 		}
-		e.at = &at
 	}
-	return e, nil
+	if c.IsSet("zone") && e.day == "" {
+		return end{}, usagef("--zone goes with --expires and a date without a time")
+	}
+	var err error
+	e.zone, err = p.readZone(c, e.day != "")
+	return e, err
+}
+
+// readZone is the zone that the command line or the environment names, nil
+// where neither does or it is not asked for.
+func (p *program) readZone(c *cli.Context, wanted bool) (*time.Location, error) {
+	source, name := "--zone", c.String("zone")
+	if !c.IsSet("zone") {
+		source, name = zoneVariable, p.getenv(zoneVariable)
+	}
+	if !wanted || name == "" && source == zoneVariable {
+		return nil, nil
+	}
+	zone, err := config.ParseZone(name)
+	if err != nil {
+		return nil, usagef("%s: %v", source, err)
+	}
+	return zone, nil
+}
+
+// settle takes a day to its end, and says in which zone.
+func (p *program) settle(ctx context.Context, admin *adminclient.Client, e *end) error {
+	if e.day == "" || e.at != nil {
+		return nil
+	}
+	if e.zone == nil {
+		s, err := admin.Status(ctx)
+		if err != nil {
+			return err
+		}
+		if e.zone, err = config.ParseZone(cmp.Or(s.TimeZone, "UTC")); err != nil {
+			return fmt.Errorf("time_zone of the daemon: %w", err)
+		}
+	}
+	at, err := license.EndOfDay(e.day, e.zone)
+	if refused, ok := errors.AsType[*license.Error](err); ok {
+		return usagef("--expires: %s", refused.Detail)
+	}
+	e.at = &at
+	text := at.Format(longTime)
+	if e.zone != time.UTC {
+		text = at.In(e.zone).Format("2006-01-02 15:04:05 -07:00") + ", which is " + text
+	}
+	p.note("%s is taken to its end in %s: %s", e.day, e.zone, text)
+	return nil
 }

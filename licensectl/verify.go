@@ -25,15 +25,16 @@ func anchorsFlag() cli.Flag {
 func (p *program) verifyCommand() *cli.Command {
 	return &cli.Command{
 		Name: "verify", Category: "Machines without a network", Usage: "check a licence file, offline",
-		UsageText: "licensectl verify FILE.lic [--anchors F] [--product P] [--at TIME]",
+		UsageText: "licensectl verify FILE.lic [--anchors F] [--product P] [--at TIME] [--status LIST]",
 		Description: "Says whether the licence is authentic, where it stands, and whether it was made for this machine.\n" +
 			"Exits 0 where it is usable, 1 where it is damaged or forged, 3 where it is authentic but not usable here or now.\n" +
-			"A key set in the file itself is never trusted by itself.\n\n" +
+			"A key set in the file itself is never trusted by itself. Of the status lists in FILE and LIST the newest counts.\n\n" +
 			"Example:\n  licensectl verify customer.lic --anchors anchors.json --at 2027-01-31",
 		Flags: []cli.Flag{
 			anchorsFlag(),
 			&cli.StringFlag{Name: "product", Usage: "the product it must be for, by `ID`; default: the one that the file names"},
 			&cli.StringFlag{Name: "at", Usage: "judge it at this `TIME` instead of now"},
+			&cli.StringFlag{Name: "status", Usage: "heed the status list in this `FILE` as well", TakesFile: true},
 			outputFlag(formTable, formJSON),
 		},
 		Action: p.verify,
@@ -56,6 +57,7 @@ type verdict struct {
 	Phase        license.Phase       `json:"phase,omitempty"`
 	Enforcement  license.Enforcement `json:"enforcement,omitempty"`
 	At           *time.Time          `json:"at,omitempty"`
+	Clock        client.ClockState   `json:"clock,omitempty"` // of an install: how far the clock is believed
 	IssuedAt     *time.Time          `json:"issued_at,omitempty"`
 	NotBefore    *time.Time          `json:"not_before,omitempty"`
 	WarnAt       *time.Time          `json:"warn_at,omitempty"` // absent dates are those of a licence without end
@@ -63,6 +65,8 @@ type verdict struct {
 	BlockAt      *time.Time          `json:"block_at,omitempty"`
 	RefreshAfter *time.Time          `json:"refresh_after,omitempty"`
 	LeaseUntil   *time.Time          `json:"lease_until,omitempty"`
+	StatusList   string              `json:"status_list,omitempty"` // the address that the licence names
+	ListedAt     *time.Time          `json:"listed_at,omitempty"`   // of the list that was judged by
 	Features     license.Features    `json:"features,omitempty"`
 	Machine      *client.Explanation `json:"machine,omitempty"`
 
@@ -92,6 +96,13 @@ func (p *program) verify(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	if list := c.String("status"); list != "" {
+		more, err := p.readInput(list, "status list file")
+		if err != nil {
+			return err
+		}
+		file = append(append(file, '\n'), more...)
+	}
 	v, err := judge(c.Context, file, anchors, c.String("product"), at)
 	if err != nil {
 		return err
@@ -103,6 +114,9 @@ func (p *program) verify(c *cli.Context) error {
 	}
 	if err != nil {
 		return err
+	}
+	if !c.IsSet("at") && v.IssuedAt != nil && at.Add(client.ClockTolerance).Before(*v.IssuedAt) {
+		p.note("warning: the clock of this machine shows %s, and the licence was issued on %s: set the clock right", when(&at, ""), when(v.IssuedAt, ""))
 	}
 	return v.status(args[0])
 }
@@ -166,10 +180,13 @@ func (v *verdict) fill(lic *client.License, st client.Status, machine client.Exp
 	v.Authentic, v.Usable, v.Reason = true, st.Usable && machine.OK, st.Reason
 	v.LicenseID, v.InstallID, v.Product = claims.LicenseID, claims.InstallID, claims.Product
 	v.Customer, v.Order, v.CodeLast4 = claims.Customer, claims.Order, claims.CodeLast4
-	v.State, v.Phase, v.Enforcement, v.At = st.State, st.Phase, st.Enforcement, dated(st.At)
+	v.State, v.Phase, v.Enforcement, v.At, v.Clock = st.State, st.Phase, st.Enforcement, dated(st.At), st.Clock
 	v.IssuedAt, v.NotBefore, v.WarnAt = dated(claims.Dates.IssuedAt), dated(st.NotBefore), dated(st.WarnAt)
 	v.ExpiresAt, v.BlockAt = dated(st.ExpiresAt), dated(st.BlockAt)
 	v.RefreshAfter, v.LeaseUntil = dated(st.RefreshAfter), dated(st.LeaseUntil)
+	if v.StatusList = claims.Status.URI; !st.ListedAt.IsZero() {
+		v.ListedAt = dated(st.ListedAt)
+	}
 	v.Features, v.Machine = claims.Features, &machine
 	if st.Usable && !machine.OK {
 		v.Reason = license.MachineMismatch
@@ -230,6 +247,7 @@ func (p *program) printVerdict(v verdict) error {
 	f.add("blocks from", blockText(v))
 	f.add("calls home", when(v.RefreshAfter, ""))
 	f.add("lease until", when(v.LeaseUntil, "no lease"))
+	f.add("status list", listText(v))
 	for i, line := range featureLines(v.Features) {
 		name := ""
 		if i == 0 {
@@ -254,6 +272,17 @@ func phaseText(v verdict) string {
 	return string(v.Phase)
 }
 
+// listText says which status list was judged by.
+func listText(v verdict) string {
+	switch {
+	case v.StatusList == "":
+		return ""
+	case v.ListedAt == nil:
+		return "none known of " + v.StatusList
+	}
+	return "of " + when(v.ListedAt, "")
+}
+
 func blockText(v verdict) string {
 	if v.BlockAt == nil {
 		return ""
@@ -271,56 +300,4 @@ func featureLines(features license.Features) []string {
 		return nil
 	}
 	return wrap(featureText(shown), maxWidth-16)
-}
-
-func machineText(e client.Explanation) string {
-	if e.Policy == license.PolicyNone {
-		return "not bound to a machine"
-	}
-	var same []string
-	for _, c := range e.Components {
-		if c.Outcome == license.OutcomeMatch {
-			same = append(same, string(c.Kind))
-		}
-	}
-	text := "this one"
-	if !e.OK {
-		text = "another one"
-	}
-	text += fmt.Sprintf(" (%s", e.Policy)
-	if len(same) > 0 {
-		text += ", same " + strings.Join(same, ", ")
-	}
-	return text + ")"
-}
-
-// printExplanation says component by component why a machine does or does not match.
-func (p *program) printExplanation(e client.Explanation) error {
-	if len(e.Components) > 0 {
-		if err := p.say(""); err != nil {
-			return err
-		}
-		t := newTable("COMPONENT", "OUTCOME", "~BOUND", "~HERE")
-		for _, c := range e.Components {
-			t.add(string(c.Kind), string(c.Outcome), digestEnds(c.Bound), digestEnds(c.Seen))
-		}
-		if err := t.flush(p.out); err != nil {
-			return err
-		}
-		for _, c := range e.Components {
-			if c.Advice != "" && c.Outcome != license.OutcomeUnbound {
-				if err := p.say("%s: %s", c.Kind, c.Advice); err != nil {
-					return err
-				}
-			}
-		}
-	}
-	return nil
-}
-
-func digestEnds(ends []string) string {
-	for i, e := range ends {
-		ends[i] = "…" + strings.TrimPrefix(e, "…")
-	}
-	return strings.Join(ends, " ")
 }

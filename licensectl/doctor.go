@@ -1,0 +1,288 @@
+package main
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/seed-357fa782/licensed/internal/adminclient"
+	"github.com/seed-357fa782/licensed/internal/adminwire"
+	"github.com/seed-357fa782/licensed/license"
+)
+
+// Results of a check.
+const (
+	checkOK   = "ok"
+	checkWarn = "warn"
+	checkFail = "fail"
+)
+
+// check is one thing that doctor has looked at.
+type check struct {
+	Name   string `json:"name"`
+	Result string `json:"result"` // ok, warn or fail
+	Detail string `json:"detail"`
+	Mend   string `json:"mend,omitempty"` // what to do about it
+}
+
+// diagnosis is what doctor prints.
+type diagnosis struct {
+	Checks []check `json:"checks"`
+	Warned int     `json:"warned"`
+	Failed int     `json:"failed"`
+}
+
+func (p *program) doctorCommand() *cli.Command {
+	return &cli.Command{
+		Name: "doctor", Category: "Service", Usage: "check the service, and say how to mend what is wrong; confirm its clock",
+		UsageText: "licensectl doctor\nlicensectl doctor --accept-clock",
+		Description: "Checks clock, keys, permissions and disk of the daemon. Exits 1 where a check fails; a warning does not.\n" +
+			"A daemon signs nothing while its clock is before its last record or more than 30 days past it. With --accept-clock what the " +
+			"clock shows is confirmed, and becomes the last record. Look at another clock before you do: what is signed under a wrong " +
+			"one is remembered by every customer's machine.\n\n" +
+			"Examples:\n  licensectl doctor\n  licensectl doctor -o json\n  licensectl doctor --accept-clock",
+		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "accept-clock", Usage: "confirm what the daemon's clock shows"},
+			yesFlag(), outputFlag(formTable, formJSON),
+		},
+		Action: func(c *cli.Context) error {
+			_, f, admin, err := p.begin(c, []string{formTable, formJSON})
+			if err != nil {
+				return err
+			}
+			if c.Bool("accept-clock") {
+				return p.acceptClock(c, f, admin)
+			}
+			return p.doctor(c, f, admin)
+		},
+	}
+}
+
+func (p *program) doctor(c *cli.Context, f string, admin *adminclient.Client) error {
+	s, err := admin.Status(c.Context)
+	if err != nil {
+		if c.Err() != nil {
+			return err
+		}
+		d := diagnosis{Checks: []check{unreachable(err)}}
+		return p.printDiagnosis(f, d)
+	}
+	d := diagnosis{Checks: []check{serving(s), clockCheck(s, p.now())}}
+	d.Checks = append(d.Checks, keyChecks(s)...)
+	if socket, local := strings.CutPrefix(c.String("server"), "unix:"); local {
+		d.Checks = append(d.Checks, permissions(s, socket)...)
+	}
+	d.Checks = append(d.Checks, diskCheck(s)...)
+	return p.printDiagnosis(f, d)
+}
+
+func (p *program) printDiagnosis(f string, d diagnosis) error {
+	for _, c := range d.Checks {
+		switch c.Result {
+		case checkWarn:
+			d.Warned++
+		case checkFail:
+			d.Failed++
+		}
+	}
+	if f == formJSON {
+		if err := writeJSON(p.out, d); err != nil {
+			return err
+		}
+	} else {
+		var list fields
+		for _, c := range d.Checks {
+			text := fmt.Sprintf("%-4s  %s", c.Result, c.Detail)
+			if c.Mend != "" {
+				text += "; " + c.Mend
+			}
+			list.add(c.Name, text)
+		}
+		if err := list.write(p.out); err != nil {
+			return err
+		}
+	}
+	if d.Failed > 0 {
+		return &statusError{status: exitFailed, text: count(d.Failed, "check has failed", "checks have failed")}
+	}
+	return nil
+}
+
+func unreachable(err error) check {
+	detail := err.Error()
+	if e, ok := errors.AsType[*license.Error](err); ok && e.Detail != "" {
+		detail = e.Detail
+	}
+	return check{"daemon", checkFail, detail, "nothing else can be checked until it answers"}
+}
+
+// serving says whether requests are answered. What the clock has to do with it
+// is a check of its own.
+func serving(s adminwire.Status) check {
+	if s.Ready {
+		return check{Name: "daemon", Result: checkOK, Detail: s.Version + ", ready"}
+	}
+	return check{"daemon", checkFail, "it answers no requests: " + cmp.Or(s.NotReady, "it is not serving yet"), "its log says more"}
+}
+
+func clockCheck(s adminwire.Status, here time.Time) check {
+	const name = "clock"
+	off := s.Now.Sub(here)
+	switch {
+	case s.Clock.State != adminwire.Trusted:
+		mend := "set it right; if it is right, licensectl doctor --accept-clock"
+		if s.Clock.KeyFrom != nil && s.Clock.Now.Before(*s.Clock.KeyFrom) {
+			mend = "set it right"
+		}
+		return check{name, checkFail, "it shows " + when(&s.Clock.Now, "") + ", " + clockOff(s.Clock) + "; nothing is signed", mend}
+	case off.Abs() > time.Minute:
+		return check{name, checkWarn, fmt.Sprintf("it shows %s, %s from the clock here", when(&s.Now, ""), roughly(off.Abs())), "let a time server set both"}
+	}
+	return check{Name: name, Result: checkOK, Detail: "it shows " + when(&s.Now, "")}
+}
+
+const (
+	// warnKeySet is how long before its end a key, or a key set, is worth a warning.
+	warnKeySet = 90 * 24 * time.Hour
+	newKeySet  = "make a new key set with licensectl keys keyset --request, --sign and --install"
+)
+
+// keyChecks are what the keeper of the keys has to know.
+func keyChecks(s adminwire.Status) []check {
+	k := s.Keys
+	list := []check{
+		untilCheck("key set", fmt.Sprintf("no. %d", k.Seq), s.Now, k.ExpiresAt),
+		untilCheck("signing key", "it signs", s.Now, k.CurrentUntil),
+		{Name: "next key", Result: checkOK, Detail: "there, so that the signing key can be rotated"},
+		{Name: "standby anchor", Result: checkOK, Detail: "compiled in after the one that signed the key set: " + fmt.Sprint(k.Standbys)},
+		{Name: "anchors offline", Result: checkOK, Detail: "no private half of an anchor lies beside the daemon"},
+		{Name: "retired keys", Result: checkOK, Detail: "their private halves are destroyed"},
+	}
+	if !k.HasNext {
+		list[2] = check{"next key", checkWarn, "there is no next signing key, so the present one cannot be rotated", newKeySet}
+	}
+	if k.Standbys == 0 {
+		list[3] = check{
+			"standby anchor", checkWarn, "no anchor stands by after the one that signed the key set: if that is stolen, nothing ends it",
+			"compile another anchor into the next version of the product, and name it in keys.anchors_file",
+		}
+	}
+	if len(k.AnchorsPresent) > 0 {
+		list[4] = check{
+			"anchors offline", checkWarn, "private halves of anchors lie beside the daemon: " + strings.Join(k.AnchorsPresent, ", "),
+			"move them offline, each with a copy of the identity",
+		}
+	}
+	if len(k.Leftover) > 0 {
+		list[5] = check{"retired keys", checkWarn, "private halves could not be destroyed: " + strings.Join(k.Leftover, ", "), "remove these files by hand"}
+	}
+	return list
+}
+
+func untilCheck(name, what string, now, end time.Time) check {
+	switch left := end.Sub(now); {
+	case left <= 0:
+		return check{name, checkFail, "the " + name + " has run out, on " + when(&end, ""), newKeySet}
+	case left < warnKeySet:
+		return check{name, checkWarn, "the " + name + " runs out in " + roughly(left), newKeySet}
+	}
+	return check{Name: name, Result: checkOK, Detail: what + ", until " + when(&end, "")}
+}
+
+// permissions looks at what a daemon on this machine keeps to itself. A folder
+// that others cannot enter protects what is in it.
+func permissions(s adminwire.Status, socket string) []check {
+	const name = "permissions"
+	if runtime.GOOS == "windows" || s.DataDir == "" {
+		return nil
+	}
+	paths := []string{s.DataDir, filepath.Join(s.DataDir, "keys"), socket}
+	if store, ok := strings.CutPrefix(s.Store, "bolt:"); ok {
+		paths = append(paths, store)
+	}
+	var open, unseen []string
+	for _, path := range paths {
+		info, err := os.Lstat(path)
+		switch {
+		case errors.Is(err, fs.ErrNotExist) && path == s.DataDir:
+			return nil // the daemon runs elsewhere, and its socket is reached from here
+		case err != nil:
+			unseen = append(unseen, path)
+		case info.Mode().Perm()&0o077 != 0:
+			open = append(open, fmt.Sprintf("%s (%04o)", path, info.Mode().Perm()))
+		}
+	}
+	switch {
+	case len(open) > 0:
+		return []check{{name, checkFail, "others than the daemon's user can get at " + strings.Join(open, ", "), "chmod go= them"}}
+	case len(unseen) > 0:
+		return []check{{name, checkWarn, "there is no looking at " + strings.Join(unseen, ", "), "run this as the user that runs the daemon"}}
+	}
+	return []check{{Name: name, Result: checkOK, Detail: "data folder, keys, store and socket are for the daemon's user only"}}
+}
+
+// Space on the disk of the data folder, below which writing will stop soon.
+const (
+	diskFail = 100 << 20
+	diskWarn = 1 << 30
+)
+
+func diskCheck(s adminwire.Status) []check {
+	const name, mend = "disk", "make room: with a full disk nothing can be activated or renewed"
+	if s.Disk == nil {
+		return nil
+	}
+	free := strings.TrimPrefix(sizeText(max(int64(min(s.Disk.Free, 1<<62)), 1)), ", ") + " free"
+	switch {
+	case s.Disk.Free < diskFail:
+		return []check{{name, checkFail, free + " on the disk of " + s.DataDir, mend}}
+	case s.Disk.Free < max(diskWarn, uint64(max(s.StoreBytes, 0))):
+		return []check{{name, checkWarn, free + " on the disk of " + s.DataDir, mend}}
+	}
+	return []check{{Name: name, Result: checkOK, Detail: free}}
+}
+
+// acceptClock shows the daemon's clock, asks, and confirms what was shown.
+func (p *program) acceptClock(c *cli.Context, f string, admin *adminclient.Client) error {
+	if !c.Bool("yes") && !p.interactive {
+		return usagef("doctor --accept-clock asks whether the clock is right, and there is no terminal to ask at; pass --yes")
+	}
+	s, err := admin.Status(c.Context)
+	if err != nil {
+		return err
+	}
+	shown := s.Clock
+	if shown.State != adminwire.Trusted {
+		var list fields
+		list.add("the daemon's clock", when(&shown.Now, ""))
+		list.add("its last record", when(shown.LastRecord, "cannot be read"))
+		list.add("difference", clockOff(shown))
+		list.add("the clock here", p.now().UTC().Format(longTime))
+		if err := list.write(p.err); err != nil {
+			return err
+		}
+		if err := p.confirm(c, "Is "+when(&shown.Now, "")+" the right time? It becomes the last record, and the daemon signs again."); err != nil {
+			return err
+		}
+	}
+	done, err := admin.AcceptClock(c.Context, shown.Now)
+	if err != nil {
+		return fmt.Errorf("accept the clock: %w", err)
+	}
+	if f == formJSON {
+		return writeJSON(p.out, done)
+	}
+	if !done.Changed {
+		return p.say("the clock is trusted, it shows %s: nothing changed", when(&done.After.Now, ""))
+	}
+	return p.say("the clock is accepted: its last record is %s now (before: %s), and the daemon signs again",
+		when(done.After.LastRecord, ""), when(done.Before.LastRecord, "none that can be read"))
+}
