@@ -129,7 +129,7 @@ func TestStatusListIsCacheable(t *testing.T) {
 	rs, plain := m.do(http.MethodGet, path, "", "")
 	h := rs.Header
 	if rs.StatusCode != http.StatusOK || h.Get("Content-Type") != wire.TypeStatusList || h.Get("Cache-Control") != "public, max-age=900" ||
-		h.Get("Vary") != "Accept-Encoding" || h.Get("Content-Encoding") != "" || h.Get("Access-Control-Allow-Origin") != "*" ||
+		h.Get("Vary") != "Accept, Accept-Encoding" || h.Get("Content-Encoding") != "" || h.Get("Access-Control-Allow-Origin") != "*" ||
 		h.Get("Content-Length") != strconv.Itoa(len(plain)) || h.Get("X-Content-Type-Options") != "nosniff" {
 		t.Errorf("HTTP %d: %v", rs.StatusCode, h)
 	}
@@ -143,7 +143,7 @@ func TestStatusListIsCacheable(t *testing.T) {
 			t.Errorf("Accept-Encoding %q: Content-Encoding %q, want %q", accept, got, want)
 			continue
 		}
-		if (rs.Header.Get("Etag") == etag) != (want == "") || rs.Header.Get("Vary") != "Accept-Encoding" {
+		if (rs.Header.Get("Etag") == etag) != (want == "") || rs.Header.Get("Vary") != "Accept, Accept-Encoding" {
 			t.Errorf("Accept-Encoding %q: ETag %s, Vary %s", accept, rs.Header.Get("Etag"), rs.Header.Get("Vary"))
 		}
 		if want == "gzip" {
@@ -208,5 +208,35 @@ func TestLicenseFileCarriesStatus(t *testing.T) {
 	}
 	if _, err := token.VerifyStatusList(f.Statuses[0], m.keySet(), token.ExpectStatusList{URI: held.Status.URI}); err != nil {
 		t.Error(err)
+	}
+}
+
+// For a machine without a network the list comes as a file, with the key set
+// that verifies it; whoever wants the token gets the token.
+func TestStatusListAsFile(t *testing.T) {
+	t.Parallel()
+	m := start(t, config, nil)
+	held, path := m.bound(m.issue())
+	rs, text := m.do(http.MethodGet, path, "", "", "Accept", "text/html, "+wire.TypePEM+";q=0.9")
+	f, err := token.ParseFile([]byte(text))
+	if err != nil || len(f.KeySets) != 1 || len(f.Statuses) != 1 || len(f.Licenses) != 0 {
+		t.Fatalf("%v: %s", err, text)
+	}
+	if h := rs.Header; h.Get("Content-Type") != wire.TypePEM || h.Get("Vary") != "Accept, Accept-Encoding" || h.Get("Etag") == "" {
+		t.Errorf("%v", h)
+	}
+	if f.KeySets[0] != m.keySet().Raw {
+		t.Error("another key set than the one in force")
+	}
+	if _, err := token.VerifyStatusList(f.Statuses[0], m.keySet(), token.ExpectStatusList{URI: held.Status.URI}); err != nil {
+		t.Error(err)
+	}
+	for _, accept := range []string{"", "*/*", wire.TypeStatusList, wire.TypePEM + ";q=0", "application/x-pem"} {
+		if rs, body := m.do(http.MethodGet, path, "", "", "Accept", accept); rs.Header.Get("Content-Type") != wire.TypeStatusList || body != f.Statuses[0] {
+			t.Errorf("Accept %q: %s", accept, rs.Header.Get("Content-Type"))
+		}
+	}
+	if rs, body := m.do(http.MethodGet, path+"0", "", "", "Accept", wire.TypePEM); problem(t, rs, body).Reason != license.NotFound {
+		t.Error("a file of a list that there is not")
 	}
 }

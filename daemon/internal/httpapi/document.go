@@ -48,7 +48,7 @@ func newDocument(contentType string, maxAge time.Duration, body []byte) *documen
 
 // Values of headers that are always the same.
 var (
-	varyEncoding = []string{"Accept-Encoding"}
+	varyPacked   = []string{"Accept, Accept-Encoding"}
 	encodedGzip  = []string{"gzip"}
 	anyOrigin    = []string{"*"}
 )
@@ -70,7 +70,7 @@ func (d *document) serve(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	v := d.plain
 	if d.packed != nil {
-		h["Vary"] = varyEncoding
+		h["Vary"] = varyPacked
 		if acceptsGzip(r.Header.Values("Accept-Encoding")) {
 			v = d.packed()
 			h["Content-Encoding"] = encodedGzip
@@ -189,13 +189,33 @@ func (s *statusLists) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		operation.WriteProblem(w, r, err)
 		return
 	}
+	// A verifier in a browser may fetch it from any site; it is public.
+	w.Header()["Access-Control-Allow-Origin"] = anyOrigin
+	if wantsFile(r.Header.Values("Accept")) {
+		// Asked for by hand, for a machine without a network: it is made each time.
+		f := token.File{KeySets: []string{s.authority.KeySet().Raw}, Statuses: []string{list.Token}}
+		w.Header()["Vary"] = varyPacked
+		newDocument(wire.TypePEM, authority.StatusTTL, f.Marshal()).serve(w, r)
+		return
+	}
 	v, _ := s.documents.Load(list.ID)
 	d, _ := v.(*statusDocument)
 	if d == nil || d.of != list {
 		d = &statusDocument{newDocument(wire.TypeStatusList, authority.StatusTTL, []byte(list.Token)).pack(), list}
 		s.documents.Store(list.ID, d)
 	}
-	// A verifier in a browser may fetch it from any site; it is public.
-	w.Header()["Access-Control-Allow-Origin"] = anyOrigin
 	d.serve(w, r)
+}
+
+// wantsFile reports whether an Accept names the form of a licence file.
+func wantsFile(header []string) bool {
+	for _, line := range header {
+		for part := range strings.SplitSeq(line, ",") {
+			media, params, _ := strings.Cut(part, ";")
+			if strings.EqualFold(strings.TrimSpace(media), wire.TypePEM) {
+				return quality(params) > 0
+			}
+		}
+	}
+	return false
 }
