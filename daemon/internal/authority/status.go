@@ -153,6 +153,9 @@ func (s *statusLists) get(id string) *statusList {
 
 // add returns the list with the given id, which is known from now on.
 func (s *statusLists) add(id string) *statusList {
+	if l := s.get(id); l != nil {
+		return l
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	l := s.lists[id]

@@ -152,6 +152,38 @@ func TestRunStatusListsFails(t *testing.T) {
 	})
 }
 
+// A clock that is not trusted is reported once too, although it shows another
+// time at each try.
+func TestRunStatusListsClock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, _ := loopWorld(t)
+		c, _ := w.sell("PL001")
+		i := w.install("machine-1")
+		w.must(i.activate(c), "")
+		if _, err := w.a.RecordClock(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		stop := w.loop()
+		w.set(40 * day)
+		_, err := w.say(c, license.EventFreeze, 1)
+		w.must(err, "")
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		if i.listed() != valid {
+			t.Errorf("signed under a clock that is not trusted: %d", i.listed())
+		}
+		w.set(-40 * day)
+		time.Sleep(5 * time.Second)
+		synctest.Wait()
+		if i.listed() != suspended {
+			t.Errorf("when the clock is right it is listed as %d", i.listed())
+		}
+		if reported := stop(); len(reported) != 1 {
+			t.Errorf("reported: %q", reported)
+		}
+	})
+}
+
 // Whoever asks while the lists are being made after a start waits for them, and
 // no longer than that where it fails.
 func TestStatusListAskedEarly(t *testing.T) {

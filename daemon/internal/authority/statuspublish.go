@@ -38,15 +38,24 @@ func (s *statusLists) run(ctx context.Context, failed func(error)) {
 		case <-timer.C:
 		}
 		wait, err := s.publish(ctx, s.all()...)
-		switch {
-		case err == nil:
-			reported = ""
-		case ctx.Err() == nil && err.Error() != reported: // what lasts is said once
-			reported = err.Error()
-			failed(err)
+		if what := sameFailure(err); what != reported && ctx.Err() == nil {
+			if reported = what; err != nil {
+				failed(err)
+			}
 		}
 		timer.Reset(wait)
 	}
+}
+
+// sameFailure tells failures apart: what lasts is reported once.
+func sameFailure(err error) string {
+	switch {
+	case err == nil:
+		return ""
+	case errors.Is(err, license.Clock):
+		return string(license.Clock) // its text tells the time
+	}
+	return err.Error()
 }
 
 // publish brings what is served of lists up to date, and returns when to look
@@ -162,8 +171,9 @@ func (r *statusRound) due(l *statusList) (anew, again bool) {
 // date is the iat of a list that is signed now, or zero where this second has
 // had its lists. It always grows, since of two lists of one date a client keeps
 // the first: the second list within a second is dated a second ahead, and the
-// third waits, unless an answer waits for it. Where the clock was set back, dates go on from the last one, at
-// the pace of one a second: a revocation that nobody heeds would be worse.
+// third waits, unless an answer waits for it. Where the clock was set back,
+// dates go on from the last one, at the pace of one a second: a revocation that
+// nobody heeds would be worse.
 func (r *statusRound) date(l *statusList) (time.Time, error) {
 	if r.untrusted != nil {
 		return time.Time{}, r.untrusted
