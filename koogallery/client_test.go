@@ -202,6 +202,7 @@ func TestClientErrors(t *testing.T) {
 		{"no data", 200, js, `{"error_code":"92020000"}`, koogallery.ErrUnavailable, true},
 		{"data without status", 200, js, `{"error_code":"92020000","data":{"license_code":"x"}}`, koogallery.ErrUnavailable, true},
 		{"expiry unreadable", 200, js, `{"error_code":"92020000","data":{"status":"ALIVE","expire_time":"soon"}}`, koogallery.ErrUnavailable, true},
+		{"expiry without a time", 200, js, `{"error_code":"92020000","data":{"status":"ALIVE","expire_date":"2026-05-23"}}`, koogallery.ErrUnavailable, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			_, err := answering(t, tt.status, tt.media, tt.body).Query(t.Context(), testCode)
