@@ -18,7 +18,7 @@ import (
 	"github.com/seed-357fa782/licensed/license/wire"
 )
 
-var tiny = sizes{requests: 24, warm: 8, conns: 4, rounds: 1, alone: 8, commits: 10, crowd: 20, cached: 20, verifies: 1, cold: 1}
+var tiny = sizes{requests: 24, warm: 8, conns: 4, rounds: 1, alone: 8, commits: 10, crowd: 20, cached: 20, listed: 300_000, verifies: 1, cold: 1}
 
 // Nothing is said here about how fast anything is: only that all of it runs,
 // and that every path has its line.
@@ -31,7 +31,8 @@ func TestRun(t *testing.T) {
 	}
 	for _, path := range []string{
 		"activate, 64 connections ", "activate, 64 connections: p99", "half of the requests refused", "refresh, 64 connections", "renewal callback, 64 connections",
-		"activate, 1 connection", "group commit, 1 writer", "group commit, 16 writers", "key set (cached)", "client.Verify, key set known",
+		"activate, 1 connection", "group commit, 1 writer", "group commit, 16 writers", "key set (cached)", "client.Verify, key set known", "3 status lists of 300000 installs, 1 % revoked: building", "on the wire, gzip", "as one list: lst",
+		"a lookup in a verified list", "status list (cached, gzip)",
 		"client.Verify, the same bytes again", "cold process",
 	} {
 		if !strings.Contains(out.String(), path) {
@@ -76,7 +77,7 @@ func TestPrototypeWritesWhatTheServerWrites(t *testing.T) {
 		check check
 		puts  int // of one request
 	}{
-		"activate": {s.activations, nil, 3},
+		"activate": {s.activations, nil, 4},
 		"refresh":  {s.refreshes, nil, 2},
 		"callback": {s.renewals, accepted, 3},
 	} {

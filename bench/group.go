@@ -18,12 +18,13 @@ const (
 	installs
 	audit
 	marks
+	lists
 	bucketCount
 )
 
-var bucketNames = [bucketCount][]byte{[]byte("licenses"), []byte("codes"), []byte("installs"), []byte("audit"), []byte("marks")}
+var bucketNames = [bucketCount][]byte{[]byte("licenses"), []byte("codes"), []byte("installs"), []byte("audit"), []byte("marks"), []byte("statuslists")}
 
-var bucketFill = [bucketCount]float64{0.9, bolt.DefaultFillPercent, bolt.DefaultFillPercent, 1, 0.9}
+var bucketFill = [bucketCount]float64{0.9, bolt.DefaultFillPercent, bolt.DefaultFillPercent, 1, 0.9, 0.9}
 
 // put is a key and its value, encoded beforehand.
 type put struct {

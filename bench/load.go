@@ -126,8 +126,13 @@ func post(path string, body []byte) []byte {
 	return append([]byte(head), body...)
 }
 
-func get(path string) []byte {
-	return fmt.Appendf(nil, "GET %s HTTP/1.1\r\nHost: bench\r\n\r\n", path)
+// get is a request with the given lines of a header.
+func get(path string, header ...string) []byte {
+	out := fmt.Appendf(nil, "GET %s HTTP/1.1\r\nHost: bench\r\n", path)
+	for _, line := range header {
+		out = append(append(out, line...), "\r\n"...)
+	}
+	return append(out, "\r\n"...)
 }
 
 // crowd has so many goroutines do n things, and says how long it took.

@@ -40,12 +40,13 @@ type sizes struct {
 	commits  int // of one writer
 	crowd    int // of 16 writers with db.Batch
 	cached   int // answers from memory
+	listed   int // installs in status lists
 	verifies int // batches of 50
 	cold     int // processes
 }
 
 var usual = sizes{
-	requests: 8000, warm: 512, conns: 64, rounds: 3, alone: 300, commits: 600, crowd: 1600, cached: 16000, verifies: 40, cold: 41,
+	requests: 8000, warm: 512, conns: 64, rounds: 3, alone: 300, commits: 600, crowd: 1600, cached: 16000, listed: 1_000_000, verifies: 40, cold: 41,
 }
 
 // options are the flags.
@@ -60,7 +61,7 @@ type options struct {
 func main() {
 	o := options{sizes: usual, stdout: os.Stdout}
 	flag.StringVar(&o.dir, "dir", "", "folder to measure in (default: a temporary one on a disk)")
-	flag.StringVar(&o.only, "only", "", "measure only this group: activate, refresh, callback, alone, commit, keys, verify or cold")
+	flag.StringVar(&o.only, "only", "", "measure only this group: activate, refresh, callback, alone, commit, keys, status, verify or cold")
 	flag.StringVar(&o.profile, "profile", "", "folder for CPU profiles of the server under load, one for each path")
 	flag.IntVar(&o.sizes.requests, "requests", usual.requests, "requests of one measurement under load")
 	flag.IntVar(&o.sizes.rounds, "rounds", usual.rounds, "how often each is measured; the median counts")
@@ -89,12 +90,13 @@ var groups = []group{
 	{"alone", measureAlone},
 	{"commit", measureCommit},
 	{"keys", measureKeys},
+	{"status", measureStatus},
 	{"verify", measureVerify},
 	{"cold", measureCold},
 }
 
 // later are figures of which nothing is measured yet.
-const later = `Not measured yet: status list; stores of 1,000,000 and 5,000,000 licences (rates, opening, lookups, memory);
+const later = `Not measured yet: stores of 1,000,000 and 5,000,000 licences (rates, opening, lookups, memory);
 100,000 licences expiring in one minute; PostgreSQL.`
 
 func run(ctx context.Context, o options) (err error) {

@@ -59,6 +59,12 @@ type licenseClaims struct {
 			Components map[string][]string `json:"components,omitempty"`
 		} `json:"binding"`
 	} `json:"lic"`
+	Status struct {
+		List struct {
+			Index int    `json:"idx"`
+			URI   string `json:"uri"`
+		} `json:"status_list"`
+	} `json:"status"`
 	Cnf struct {
 		JWK bareKey `json:"jwk"`
 	} `json:"cnf"`
@@ -91,6 +97,7 @@ type prototype struct {
 	items     map[string]*item // by what the request names: keyed digest of a code, or id of a licence
 	key       ed25519.PrivateKey
 	keys      string // key set
+	status    string // status list
 	headers   map[string]string
 	hashes    sync.Pool // keyed, of codes
 	macs      sync.Pool // keyed, of callbacks
@@ -102,7 +109,7 @@ func newPrototype(w *work, keySet string) (*prototype, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &prototype{key: key, keys: keySet, items: make(map[string]*item, len(w.items)), headers: make(map[string]string)}
+	p := &prototype{key: key, keys: keySet, status: w.status, items: make(map[string]*item, len(w.items)), headers: make(map[string]string)}
 	sum := sha256.Sum256(key.Public().(ed25519.PublicKey))
 	for _, typ := range []string{"license+jwt", "license-time+jwt"} {
 		p.headers[typ] = b64.EncodeToString([]byte(`{"alg":"EdDSA","kid":"`+b64.EncodeToString(sum[:])+`","typ":"`+typ+`"}`)) + "."
@@ -275,7 +282,7 @@ func (p *prototype) answer(w http.ResponseWriter, it *item, nonce string) {
 	}
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(wire.Answer{ // the client may be gone
-		LicenseID: it.id, InstallID: install, Keys: p.keys,
+		LicenseID: it.id, InstallID: install, Keys: p.keys, Status: p.status,
 		License: p.sign("license+jwt", payload), Time: p.sign("license-time+jwt", stamp),
 	})
 }

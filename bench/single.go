@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -188,44 +187,7 @@ func byTurns(n int, ours, bare func(n int) error) (a, b float64, err error) {
 // measureKeys is the key set, which is made once and kept, against an answer of
 // the same size.
 func measureKeys(ctx context.Context, s *site) ([]line, error) {
-	p, err := newPrototype(&work{}, s.ring.KeySet().Raw)
-	if err != nil {
-		return nil, err
-	}
-	var f [3][]float64
-	err = s.serve(ctx, s.fresh, "keys", func(addr string) error {
-		return p.serve(ctx, func(bareAddr string) error {
-			for range s.sizes.rounds {
-				var ours, bare load
-				sides := make([]side, 0, 2)
-				for _, of := range []struct {
-					addr, path string
-					sum        *load
-				}{{addr, wire.PathKeys, &ours}, {bareAddr, "/keys", &bare}} {
-					c, err := dial(ctx, of.addr, s.sizes.conns)
-					if err != nil {
-						return err
-					}
-					defer c.close() //nolint:errcheck // all was answered
-					shots := slices.Repeat([]shot{{get(of.path), ok}}, s.sizes.cached)
-					do := func(from, to int) (load, error) { return c.fire(ctx, shots[from:to], nil) }
-					sides = append(sides, side{
-						warm: func() error { _, err := do(0, s.sizes.cached/turns); return err }, do: do, sum: of.sum,
-					})
-				}
-				if err := takeTurns(sides, s.sizes.cached); err != nil {
-					return err
-				}
-				note(&f, ours.rate(), bare.rate())
-			}
-			return nil
-		})
-	})
-	if err != nil {
-		return nil, err
-	}
-	return []line{{
-		path: "key set (cached), 64 connections", product: perSecond(median(f[0])), bare: perSecond(median(f[1])),
-		ratio: median(f[2]), limit: 0.85, note: "bare: net/http, the same size",
-	}}, nil
+	l, err := s.cachedLine(ctx, s.fresh, wire.PathKeys)
+	l.path = "key set (cached), 64 connections"
+	return []line{l}, err
 }

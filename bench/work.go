@@ -29,6 +29,7 @@ type work struct {
 	after  string // and what the server made of it
 	shots  []shot
 	items  []*item
+	status string // the status list that goes along with the answers
 
 	// renew makes the shots anew where they do not keep, and the keys of their
 	// marks in the store.
@@ -103,6 +104,7 @@ func (s *site) activations(ctx context.Context) (*work, error) {
 	if err != nil {
 		return nil, err
 	}
+	w.status = w.items[0].answer.Status
 	s.activation, s.holders = w, holders
 	return w, nil
 }
@@ -113,7 +115,7 @@ func (s *site) refreshes(ctx context.Context) (*work, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &work{path: wire.PathRequests, bare: "/refresh", before: first.after, after: s.path("refreshed.db")}
+	w := &work{path: wire.PathRequests, bare: "/refresh", before: first.after, after: s.path("refreshed.db"), status: first.status}
 	for i, it := range first.items {
 		sh, err := s.holders[i].request(token.Request{Op: token.OpRefresh, License: it.answer.License, Prev: it.claims.ID}, ok)
 		if err != nil {
@@ -247,6 +249,12 @@ func compare(was, is *page, items map[string]*item) error {
 		it.add(was, is, licenses, []byte(it.id))
 		it.add(was, is, installs, it.install)
 		it.add(was, is, marks, it.mark)
+		if len(it.install) > 0 && was[installs].Get(it.install) == nil {
+			// A place was drawn. Of the record as it was just then only the size is
+			// known, which is that of the last one.
+			list, _ := is[lists].Cursor().Last()
+			it.add(was, is, lists, list)
+		}
 		it.add(was, is, audit, key)
 		if err := it.readClaims(); err != nil {
 			return err
