@@ -112,7 +112,8 @@ func (p *program) importCommand() *cli.Command {
 		Name: "import", Category: "Machines without a network", Usage: "take the licence file that answers a request",
 		UsageText: "licensectl import FILE.lic [--state DIR] [--anchors F]",
 		Description: "Verifies the file and keeps the licence in the install's memory; what does not verify, or is older than\n" +
-			"what is held, changes nothing.\n\n" +
+			"what is held, changes nothing. A status list in the file, or in a file of its own, is taken as well: it tells a\n" +
+			"machine without a network what was revoked.\n\n" +
 			"Example:\n  licensectl import machine.lic --anchors anchors.json",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "product", Usage: "the product it must be for, by `ID`; default: the one that the file names"},
@@ -153,7 +154,7 @@ func (p *program) importFile(c *cli.Context) error {
 		return err
 	}
 	defer g.Close() //nolint:errcheck // never fails; nothing runs in the background
-	was := g.License().ID()
+	was, listed := g.License().ID(), g.Status().ListedAt
 	if err := g.Import(file); err != nil {
 		return fmt.Errorf("import %s: %w", args[0], err)
 	}
@@ -163,10 +164,12 @@ func (p *program) importFile(c *cli.Context) error {
 		v.fill(g.License(), st, g.Explain())
 		return writeJSON(p.out, v)
 	}
-	switch g.License().ID() {
-	case "":
+	switch id := g.License().ID(); {
+	case id == "":
 		return p.say("the deactivation is confirmed; %s holds no licence", shown(c.String("state")))
-	case was:
+	case id == was && st.ListedAt.After(listed):
+		return p.say("%s goes by the status list of %s now: %s", g.License().LicenseID(), when(&st.ListedAt, ""), st)
+	case id == was:
 		return p.say("%s is held in %s already: nothing changed; %s", g.License().LicenseID(), shown(c.String("state")), st)
 	}
 	return p.say("%s is held in %s now: %s", g.License().LicenseID(), shown(c.String("state")), st)

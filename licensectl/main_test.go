@@ -1,8 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,10 +14,12 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/seed-357fa782/licensed/daemon"
+	"github.com/seed-357fa782/licensed/license/wire"
 )
 
 func TestMain(m *testing.M) {
@@ -38,6 +43,7 @@ func TestScripts(t *testing.T) {
 			"daemon-stop":  running.stop,
 			"status":       wantStatus,
 			"capture":      capture,
+			"fetch":        fetch,
 		},
 	})
 }
@@ -102,6 +108,37 @@ func wantStatus(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	if lines := strings.Count(ts.ReadFile("stderr"), "licensectl: "); want != 0 && lines != 1 {
 		ts.Fatalf("%d error lines, want 1", lines)
+	}
+}
+
+// fetch writes a public document in its form as a file. A file that is there
+// already is what was fetched before: then it waits for the next one.
+func fetch(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: fetch PATH FILE")
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	path := ts.MkAbs(args[1])
+	old, _ := os.ReadFile(path) // there may be none
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		rq, err := http.NewRequestWithContext(ctx, http.MethodGet, ts.Getenv("PUBLIC")+args[0], nil)
+		ts.Check(err)
+		rq.Header.Set("Accept", wire.TypePEM)
+		rs, err := http.DefaultClient.Do(rq)
+		ts.Check(err)
+		body, err := io.ReadAll(rs.Body)
+		ts.Check(errors.Join(err, rs.Body.Close()))
+		if rs.StatusCode != http.StatusOK {
+			ts.Fatalf("%s: HTTP %d %s", args[0], rs.StatusCode, body)
+		}
+		if !bytes.Equal(body, old) {
+			ts.Check(os.WriteFile(path, body, 0o600))
+			return
+		}
+		<-tick.C
 	}
 }
 
