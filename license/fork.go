@@ -147,7 +147,7 @@ func Reactivations(installs []Install, seat string, window time.Duration, now ti
 	for _, i := range installs {
 		switch {
 		case i.Seat != seat, !ended.IsZero() && (i.State == InstallForked || i.BoundAt.Before(ended)):
-		case now.Sub(i.BoundAt) >= window:
+		case now.Sub(i.BoundAt).Abs() >= window: // before it, or by a clock that was far ahead
 			before = true
 		default:
 			within = append(within, i.BoundAt)

@@ -121,7 +121,9 @@ func TestReactivations(t *testing.T) {
 			join(ended(license.InstallReplaced, 3, bound("s", 5, 5)...), ended(license.InstallForked, 2, bound("s", 4, 3)...), bound("s", 1, 0)),
 			2, at(0 - 10),
 		},
-		"a fork on another seat": {join(ended(license.InstallForked, 1, bound("other", 4)...), bound("s", 3, 2)), 2, at(2 - 10)},
+		"dated by a clock that was far ahead": {bound("s", 3, -11, -300), 2, at(3 - 10)},
+		"dated by a clock that was ahead":     {bound("s", 3, -1), 2, at(-1 - 10)},
+		"a fork on another seat":              {join(ended(license.InstallForked, 1, bound("other", 4)...), bound("s", 3, 2)), 2, at(2 - 10)},
 	} {
 		n, next := license.Reactivations(c.installs, "s", window, now)
 		if n != c.want || !next.Equal(c.next) {

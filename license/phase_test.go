@@ -3,6 +3,7 @@ package license_test
 import (
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -247,6 +248,27 @@ func TestTransfer(t *testing.T) {
 	}
 	if _, err := (license.License{}).Transfer(license.TransferPolicy{}, now); license.ReasonOf(err) != license.TransferLimit {
 		t.Errorf("none allowed: %v", err)
+	}
+}
+
+// A move that was dated by a clock which was far ahead counts as one of the
+// year from the next move on, and keeps nobody waiting until its date.
+func TestTransferOfAClockAhead(t *testing.T) {
+	p := license.TransferPolicy{PerYear: 3, CoolDown: day}
+	l := license.License{Transfers: []time.Time{now.Add(-day), now.Add(300 * day)}}
+	next, err := l.Transfer(p, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := []time.Time{now.Add(-day), now, now}; !slices.EqualFunc(next.Transfers, want, time.Time.Equal) {
+		t.Errorf("moves %v, want %v", next.Transfers, want)
+	}
+	if _, err := next.Transfer(p, now.Add(2*day)); license.ReasonOf(err) != license.TransferLimit {
+		t.Errorf("a fourth within the year: %v", err)
+	}
+	l.Transfers[1] = now.Add(5 * time.Minute) // a time server set the clock back
+	if _, err := l.Transfer(p, now); license.ReasonOf(err) != license.TransferLimit {
+		t.Errorf("within the cool-down: %v", err)
 	}
 }
 

@@ -43,21 +43,27 @@ func (p Product) ScheduleFor(l License) Schedule {
 }
 
 // Transfer records a move to another machine at now, or refuses it with
-// TransferLimit. Moves older than a year are forgotten.
+// TransferLimit. Moves older than a year are forgotten. One that is dated after
+// now, by a clock that was ahead, counts as made now.
 func (l License) Transfer(p TransferPolicy, now time.Time) (License, error) {
 	next := l.Clone()
 	next.Transfers = nil
+	var last time.Time
 	for _, t := range l.Transfers {
-		if now.Sub(t) < 365*24*time.Hour {
-			next.Transfers = append(next.Transfers, t)
+		if now.Sub(t) >= 365*24*time.Hour {
+			continue
 		}
+		if last = t; t.After(now) {
+			t = now
+		}
+		next.Transfers = append(next.Transfers, t)
 	}
 	n := len(next.Transfers)
 	if n >= p.PerYear {
 		return l, Errorf(TransferLimit, "this licence has been moved to another machine %d times within a year, and %d are allowed", n, p.PerYear)
 	}
 	if n > 0 {
-		if wait := p.CoolDown - now.Sub(next.Transfers[n-1]); wait > 0 {
+		if wait := p.CoolDown - now.Sub(last).Abs(); wait > 0 {
 			return l, Errorf(TransferLimit, "this licence was moved to another machine a short while ago").WithRetryAfter(wait)
 		}
 	}

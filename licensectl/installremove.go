@@ -65,8 +65,12 @@ func (p *program) installRemove(c *cli.Context) error {
 	return p.say("install %s ended; the status list shows it as revoked", i.ID)
 }
 
-// installNamed returns the install whose id begins with prefix.
+// installNamed returns the install whose id begins with prefix. Nothing, as of a
+// variable that is not set, names none, also where there is only one.
 func installNamed(l adminwire.License, prefix string) (found adminwire.Install, err error) {
+	if strings.TrimSpace(prefix) == "" {
+		return adminwire.Install{}, usagef("install remove needs the id of an INSTALL; see licensectl install list %s", l.ID)
+	}
 	for _, i := range l.Installs {
 		switch {
 		case i.ID == prefix:

@@ -71,9 +71,27 @@ func (c *call) placeNode(l license.License, seats survey, installs []license.Ins
 		}
 	}
 	if extra := len(here) + 1 - c.product.InstallsPerMachine; extra > 0 {
+		if !named && len(seats.live) < l.Machines && c.differs(here) {
+			return placement{moved: len(seats.tenures)+1 > l.Machines}, nil
+		}
 		pl.replaced = longestUnseen(here)[:extra]
 	}
 	return pl, nil
+}
+
+// differs reports whether the machine that asks shows something else than each
+// of the installs that recognise it. Machines made from one template do, and so
+// does one with new parts; as long as seats are free, nobody makes room for it.
+func (c *call) differs(here []license.Install) bool {
+	for _, i := range here {
+		changed := slices.ContainsFunc(license.Match(i.Binding, c.req.Fingerprint).Components, func(m license.ComponentMatch) bool {
+			return m.Outcome == license.OutcomeChanged && m.Weight > license.WeightNone
+		})
+		if !changed {
+			return false
+		}
+	}
+	return true
 }
 
 // freed is the seat that a transfer frees: that of the install which it names,
@@ -145,7 +163,7 @@ func (c *call) tooOften(l license.License, installs []license.Install) error {
 	}
 	today := 0
 	for _, i := range installs {
-		if c.now.Sub(i.BoundAt) < 24*time.Hour {
+		if c.now.Sub(i.BoundAt).Abs() < 24*time.Hour {
 			today++
 		}
 	}

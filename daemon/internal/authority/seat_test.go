@@ -240,12 +240,17 @@ func TestDeactivateInOtherWords(t *testing.T) {
 func TestActivatedTooOften(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
+	w.pass(30 * day)
 	is := w.issue()
 	for range 80 {
 		w.must(w.install("machine-1").activate(is.Code), "")
 	}
 	w.must(w.install("machine-1").activate(is.Code), license.RateLimited)
 	w.pass(25 * time.Hour)
+	w.must(w.install("machine-1").activate(is.Code), "")
+	// They were dated by a clock that was ahead; it does not last until that date.
+	w.set(-20 * day)
+	w.accepted()
 	w.must(w.install("machine-1").activate(is.Code), "")
 }
 

@@ -227,7 +227,8 @@ func (s *statusLists) takeDirty(id string) []int {
 // its first place gets it along; and so is the next one where the last still
 // says something against the install, such as that it is suspended, since a
 // licence that comes with that would be worth nothing. It returns "" where that
-// fails, which keeps nobody from being answered.
+// fails, or where so many were made within this second that the next has to
+// wait; that keeps nobody from being answered.
 func (s *statusLists) current(ctx context.Context, place license.StatusRef) string {
 	l := s.add(place.List)
 	if p := l.published.Load(); p != nil && p.clears(place.Index) {
@@ -237,7 +238,7 @@ func (s *statusLists) current(ctx context.Context, place license.StatusRef) stri
 	defer cancel()
 	s.touch([]license.StatusRef{place}) // whoever changed it may not have come to say so
 	_, _ = s.publishNow(ctx, l)         // the loop meets the same failure, and reports it
-	if p := l.published.Load(); p != nil {
+	if p := l.published.Load(); p != nil && p.clears(place.Index) {
 		return p.Token
 	}
 	return ""
@@ -246,7 +247,7 @@ func (s *statusLists) current(ctx context.Context, place license.StatusRef) stri
 // signAgain signs the lists at once whose key is no longer trusted. What fails
 // is met again by the loop, which reports it.
 func (s *statusLists) signAgain(ctx context.Context) {
-	_, _ = s.publish(context.WithoutCancel(ctx), s.all()...)
+	_, _ = s.publishNow(context.WithoutCancel(ctx), s.all()...)
 	s.look()
 }
 

@@ -721,6 +721,29 @@ func TestStatusKeys(t *testing.T) {
 	}
 }
 
+// A key set that revokes the key of a list is not confirmed to be installed
+// before the list is signed anew, also where this second has had its lists.
+func TestStatusKeyRevokedWithinTheSecond(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	is, i := w.issue(), w.install("machine-1")
+	w.must(i.activate(is.Code), "")
+	old := w.list(i.listID())
+	if _, err := w.a.RotateKeys(t.Context(), admin); err != nil {
+		t.Fatal(err)
+	}
+	w.must(w.edit(is.License.ID, license.EventSuspend), "")
+	w.publish()
+	ahead := w.list(i.listID())
+	if !ahead.IssuedAt.After(w.clock()) || ahead.KeyID == old.KeyID {
+		t.Fatalf("the second list of a second is of %s at %s", ahead.IssuedAt, w.clock())
+	}
+	w.revokeKey(ahead.KeyID)
+	if l := w.list(i.listID()); l.KeyID == ahead.KeyID || !l.IssuedAt.After(ahead.IssuedAt) {
+		t.Errorf("the list of %s is signed by %s", l.IssuedAt, l.KeyID)
+	}
+}
+
 // The end of a licence writes the entries of the installs that were live, and
 // no others, however many have come and gone.
 func TestStatusWritesWhatChanges(t *testing.T) {

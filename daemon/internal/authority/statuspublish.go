@@ -64,7 +64,7 @@ func (s *statusLists) publish(ctx context.Context, lists ...*statusList) (time.D
 	return s.publishAhead(ctx, time.Second, lists...)
 }
 
-// publishNow is publish for an answer that cannot wait for the next second.
+// publishNow is publish for what cannot wait for the next second.
 func (s *statusLists) publishNow(ctx context.Context, lists ...*statusList) (time.Duration, error) {
 	return s.publishAhead(ctx, time.Minute, lists...)
 }

@@ -48,9 +48,9 @@ func newDocument(contentType string, maxAge time.Duration, body []byte) *documen
 
 // Values of headers that are always the same.
 var (
-	varyPacked   = []string{"Accept, Accept-Encoding"}
-	encodedGzip  = []string{"gzip"}
-	anyOrigin    = []string{"*"}
+	varyPacked  = []string{"Accept, Accept-Encoding"}
+	encodedGzip = []string{"gzip"}
+	anyOrigin   = []string{"*"}
 )
 
 // pack offers the document in gzip form too. Of a token, which is base64 of what

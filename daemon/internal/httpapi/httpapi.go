@@ -27,6 +27,9 @@ type Options struct {
 	Now               func() time.Time
 }
 
+// typeJWKS is the media type of a JWK set (RFC 7517 section 8.5).
+const typeJWKS = "application/jwk-set+json"
+
 // Register adds the public API to mux.
 func Register(mux *http.ServeMux, o Options) huma.API {
 	if o.Now == nil {
@@ -53,9 +56,10 @@ func Register(mux *http.ServeMux, o Options) huma.API {
 	}, key: o.Authority.KeySet, contentType: wire.TypeJWT})
 	mux.Handle("GET "+wire.PathJWKS, &ofKeySet{source: func() ([]byte, error) {
 		return o.Authority.KeySet().JWKS()
-	}, key: o.Authority.KeySet, contentType: "application/jwk-set+json"})
+	}, key: o.Authority.KeySet, contentType: typeJWKS})
 	prefix := strings.TrimSuffix(wire.PathStatus, "{list}")
 	mux.Handle("GET "+prefix, &statusLists{authority: o.Authority, prefix: prefix})
+	describe(api)
 	return api
 }
 
