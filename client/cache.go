@@ -11,6 +11,7 @@ import (
 
 	"github.com/seed-357fa782/licensed/client/internal/atomicfile"
 	"github.com/seed-357fa782/licensed/client/internal/filelock"
+	"github.com/seed-357fa782/licensed/license"
 )
 
 // Cache keeps the memory of one install: its key, what it has seen, the
@@ -18,7 +19,9 @@ import (
 // that who deletes the memory deletes the key with it.
 //
 // Load returns what Store was given last, and nothing and no error where there
-// is nothing yet. Store returns only when data will survive a crash, and
+// is nothing yet. An error with the reason license.Damaged says that what is
+// there is not what was stored: the guard reports it and begins anew, while
+// any other error ends what it is doing. Store returns only when data will survive a crash, and
 // leaves either the old value or the new one. A Cache of one's own is for one
 // Guard at a time: only those of this package can be shared. The value holds a private key:
 // others must not be able to read it.
@@ -44,8 +47,19 @@ type FileCache struct{ path string }
 // NewFileCache returns a Cache in the file at path.
 func NewFileCache(path string) *FileCache { return &FileCache{path: path} }
 
-// Load reads the file.
+// Load reads the file. One that is empty, which Store never leaves, and
+// anything that is no file at all is Damaged.
 func (c *FileCache) Load() ([]byte, error) {
+	// Before it is opened: a pipe would wait for somebody to write.
+	info, err := os.Stat(c.path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, nil
+	case err != nil:
+		return nil, err
+	case !info.Mode().IsRegular():
+		return nil, license.Errorf(license.Damaged, "the install's memory is damaged: %s is not a file", c.path)
+	}
 	f, err := os.Open(c.path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -56,7 +70,10 @@ func (c *FileCache) Load() ([]byte, error) {
 	defer func() { _ = f.Close() }() // it was only read
 	data, err := io.ReadAll(io.LimitReader(f, maxMemory+1))
 	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", c.path, err)
+		return nil, err
+	}
+	if len(data) == 0 {
+		return nil, license.Errorf(license.Damaged, "the install's memory is damaged: its file is empty")
 	}
 	return data, nil
 }
@@ -76,21 +93,22 @@ func (c *FileCache) lock() (unlock func(), err error) { return filelock.Lock(c.p
 // somebody can look at it, if it is still what was read. The lock is held.
 func (c *FileCache) setAside(read []byte) (moved bool, err error) {
 	now, err := c.Load()
-	if err != nil {
+	switch {
+	case errors.Is(err, license.Damaged): // read is nothing, or was damaged as well
+	case err != nil:
 		return false, err
-	}
-	if len(now) == 0 {
+	case now == nil:
 		return true, nil // by somebody else
-	}
-	if !bytes.Equal(now, read) {
+	case !bytes.Equal(now, read):
 		return false, nil
 	}
 	return true, atomicfile.Move(c.path, c.path+".damaged")
 }
 
 // MemoryCache is a Cache that is gone with the process, for tests and for
-// products that bring a licence file along at each start. The zero value is
-// empty and ready.
+// products that bring a licence file along at each start. Of time it proves no
+// more than that file does, so a clock that is set back before each start gains
+// time. The zero value is empty and ready.
 type MemoryCache struct {
 	turn sync.Mutex // for lock
 	mu   sync.Mutex

@@ -38,6 +38,11 @@ const (
 	clockConfirmed = 30 * 24 * time.Hour
 
 	toleratedSeconds = int64(ClockTolerance / time.Second)
+
+	// countedSeconds is how much of a running time is worth a write. Processes that
+	// share a memory count the same time, so it is written that often at most,
+	// however many of them begin and end.
+	countedSeconds = 10
 )
 
 // lastInstant is the last one that is not license.Forever, which never comes.
@@ -191,6 +196,30 @@ func earlier(t time.Time, seconds int64) time.Time {
 func (g *Guard) now() time.Time {
 	at, _ := g.view.Load().line.judge(g.opts.Now(), g.ran())
 	return at
+}
+
+// alsoWithin returns an instant that it may be as well, where the one that the
+// install judges by is outside a span: one that begins later shows that it is
+// later, one that ended after all that is proven may last, and what is proven
+// may be wrong where the clock is within. Nothing is granted by that: it is for
+// the certificate of a server, whose answers are signed besides, and which would
+// set everything right. A certificate that has ended by the clock is believed
+// only where a licence is held: the first activation sends the code, which is a
+// secret, and little is proven then.
+func (g *Guard) alsoWithin(from, until time.Time) (time.Time, bool) {
+	v := g.view.Load()
+	line, clock, ran := v.line, g.opts.Now(), g.ran()
+	least := line.proven(ran)
+	at, _ := line.judge(clock, ran)
+	switch {
+	case at.Before(from):
+		return from, true
+	case v.license != nil && !until.Before(least):
+		return until, true
+	case clock.Before(least) && !clock.Before(from) && !clock.After(until):
+		return clock, true
+	}
+	return time.Time{}, false
 }
 
 // hear takes a signed time where it answers a request of this install that

@@ -109,10 +109,10 @@ func TestRunningTime(t *testing.T) {
 			return data
 		}
 		written := state()
-		time.Sleep(9 * time.Minute) // too little to be worth a write
+		time.Sleep(9 * time.Second) // too little to be worth a write
 		check(t, g.Close())
 		if !bytes.Equal(state(), written) {
-			t.Error("Close wrote less than ten minutes")
+			t.Error("Close wrote less than ten seconds")
 		}
 		g = s.open()
 		time.Sleep(13 * day)
@@ -137,6 +137,28 @@ func TestRunningTime(t *testing.T) {
 			t.Errorf("%+v", st)
 		}
 	})
+}
+
+// A product that runs for seconds at a time, such as a compiler, is counted as
+// one that runs all day.
+func TestShortRunsCount(t *testing.T) {
+	f := newField(t)
+	f.opts.Cache = &client.MemoryCache{}
+	f.vendor.grant = func(_ token.Request, c *token.License) {
+		c.Dates = license.Schedule{Enforcement: license.EnforceBlock, Lease: time.Hour}.DatesFor(c.Dates.IssuedAt, time.Time{}, time.Time{})
+	}
+	g := f.activated()
+	const run = 20 * time.Second
+	runs := 0
+	for ; g.Status().Usable && runs < 1000; runs++ {
+		f.run(run)
+		f.off(time.Minute)
+		f.set(epoch.Add(time.Minute))
+		g = f.again(g)
+	}
+	if want := int(time.Hour / run); runs != want {
+		t.Errorf("a lease of an hour lasted for %d runs of %s, not %d", runs, run, want)
+	}
 }
 
 // Closing writes nothing where there is nothing to keep, and does not fail

@@ -26,7 +26,10 @@ func Example() {
 			return err
 		}
 		defer g.Close()
-		if !g.Status().Usable { // no licence yet, or no longer
+		if g.Status().RefreshDue() {
+			_ = g.Refresh(ctx) // without a network it goes on with what it holds
+		}
+		if r := g.Status().Reason; r == license.NoLicense || r == license.MachineMismatch { // none yet, or one for another machine
 			if err := g.Activate(ctx, code); err != nil {
 				return err
 			}

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"crypto/x509"
 	"net/http"
 	"time"
 )
@@ -28,4 +29,9 @@ func (g *Guard) SetUptime(uptime func() time.Duration) {
 // TLSTime is by what the guard's own transport judges certificates.
 func (g *Guard) TLSTime() time.Time {
 	return g.server.http.Transport.(*http.Transport).TLSClientConfig.Time()
+}
+
+// TrustCA lets the guard's own transport trust one more authority.
+func (g *Guard) TrustCA(pool *x509.CertPool) {
+	g.server.http.Transport.(*http.Transport).TLSClientConfig.RootCAs = pool
 }

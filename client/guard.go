@@ -67,7 +67,7 @@ func Open(ctx context.Context, opts Options) (*Guard, error) {
 	start := time.Now()                                       //nolint:forbidigo // a running time, which no Now can tell
 	g.ran = func() time.Duration { return time.Since(start) } //nolint:forbidigo // as above
 	if opts.Server != "" {
-		if g.server, err = newServer(opts, g.now); err != nil {
+		if g.server, err = newServer(opts, g.now, g.alsoWithin); err != nil {
 			return nil, err
 		}
 	}
@@ -91,7 +91,7 @@ func Open(ctx context.Context, opts Options) (*Guard, error) {
 }
 
 // Close ends what is under way, waits for it, and lets go of connections. It
-// remembers for how long the product has run, where that is ten minutes or
+// remembers for how long the product has run, where that is ten seconds or
 // more; that it cannot be written is no error, since nothing but that is lost.
 // Afterwards nothing changes any more; Status goes on answering. It may be
 // called again.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io/fs"
 	"reflect"
 
 	"github.com/seed-357fa782/licensed/license"
@@ -14,17 +15,20 @@ import (
 // where another process wrote it. locked says that the lock is held already.
 func (g *Guard) load(locked bool) error {
 	data, err := g.opts.Cache.Load()
-	if err != nil {
-		return license.Errorf(license.ReadOnly, "the install's memory cannot be read: %v", err).WithCause(err)
-	}
-	if bytes.Equal(data, g.stored) {
+	if err == nil && bytes.Equal(data, g.stored) {
 		return nil
 	}
-	if len(data) == 0 {
+	if err == nil && len(data) == 0 {
 		g.adopt(memory{}, nil)
 		return nil
 	}
-	m, err := decodeMemory(data)
+	var m memory
+	switch {
+	case err == nil:
+		m, err = decodeMemory(data)
+	case !errors.Is(err, license.Damaged):
+		return errUnreadable(err)
+	}
 	switch {
 	case errors.Is(err, license.Damaged):
 		moved, err := g.setAside(err, data, locked)
@@ -32,6 +36,9 @@ func (g *Guard) load(locked bool) error {
 			return g.load(locked) // somebody has put another one there
 		}
 		// What this process knows stays and is written with the next change.
+		if g.memory.License == "" {
+			err = fmt.Errorf("%w; this install begins anew: activate it again", err)
+		}
 		v := *g.view.Load()
 		v.damaged = err
 		g.view.Store(&v)
@@ -119,7 +126,7 @@ func (g *Guard) count(m *memory) { m.lift(g.view.Load().line.proven(g.ran()).Uni
 // worthKeeping reports whether a memory in which nothing but the time has moved
 // on is worth a write.
 func (g *Guard) worthKeeping(m memory) bool {
-	return m.Product != "" && m.Floor-g.memory.Floor >= toleratedSeconds
+	return m.Product != "" && m.Floor-g.memory.Floor >= countedSeconds
 }
 
 // keepCount remembers for how long this process has run, where that is worth a
@@ -144,6 +151,14 @@ func (g *Guard) store(m memory) error {
 	}
 	g.adopt(m, data)
 	return nil
+}
+
+func errUnreadable(err error) error {
+	if errors.Is(err, fs.ErrPermission) {
+		return license.Errorf(license.ReadOnly, "the install's memory belongs to another user and cannot be read: %v; "+
+			"run the product as that user, or give each user a folder of their own", err).WithCause(err)
+	}
+	return license.Errorf(license.ReadOnly, "the install's memory cannot be read: %v", err).WithCause(err)
 }
 
 func errUnwritable(err error) error {
@@ -197,7 +212,8 @@ func (g *Guard) withList(l *License, raw string, keys token.KeySet) *License {
 		l.list = v.license.list
 		return l
 	}
-	return l.withLists([]string{raw}, keys, g.opts.Issuer)
+	l.list = newestLists([]string{raw}, keys, g.opts.Issuer)[l.claims.Status.URI]
+	return l
 }
 
 func (g *Guard) want() token.Expect {

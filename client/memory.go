@@ -14,7 +14,8 @@ import (
 )
 
 // memoryFormat is the version of the form in which memory is kept. History: 1,
-// the first.
+// the first. A newer form has a check of its own: one that fits as that of an
+// older form says that the number was damaged.
 const memoryFormat = 1
 
 // memory is everything that an install must not forget. It is one value in one
@@ -182,15 +183,16 @@ func decodeMemory(data []byte) (memory, error) {
 	if err := json.Unmarshal(data, &f); err != nil {
 		return damaged("it is not JSON")
 	}
-	if f.Format > memoryFormat {
+	var m memory
+	err := json.Unmarshal(f.Memory, &m)
+	whole := err == nil && hmac.Equal(f.Check, m.check(f.Memory))
+	switch {
+	case f.Format > memoryFormat && !whole:
 		return memory{}, license.Errorf(license.Conflict, "the install's memory was written by a newer version of this product; "+
 			"it was left as it is, so please run that version")
-	}
-	var m memory
-	if f.Format != memoryFormat || json.Unmarshal(f.Memory, &m) != nil {
+	case f.Format != memoryFormat, err != nil: // whole: the check is of this form, whatever the number says
 		return damaged("it has not the form that this version knows")
-	}
-	if !hmac.Equal(f.Check, m.check(f.Memory)) {
+	case !whole:
 		return damaged("its check does not fit; it was changed by hand or by a failing disk")
 	}
 	if p := m.Sent.Refresh; p != nil && p.Op == OpDeactivate {

@@ -47,9 +47,18 @@ func (g *Guard) byCode(ctx context.Context, op Op, o RequestOptions) error {
 // Where a deactivation was sent and its answer lost, Refresh asks for that
 // answer instead: when it comes, the licence is given up, and Refresh returns
 // NoLicense. Until it comes, the licence held is not refreshed.
+//
+// Where the server refuses because the licence is suspended or has ended, or this
+// install was removed, that ends nothing, since nobody signed it. Refresh returns
+// it, and looks at the status list as RefreshStatus does; what stands there
+// counts. It does so, too, where the memory cannot be written and nothing can be
+// asked.
 func (g *Guard) Refresh(ctx context.Context) error {
 	return g.online(ctx, func(ctx context.Context) error {
 		err := g.callHome(ctx)
+		if listsMayTell(err) {
+			_ = g.fetchStatus(ctx) // what is refused is the error
+		}
 		p := g.memory.Sent.Activation
 		if p == nil || errors.Is(err, license.Unreachable) {
 			return err
@@ -66,6 +75,16 @@ func (g *Guard) Refresh(ctx context.Context) error {
 		}
 		return errors.Join(err, askErr)
 	})
+}
+
+// listsMayTell reports whether a refusal is for what somebody has decided about
+// the licence or this install, which a status list shows, or the list is all
+// that there is to look at. That an install looks like a copy, or made room for
+// another one, was decided by nobody: an honest one goes on meanwhile.
+func listsMayTell(err error) bool {
+	return slices.Contains([]license.Reason{
+		license.Suspended, license.Revoked, license.Released, license.Unauthorized, license.ReadOnly,
+	}, license.ReasonOf(err))
 }
 
 // callHome refreshes the licence held, where no deactivation waits. One that was

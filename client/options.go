@@ -40,7 +40,10 @@ type Options struct {
 	AllowPlain bool
 
 	// StateDir is the folder of the install's memory, which belongs to one copy of
-	// the product; "" is DefaultStateDir below the working folder. Cache replaces it.
+	// the product on one machine and to one user; "" is DefaultStateDir below the
+	// working folder. One that follows its user from machine to machine, as a home
+	// on a network does, would hold the licence of one machine at a time. Cache
+	// replaces it.
 	StateDir string
 	Cache    Cache
 
@@ -48,7 +51,9 @@ type Options struct {
 	Fingerprint func(context.Context) (fingerprint.Set, error)
 
 	// HTTPClient is used for calls, with redirects to other hosts refused. nil is
-	// one with the proxy of the environment and TLS 1.2 or later.
+	// one with the proxy of the environment and TLS 1.2 or later, which reaches the
+	// server under a wrong clock as well; another one judges certificates by the
+	// machine's clock.
 	HTTPClient *http.Client
 	// Timeout limits one call to the server; 0 is DefaultTimeout.
 	Timeout time.Duration

@@ -3,6 +3,7 @@ package client
 import (
 	"bytes"
 	"context"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
 	"unicode"
 
@@ -29,18 +31,28 @@ type server struct {
 	base *url.URL
 	http *http.Client
 	own  bool // the transport is ours to tidy up
+
+	// For certificates: an instant that it may be as well, and the one that one
+	// connection is judged by instead.
+	alsoWithin func(from, until time.Time) (time.Time, bool)
+	instead    atomic.Pointer[time.Time]
 }
 
-func newServer(o Options, now func() time.Time) (*server, error) {
+func newServer(o Options, now func() time.Time, alsoWithin func(from, until time.Time) (time.Time, bool)) (*server, error) {
 	base, err := endpoint(o.Server, o.AllowPlain)
 	if err != nil {
 		return nil, err
 	}
-	s := &server{base: base, http: &http.Client{}}
+	s := &server{base: base, http: &http.Client{}, alsoWithin: alsoWithin}
 	if o.HTTPClient != nil {
 		*s.http = *o.HTTPClient
 	} else {
-		s.http.Transport, s.own = newTransport(now), true
+		s.http.Transport, s.own = newTransport(func() time.Time {
+			if t := s.instead.Load(); t != nil {
+				return *t
+			}
+			return now()
+		}), true
 	}
 	s.http.CheckRedirect = func(req *http.Request, via []*http.Request) error {
 		first := via[0]
@@ -63,6 +75,38 @@ func (s *server) closeIdle() {
 	}
 }
 
+// do makes a call. A certificate that is refused for its time alone is judged
+// once more, by another time that it may be.
+func (s *server) do(req *http.Request) (*http.Response, error) {
+	resp, err := s.http.Do(req)
+	invalid, ok := outOfTime(err)
+	if !ok || !s.own || invalid.Cert == nil {
+		return resp, err
+	}
+	t, ok := s.alsoWithin(invalid.Cert.NotBefore, invalid.Cert.NotAfter)
+	if !ok {
+		return resp, err
+	}
+	again := req.Clone(req.Context())
+	if req.GetBody != nil {
+		body, bodyErr := req.GetBody()
+		if bodyErr != nil {
+			return resp, err
+		}
+		again.Body = body
+	}
+	s.instead.Store(&t)
+	defer s.instead.Store(nil)
+	return s.http.Do(again)
+}
+
+// outOfTime reports whether a call failed because a certificate is not valid
+// yet, or no longer.
+func outOfTime(err error) (x509.CertificateInvalidError, bool) {
+	invalid, ok := errors.AsType[x509.CertificateInvalidError](err)
+	return invalid, ok && invalid.Reason == x509.Expired
+}
+
 // post sends a signed request. Its errors are what the server's problem says,
 // or Unreachable.
 func (s *server) post(ctx context.Context, request string) (wire.Answer, error) {
@@ -77,7 +121,7 @@ func (s *server) post(ctx context.Context, request string) (wire.Answer, error) 
 	req.Header.Set("Content-Type", wire.TypeJSON)
 	req.Header.Set("Accept", wire.TypeJSON)
 	req.Header.Set("User-Agent", userAgent)
-	resp, err := s.http.Do(req)
+	resp, err := s.do(req)
 	if err != nil {
 		return wire.Answer{}, s.unreachable("did not answer: "+transportText(err), err)
 	}
@@ -100,7 +144,7 @@ func (s *server) get(ctx context.Context, address, mediaType string) (string, er
 	}
 	req.Header.Set("Accept", mediaType)
 	req.Header.Set("User-Agent", userAgent)
-	resp, err := s.http.Do(req)
+	resp, err := s.do(req)
 	if err != nil {
 		return "", s.unreachable("did not answer: "+transportText(err), err)
 	}
@@ -171,7 +215,11 @@ func transportText(err error) string {
 	if e, ok := errors.AsType[*url.Error](err); ok {
 		err = e.Err
 	}
-	return printable(err.Error())
+	text := printable(err.Error())
+	if _, ok := outOfTime(err); ok {
+		text += "; see that the clock of this machine is right"
+	}
+	return text
 }
 
 // reasonOfServer reports whether a server can give this reason. One that this

@@ -92,6 +92,15 @@ var skews = map[string]func(f *field) (g *client.Guard, proven time.Time){
 		}
 		return f.open(), epoch
 	},
+	"set back before every start, and run for seconds only": func(f *field) (*client.Guard, time.Time) {
+		g := f.activated()
+		for range 50 {
+			f.run(9 * time.Second)
+			f.set(epoch.Add(time.Hour))
+			g = f.again(g)
+		}
+		return g, epoch
+	},
 	"hours ahead": func(f *field) (*client.Guard, time.Time) {
 		g := f.activated()
 		f.set(epoch.Add(5 * time.Hour))
@@ -425,6 +434,19 @@ var skews = map[string]func(f *field) (g *client.Guard, proven time.Time){
 		check(f.t, g.Close())
 		check(f.t, os.RemoveAll(f.opts.StateDir)) // also what the import proved
 		return f.open(), time.Unix(0, 0)
+	},
+	"the memory deleted, and a licence without an install key": func(f *field) (*client.Guard, time.Time) {
+		made := file(f.vendor.keys, sign(f.t, bound(f.t, claims(epoch), machineA()), "sign-1"))
+		g := f.open()
+		check(f.t, g.Import(made))
+		f.run(10 * day)
+		check(f.t, g.Close())
+		f.wantFloor(epoch.Add(10 * day))
+		check(f.t, os.RemoveAll(f.opts.StateDir))
+		f.set(epoch.Add(time.Hour))
+		g = f.open()
+		check(f.t, g.Import(made))
+		return g, epoch
 	},
 	"the memory damaged": func(f *field) (*client.Guard, time.Time) {
 		check(f.t, f.activated().Close())

@@ -2,6 +2,7 @@ package client_test
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -35,7 +36,7 @@ func TestStateFileTroubles(t *testing.T) {
 		"not JSON":       {func([]byte) []byte { return []byte("\x00\x00\x00\x00") }, true, license.Damaged},
 		"floor lowered":  {set(`"floor":17`, `"floor":16`), true, license.Damaged},
 		"key exchanged":  {set(`"key":"`, `"key":"A`), true, license.Damaged},
-		"newer version":  {set(`"format":1`, `"format":2`), false, license.Conflict},
+		"newer version":  {func([]byte) []byte { return []byte(`{"format":2,"check":"bmV3","memory":{"product":"cad-pro"}}`) }, false, license.Conflict},
 		"other product":  {func([]byte) []byte { d, _ := client.Encode(client.Memory{Product: "viewer"}); return d }, false, license.Conflict},
 		"floor far away": {set(`"floor":17`, `"floor":99999917`), true, license.Damaged},
 	} {
@@ -57,7 +58,7 @@ func TestStateFileTroubles(t *testing.T) {
 			if st := g.Status(); st.Usable || st.Reason != license.NoLicense {
 				t.Errorf("%+v", st)
 			}
-			if w := g.Warnings(); len(w) != 1 || !errors.Is(w[0], c.want) {
+			if w := g.Warnings(); len(w) != 1 || !errors.Is(w[0], c.want) || !strings.Contains(w[0].Error(), "activate it again") {
 				t.Errorf("warnings %v", w)
 			}
 			if aside, err := os.ReadFile(path + ".damaged"); err != nil || string(aside) != string(changed) {
@@ -132,6 +133,12 @@ func TestFullDisk(t *testing.T) {
 	wantLicensed(t, g)
 	_, err := client.Open(t.Context(), s.opts)
 	wantReason(t, err, license.ReadOnly)
+	c.load = &fs.PathError{Op: "open", Path: "install.json", Err: fs.ErrPermission}
+	_, err = client.Open(t.Context(), s.opts)
+	wantReason(t, err, license.ReadOnly)
+	if !strings.Contains(err.Error(), "another user") {
+		t.Errorf("it does not say whose it is: %v", err)
+	}
 }
 
 func TestReadOnlyFolder(t *testing.T) {
@@ -164,35 +171,4 @@ func TestSharedFolder(t *testing.T) {
 	}
 	check(t, os.Remove(filepath.Join(s.opts.StateDir, "install.json")))
 	wantReason(t, a.Refresh(t.Context()), license.NoLicense)
-}
-
-func FuzzState(f *testing.F) {
-	s := newSite(f)
-	check(f, s.activated().Close())
-	data, err := os.ReadFile(filepath.Join(s.opts.StateDir, "install.json"))
-	check(f, err)
-	f.Add(data)
-	f.Add([]byte(`{"format":1,"memory":{}}`))
-	f.Add([]byte(`{"format":99}`))
-	f.Fuzz(func(t *testing.T, changed []byte) {
-		c := &client.MemoryCache{}
-		check(t, c.Store(changed))
-		o := s.opts
-		o.Cache = c
-		g, err := client.Open(t.Context(), o)
-		if err != nil {
-			wantReason(t, err, license.Conflict)
-			return
-		}
-		if g.Status().Usable && string(changed) != string(data) {
-			// Only whitespace outside the part that is checked may differ.
-			m, err := client.Decode(changed)
-			check(t, err)
-			if m.License == "" {
-				t.Error("usable without a licence")
-			}
-		}
-		_ = g.Explain()
-		check(t, g.Close())
-	})
 }

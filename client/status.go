@@ -82,7 +82,10 @@ func (s Status) sentence() string {
 	if s.Usable {
 		text = "licence blocked, still usable"
 	}
-	if s.Reason != "" {
+	switch {
+	case s.Reason == license.NotYetValid:
+		text += ": the licence begins on " + stamp(s.NotBefore) + ", and it is " + stamp(s.At)
+	case s.Reason != "":
 		text += ": " + explainReason(s.Reason)
 	}
 	return text

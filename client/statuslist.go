@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"errors"
 	"net/url"
 	"strings"
 	"time"
@@ -25,12 +26,16 @@ func (l *License) listed() license.Reason {
 }
 
 // proven is the time for which the newest status list proves that nothing is
-// listed: from its iat until it is too old for the licence, or expired.
-func (l *License) proven() (from, until time.Time) {
-	if l.list == nil {
-		return l.claims.Dates.IssuedAt, l.claims.Dates.IssuedAt
+// listed: from its iat until it is too old for the licence, or expired. ok is
+// false where there is none that says anything of this install.
+func (l *License) proven() (from, until time.Time, ok bool) {
+	if l.list != nil {
+		_, ok = l.list.At(l.claims.Status.Index)
 	}
-	return l.list.IssuedAt, earliest(l.list.IssuedAt.Add(l.claims.StatusMaxAge), l.list.ExpiresAt)
+	if !ok {
+		return l.claims.Dates.IssuedAt, l.claims.Dates.IssuedAt, false
+	}
+	return l.list.IssuedAt, earliest(l.list.IssuedAt.Add(l.claims.StatusMaxAge), l.list.ExpiresAt), true
 }
 
 // heed applies the status list to a status: one that is absent, or older than
@@ -41,12 +46,12 @@ func (l *License) heed(s Status) Status {
 		s.ListedAt = l.list.IssuedAt
 	}
 	if l.claims.StatusMaxAge > 0 {
-		from, until := l.proven()
+		from, until, ok := l.proven()
 		s.LeaseUntil = earliest(s.LeaseUntil, until)
 		s.RefreshAfter = earliest(s.RefreshAfter, from.Add(until.Sub(from)/2))
 		switch {
 		case s.Phase == license.PhaseBlocked:
-		case l.list == nil, !s.At.Before(until):
+		case !ok, !s.At.Before(until):
 			s.Phase, s.Reason = license.PhaseBlocked, license.LeaseOver
 		case !s.At.Before(until.Add(-until.Sub(from) / 4)):
 			s.Phase = license.PhaseGrace
@@ -55,21 +60,18 @@ func (l *License) heed(s Status) Status {
 	return s
 }
 
-// withLists returns l with the newest of the lists that are of its address and
-// verify. What does not verify is as good as absent: whoever could spoil a list
-// could leave it out.
-func (l *License) withLists(raws []string, keys token.KeySet, issuer string) *License {
-	if l.claims.Status.URI == "" || len(raws) == 0 {
-		return l
-	}
-	next := *l
+// newestLists verifies status lists and returns the newest of each address.
+// What does not verify is as good as absent: whoever could spoil a list could
+// leave it out.
+func newestLists(raws []string, keys token.KeySet, issuer string) map[string]*token.StatusList {
+	lists := make(map[string]*token.StatusList, len(raws))
 	for _, raw := range raws {
-		list, err := token.VerifyStatusList(raw, keys, token.ExpectStatusList{Issuer: issuer, URI: l.claims.Status.URI})
-		if err == nil && (next.list == nil || list.IssuedAt.After(next.list.IssuedAt)) {
-			next.list = &list
+		list, err := token.VerifyStatusList(raw, keys, token.ExpectStatusList{Issuer: issuer})
+		if known := lists[list.URI]; err == nil && (known == nil || list.IssuedAt.After(known.IssuedAt)) {
+			lists[list.URI] = &list
 		}
 	}
-	return &next
+	return lists
 }
 
 // RefreshStatus fetches the status list that the licence held names, and
@@ -79,45 +81,60 @@ func (l *License) withLists(raws []string, keys token.KeySet, issuer string) *Li
 // the list along.
 //
 // What the list says is in Status from then on; that something is listed is no
-// error. The reasons are NoLicense, NotFound where the licence names no list or
-// the server has none there, Unreachable, Forged and Damaged.
-func (g *Guard) RefreshStatus(ctx context.Context) error {
-	return g.online(ctx, func(ctx context.Context) error {
-		held, err := token.PeekLicense(g.memory.License)
-		switch {
-		case g.memory.License == "":
-			return license.Errorf(license.NoLicense, "there is no licence yet; activate one first")
-		case err != nil:
+// error. Where it cannot be remembered, the error is ReadOnly, and what it says
+// holds until the product is closed. The other reasons are NoLicense, NotFound
+// where the licence names no list or the server has none there, Unreachable,
+// Forged and Damaged.
+func (g *Guard) RefreshStatus(ctx context.Context) error { return g.online(ctx, g.fetchStatus) }
+
+// fetchStatus is RefreshStatus, for whose turn it is.
+func (g *Guard) fetchStatus(ctx context.Context) error {
+	held, err := token.PeekLicense(g.memory.License)
+	switch {
+	case g.memory.License == "":
+		return license.Errorf(license.NoLicense, "there is no licence yet; activate one first")
+	case err != nil:
+		return err
+	case held.Status.URI == "":
+		return license.Errorf(license.NotFound, "the licence names no status list")
+	}
+	ctx, cancel := context.WithTimeout(ctx, g.opts.Timeout)
+	defer cancel()
+	address, err := g.server.addressOf(held.Status.URI, held.Issuer, g.opts.AllowPlain)
+	if err != nil {
+		return err
+	}
+	raw, err := g.server.get(ctx, address, wire.TypeStatusList)
+	if err != nil {
+		return err
+	}
+	take := func(m *memory) error { return g.takeList(m, raw) }
+	if err = g.heeding(take); license.ReasonOf(err) != license.Forged {
+		return err
+	}
+	// It may be signed by a key that this install has not heard of yet.
+	keys, keysErr := g.server.get(ctx, g.server.base.String()+wire.PathKeys, wire.TypeJWT)
+	if keysErr != nil {
+		return err
+	}
+	return g.heeding(func(m *memory) error {
+		if _, keysErr := g.takeKeys(m, keys); keysErr != nil {
 			return err
-		case held.Status.URI == "":
-			return license.Errorf(license.NotFound, "the licence names no status list")
 		}
-		ctx, cancel := context.WithTimeout(ctx, g.opts.Timeout)
-		defer cancel()
-		address, err := g.server.addressOf(held.Status.URI, held.Issuer, g.opts.AllowPlain)
-		if err != nil {
-			return err
-		}
-		raw, err := g.server.get(ctx, address, wire.TypeStatusList)
-		if err != nil {
-			return err
-		}
-		err = g.update(func(m *memory) error { return g.takeList(m, raw) })
-		if license.ReasonOf(err) != license.Forged {
-			return err
-		}
-		// It may be signed by a key that this install has not heard of yet.
-		keys, keysErr := g.server.get(ctx, g.server.base.String()+wire.PathKeys, wire.TypeJWT)
-		if keysErr != nil {
-			return err
-		}
-		return g.update(func(m *memory) error {
-			if _, keysErr := g.takeKeys(m, keys); keysErr != nil {
-				return err
-			}
-			return g.takeList(m, raw)
-		})
+		return take(m)
 	})
+}
+
+// heeding is update with a change that takes a status list, which counts in
+// this process also where it cannot be kept: else it would do to make the
+// memory read-only in order not to hear of a revocation.
+func (g *Guard) heeding(take func(m *memory) error) error {
+	err := g.update(take)
+	if errors.Is(err, license.ReadOnly) {
+		m := g.memory
+		_ = take(&m) // the error is there already
+	}
+	return err
 }
 
 // takeList takes a status list that came by itself.
@@ -180,7 +197,21 @@ func (g *Guard) remembers(m *memory, raw string, keys token.KeySet) (newest bool
 		}
 	}
 	m.StatusList = raw
+	g.heedAtOnce(m.License, &list)
 	return true, nil
+}
+
+// heedAtOnce lets a list count in this process before it is kept, and where it
+// cannot be.
+func (g *Guard) heedAtOnce(raw string, list *token.StatusList) {
+	v := *g.view.Load()
+	if v.license == nil || v.license.claims.Raw != raw || v.license.list != nil && !list.IssuedAt.After(v.license.list.IssuedAt) {
+		return
+	}
+	l := *v.license
+	l.list = list
+	v.license = &l
+	g.view.Store(&v)
 }
 
 func errOlderList() error {

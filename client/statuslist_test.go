@@ -3,6 +3,9 @@ package client_test
 import (
 	"errors"
 	"net/http"
+	"os"
+	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -133,6 +136,9 @@ func TestStatusMaxAge(t *testing.T) {
 		"absent": {fresh(hours * time.Hour), nil, []row{
 			{epoch, license.PhaseBlocked, license.LeaseOver}, {epoch.Add(time.Hour), license.PhaseBlocked, license.LeaseOver},
 		}},
+		"says nothing of this install": {fresh(hours * time.Hour), []string{statusList(t, at, license.StatusValid, func(l *token.StatusList) { l.List = token.NewStatuses(4).Compress() })}, []row{
+			{at, license.PhaseBlocked, license.LeaseOver},
+		}},
 		"ages": {fresh(hours * time.Hour), []string{statusList(t, at, license.StatusValid)}, []row{
 			{at, license.PhaseValid, ""},
 			{at.Add(30*time.Hour - 1), license.PhaseValid, ""},
@@ -245,17 +251,34 @@ func TestGuardTakesStatusLists(t *testing.T) {
 	wantListed(t, g, license.Revoked)
 }
 
-// A refusal by the server ends nothing; the list does, and a newer one lifts it.
+// A refusal by the server ends nothing; the list, at which it makes an install
+// look, does, and a newer one lifts it.
 func TestStatusListComesWithRefresh(t *testing.T) {
 	s, publish := withStatus(t)
+	s.opts.Cache = &client.MemoryCache{}
 	g := s.activated()
-	s.clock.add(time.Hour)
-	publish(license.StatusSuspended)
-	s.vendor.refuse = func(token.Request) error { return license.Refused(license.StateSuspended) }
-	wantReason(t, g.Refresh(t.Context()), license.Suspended)
-	wantListed(t, g, "")
-	check(t, g.RefreshStatus(t.Context()))
-	wantListed(t, g, license.Suspended)
+	refuses := license.Suspended
+	s.vendor.refuse = func(token.Request) error { return license.Errorf(refuses, "no") }
+	for _, refuses = range []license.Reason{
+		license.Suspended, license.Revoked, license.Released, license.Replaced, license.CloneDetected, license.Unauthorized,
+		license.Expired, license.MachineMismatch, license.RateLimited,
+	} {
+		s.clock.add(time.Minute)
+		publish(license.StatusValid)
+		wantReason(t, g.Refresh(t.Context()), refuses)
+		wantListed(t, g, "")
+	}
+	for status, want := range map[license.ListStatus]license.Reason{license.StatusSuspended: license.Suspended, license.StatusRevoked: license.Revoked} {
+		for _, refuses = range []license.Reason{license.Suspended, license.Revoked, license.Released, license.Unauthorized} {
+			s.clock.add(time.Minute)
+			publish(license.StatusValid)
+			check(t, g.RefreshStatus(t.Context()))
+			s.clock.add(time.Minute)
+			publish(status)
+			wantReason(t, g.Refresh(t.Context()), refuses)
+			wantListed(t, g, want)
+		}
+	}
 	s.vendor.refuse = nil
 	s.clock.add(time.Hour)
 	publish(license.StatusValid)
@@ -379,4 +402,74 @@ func TestAnotherListAddress(t *testing.T) {
 		t.Errorf("judged by the list of %v", st.ListedAt)
 	}
 	wantListed(t, s.open(), "")
+}
+
+// What a list says counts in the process that has seen it, also where it cannot
+// be kept: else it would do to make the memory read-only.
+func TestStatusListThatCannotBeKept(t *testing.T) {
+	s, publish := withStatus(t)
+	c := &failing{}
+	s.opts.Cache = c
+	g := s.activated()
+	before := statusList(t, epoch.Add(time.Minute), license.StatusValid)
+	c.store = errors.New("read-only file system")
+	for _, step := range []struct {
+		status license.ListStatus
+		want   license.Reason
+	}{{license.StatusSuspended, license.Suspended}, {license.StatusValid, ""}, {license.StatusRevoked, license.Revoked}} {
+		s.clock.add(time.Hour)
+		publish(step.status)
+		wantReason(t, g.RefreshStatus(t.Context()), license.ReadOnly)
+		wantListed(t, g, step.want)
+	}
+	wantReason(t, g.Import(token.File{Statuses: []string{before}}.Marshal()), license.ReadOnly)
+	wantListed(t, g, license.Revoked)
+	c.store = nil
+	check(t, g.RefreshStatus(t.Context()))
+	wantListed(t, g, license.Revoked)
+	wantListed(t, s.open(), license.Revoked)
+
+	// Where it cannot even be locked.
+	s, publish = withStatus(t)
+	g = s.activated()
+	lock := filepath.Join(s.opts.StateDir, "install.json.lock")
+	check(t, os.Remove(lock))
+	check(t, os.Mkdir(lock, 0o700))
+	s.clock.add(time.Hour)
+	publish(license.StatusRevoked)
+	wantReason(t, g.Refresh(t.Context()), license.ReadOnly)
+	wantListed(t, g, license.Revoked)
+}
+
+// A file made for many machines brings a list for all of them: it is verified
+// and inflated once.
+func TestManyLicencesShareAList(t *testing.T) {
+	keys := keySet(t, "anchor-1", 1, "sign-1")
+	list := statusList(t, epoch, license.StatusRevoked, func(l *token.StatusList) {
+		s := token.NewStatuses(1 << 20)
+		s.Set(listIndex, license.StatusRevoked)
+		l.List = s.Compress()
+	})
+	var licenses []string
+	for i := range 50 {
+		licenses = append(licenses, sign(t, listed(claims(epoch.Add(time.Duration(i)*time.Second))), "sign-1"))
+	}
+	data := withLists(keys, licenses[0], list)
+	data = append(data, token.File{Licenses: licenses[1:]}.Marshal()...)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	all, err := newVerifier().VerifyAll(data)
+	runtime.ReadMemStats(&after)
+	check(t, err)
+	if n := after.TotalAlloc - before.TotalAlloc; n > 8<<20 {
+		t.Errorf("it allocated %d bytes for a list of 256 KiB", n)
+	}
+	for _, l := range all {
+		if st := l.Check(epoch); st.Reason != license.Revoked {
+			t.Errorf("%s: %+v", l.ID(), st)
+		}
+	}
+	if len(all) != len(licenses) {
+		t.Errorf("%d licences", len(all))
+	}
 }

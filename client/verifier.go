@@ -99,8 +99,9 @@ func (v *Verifier) verify(file []byte) ([]*License, error) {
 		return nil, err
 	}
 	next := *known
-	for i, l := range licenses {
-		licenses[i] = l.withLists(parsed.Statuses, set, v.Issuer)
+	lists := newestLists(parsed.Statuses, set, v.Issuer)
+	for _, l := range licenses {
+		l.list = lists[l.claims.Status.URI] // a list has an address, so none is that of a licence which names none
 	}
 	next.file, next.licenses = nil, nil
 	next.sets = known.remember(set)

@@ -1,6 +1,8 @@
 package fingerprint_test
 
 import (
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -100,6 +102,36 @@ func FuzzProcessorModel(f *testing.F) {
 		got := fingerprint.ProcessorModel(text)
 		if len(got) > 3*len(text) || strings.ContainsAny(got, "\n\t") {
 			t.Errorf("%q", got)
+		}
+	})
+}
+
+// What an administrator supplies is one plain value or none, by whatever
+// program the file was written.
+func FuzzCustom(f *testing.F) {
+	f.Add([]byte("# the cluster\n\n cluster-7 \r\nsecond\n"), "")
+	f.Add([]byte("\xff\xfec\x00l\x00u\x00s\x00t\x00e\x00r\x00\r\x00\n\x00"), " ")
+	f.Add([]byte("\xef\xbb\xbfasset-17"), "asset|18")
+	f.Add([]byte("\xfe\xff\x00"), "unknown")
+	root := f.TempDir()
+	path := filepath.Join(root, strings.TrimPrefix(fingerprint.CustomFile(), filepath.VolumeName(fingerprint.CustomFile())))
+	check(f, os.MkdirAll(filepath.Dir(path), 0o755))
+	f.Fuzz(func(t *testing.T, file []byte, variable string) {
+		check(t, os.WriteFile(path, file, 0o644))
+		c := fingerprint.Collector{Root: root, Getenv: func(string) string { return variable }}
+		s, err := c.Collect(t.Context())
+		check(t, err)
+		values := s.Values[license.KindCustom]
+		if len(values) > 1 || len(values) == 0 && s.Notes[license.KindCustom] == "" {
+			t.Fatalf("%q, and the note %q", values, s.Notes[license.KindCustom])
+		}
+		for _, v := range values {
+			if normal, ok := license.NormalizeValue(v); !ok || normal != v || len(v) > 256 {
+				t.Errorf("%q", v)
+			}
+		}
+		if note := s.Notes[license.KindCustom]; len(variable) > 8 && strings.Contains(note, variable) {
+			t.Errorf("the note holds the value: %q", note)
 		}
 	})
 }
