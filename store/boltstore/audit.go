@@ -3,6 +3,7 @@ package boltstore
 import (
 	"context"
 	"encoding/binary"
+	"math"
 
 	"github.com/seed-357fa782/licensed/license"
 	"github.com/seed-357fa782/licensed/store"
@@ -28,7 +29,12 @@ func (t *txn) Append(_ context.Context, e license.AuditEvent) (int64, error) {
 	bucket := t.b.get(bucketAudit)
 	if !t.b.seqLoaded {
 		last, _ := bucket.Cursor().Last()
-		t.b.lastSeq, t.b.seqLoaded = seqOf(last), true
+		seq := seqOf(last)
+		if last != nil && (seq < 1 || seq == math.MaxInt64) {
+			// The next position would be that of an event which is there.
+			return 0, license.Errorf(license.Internal, "the last key %q of the audit log is none of a position", last)
+		}
+		t.b.lastSeq, t.b.seqLoaded = seq, true
 	}
 	e.Seq = t.b.lastSeq + 1
 	e.At = e.At.UTC()

@@ -37,10 +37,7 @@ func (s *Store) Check(ctx context.Context) error {
 		for err := range btx.Check() {
 			c.found("bbolt: %v", err)
 		}
-		for _, check := range []func(){c.licenses, c.codes, c.lists, c.installs, c.audit, c.rest} {
-			check()
-		}
-		return c.result()
+		return c.records()
 	}))
 }
 
@@ -69,6 +66,14 @@ func (c *checker) result() error {
 	}
 	return license.Errorf(license.Damaged, "the check of the store found %d faults", c.count).
 		WithCause(errors.Join(c.findings...))
+}
+
+// records checks every record, each bucket after those that it is checked by.
+func (c *checker) records() error {
+	for _, check := range []func(){c.licenses, c.codes, c.lists, c.installs, c.audit, c.rest} {
+		check()
+	}
+	return c.result()
 }
 
 // each gives every record of a bucket to fn until ctx ends.

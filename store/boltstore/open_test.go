@@ -21,36 +21,36 @@ import (
 )
 
 // open opens the store at path and closes it when t ends.
-func open(t *testing.T, path string) *boltstore.Store {
-	t.Helper()
+func open(tb testing.TB, path string) *boltstore.Store {
+	tb.Helper()
 	s, err := boltstore.Open(path, boltstore.Options{})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		if err := s.Close(); err != nil {
-			t.Errorf("close: %v", err)
+			tb.Errorf("close: %v", err)
 		}
 	})
 	return s
 }
 
-func newPath(t *testing.T) string {
-	t.Helper()
-	return filepath.Join(t.TempDir(), "licensed.db")
+func newPath(tb testing.TB) string {
+	tb.Helper()
+	return filepath.Join(tb.TempDir(), "licensed.db")
 }
 
 // filled makes a store with a few records and closes it.
-func filled(t *testing.T) string {
-	t.Helper()
-	path := newPath(t)
-	s := open(t, path)
+func filled(tb testing.TB) string {
+	tb.Helper()
+	path := newPath(tb)
+	s := open(tb, path)
 	for n := range int64(3) {
 		if err := issue(s, n+1); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 	}
-	err := s.Update(t.Context(), func(ctx context.Context, tx store.Tx) error {
+	err := s.Update(tb.Context(), func(ctx context.Context, tx store.Tx) error {
 		return errors.Join(
 			tx.CreateInstall(ctx, license.Install{ID: "ins", LicenseID: benchLicense(1).ID, Answer: []byte("{}")}),
 			tx.PutPending(ctx, license.Pending{Channel: "k", CodeIndex: []byte("p")}),
@@ -61,7 +61,7 @@ func filled(t *testing.T) string {
 		)
 	})
 	if err := errors.Join(err, s.Close()); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return path
 }

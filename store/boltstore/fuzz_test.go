@@ -1,0 +1,167 @@
+package boltstore_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+
+	bolt "go.etcd.io/bbolt"
+
+	"github.com/seed-357fa782/licensed/license"
+	"github.com/seed-357fa782/licensed/store"
+	"github.com/seed-357fa782/licensed/store/boltstore"
+)
+
+// FuzzRecord puts any bytes into a store in the place of a record, as a failing
+// disk or an editor may. Whatever is asked of it then gets an answer or an
+// error with a reason, and what is written leaves the audit log as it was.
+func FuzzRecord(f *testing.F) {
+	path := filled(f)
+	s := open(f, path)
+	records := 0
+	err := boltstore.DB(s).View(func(tx *bolt.Tx) error {
+		for bucket, name := range boltstore.Buckets() {
+			_ = tx.Bucket([]byte(name)).ForEach(func(key, raw []byte) error {
+				f.Add(uint8(bucket), key, raw)
+				f.Add(uint8(bucket), key, raw[:len(raw)/2])
+				records++
+				return nil
+			})
+		}
+		return nil
+	})
+	if err != nil || records < 10 {
+		f.Fatalf("%d records, %v", records, err)
+	}
+	id := []byte(benchLicense(1).ID)
+	for _, r := range []struct {
+		bucket uint8
+		key    string
+		raw    string
+	}{
+		{0, string(id), `{"id":"` + string(id) + `","revision":9223372036854775807,"issued_at":"9999-12-31T23:59:59Z"}`},
+		{0, "lic_x", `{"ID":"lic_y","transfers":["2026-01-01T00:00:00+25:00"]}`},
+		{2, string(id) + "/ins", "{\"unproven\":{\"x\":null},\"forks\":{\"\":{}}}\nnot JSON"},
+		{3, "\x7f\xff\xff\xff\xff\xff\xff\xff", `{"seq":9223372036854775807}`},
+		{3, "\xff", `{"seq":-1}`},
+		{7, "sl_9", `{"id":"sl_9","length":-1,"next":1e3,"seed":null}`},
+		{8, "sl_1\x00\xff\xff\xff\xff", "\x01\xff\xff\xff\xff\xff\xff\xff\xff"},
+		{8, "\x00\x00\x00\x00\x00", "\x03"},
+		{5, "\xff\xff\xff\xff\xff\xff\xff\xff\xff", ""},
+	} {
+		f.Add(r.bucket, []byte(r.key), []byte(r.raw))
+	}
+	f.Fuzz(func(t *testing.T, bucket uint8, key, raw []byte) {
+		names := boltstore.Buckets()
+		name := names[int(bucket)%len(names)]
+		if len(key) == 0 || len(key) > 600 || len(raw) > 1<<16 {
+			return
+		}
+		ctx := t.Context()
+		err := boltstore.InSpoiled(ctx, s, name, key, raw, func(tx store.Tx, soundness func() error) {
+			if err := soundness(); err != nil && !errors.Is(err, license.Damaged) {
+				t.Errorf("the check says %v", err)
+			}
+			readAll(t, tx, key)
+			writeSome(t, tx, key)
+			readAll(t, tx, key)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// known fails where an error has no reason.
+func known(t *testing.T, err error) {
+	t.Helper()
+	if err != nil && license.ReasonOf(err) == "" {
+		t.Errorf("no reason: %v", err)
+	}
+}
+
+// readAll asks for everything there is, and for what the key may name.
+func readAll(t *testing.T, tx store.Tx, key []byte) {
+	t.Helper()
+	ctx, id := t.Context(), string(key)
+	first, second, _ := strings.Cut(id, "/")
+	channel, index, _ := bytes.Cut(key, []byte{0})
+	for _, name := range []string{id, first, benchLicense(1).ID, "sl_1", ""} {
+		if strings.Contains(name, "\x00") {
+			continue // no name of anything, and a part of keys
+		}
+		l, err := tx.License(ctx, name)
+		if known(t, err); err == nil {
+			if _, err := json.Marshal(l); err != nil {
+				t.Errorf("what was read is not written: %v", err)
+			}
+		}
+		_, err = tx.Install(ctx, name, second)
+		known(t, err)
+		_, err = tx.Installs(ctx, name)
+		known(t, err)
+		_, err = tx.StatusList(ctx, name)
+		known(t, err)
+		entries, err := tx.StatusEntries(ctx, name)
+		known(t, err)
+		for _, e := range entries {
+			_ = e.At(benchTime)
+			if again, err := tx.StatusEntry(ctx, name, e.Index); e.Index < 1<<31 && (err != nil || again != e) {
+				t.Errorf("the entry %+v is %+v by itself: %v", e, again, err)
+			}
+		}
+	}
+	_, err := tx.LicenseByCode(ctx, key)
+	known(t, err)
+	_, err = tx.Pending(ctx, string(channel), index)
+	known(t, err)
+	_, err = tx.Value(ctx, id)
+	known(t, err)
+	_, err = tx.LastStatusList(ctx)
+	known(t, err)
+	_, err = tx.StatusLists(ctx)
+	known(t, err)
+	for cursor, n := "", 0; n < 10; n++ {
+		_, next, err := tx.Licenses(ctx, store.Filter{State: license.StateActive, Now: benchTime, ExpiringBefore: benchTime}, store.Page{Limit: 1, Cursor: cursor})
+		if known(t, err); next == "" {
+			break
+		}
+		cursor = next
+	}
+	_, _, err = tx.Licenses(ctx, store.Filter{Forked: true}, store.Page{Cursor: id})
+	known(t, err)
+	_, _, err = tx.Events(ctx, store.EventFilter{License: id}, store.Page{})
+	known(t, err)
+}
+
+// writeSome changes what can be read, and adds to the audit log.
+func writeSome(t *testing.T, tx store.Tx, key []byte) {
+	t.Helper()
+	ctx := t.Context()
+	first, second, _ := strings.Cut(string(key), "/")
+	for _, name := range []string{first, benchLicense(1).ID} {
+		if l, err := tx.License(ctx, name); err == nil {
+			known(t, tx.UpdateLicense(ctx, l))
+		}
+		if i, err := tx.Install(ctx, name, second); err == nil {
+			known(t, tx.UpdateInstall(ctx, i))
+		}
+	}
+	known(t, tx.CreateInstall(ctx, license.Install{ID: "new", LicenseID: benchLicense(2).ID}))
+	known(t, tx.PutStatusEntry(ctx, "sl_1", license.StatusEntry{Index: 7, Status: license.StatusSuspended}))
+	known(t, tx.MarkSeen(ctx, benchTime, key[:min(len(key), 500)]))
+	before, _, err := tx.Events(ctx, store.EventFilter{}, store.Page{})
+	if known(t, err); err != nil {
+		return
+	}
+	seq, err := tx.Append(ctx, license.AuditEvent{Action: license.ActionRenew, At: benchTime})
+	if known(t, err); err != nil {
+		return
+	}
+	after, _, err := tx.Events(ctx, store.EventFilter{}, store.Page{})
+	if err != nil || len(after) != len(before)+1 || seq < 1 || after[len(before)].Seq != seq {
+		t.Errorf("%d events became %d, the new one at %d: %v", len(before), len(after), seq, err)
+	}
+}
