@@ -28,7 +28,8 @@
 //     nothing: what was held stays, and the error says Unreachable. A refusal by
 //     the server is reported and ends nothing either; only something signed does.
 //   - A clock that was wrong leaves nothing behind when it is set right, and
-//     setting it back gains nothing: docs/time.md says what every skew does.
+//     setting it back gains no running time: docs/time.md says what every skew
+//     does, and what cannot be prevented without a network.
 //   - Every error has a license.Reason (errors.Is, license.ReasonOf), and a
 //     Detail for the person in front of the machine.
 //   - It links golang-jwt/jwt/v5, on Windows denisbrodbeck/machineid and x/sys,
