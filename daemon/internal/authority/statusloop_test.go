@@ -46,6 +46,9 @@ func (w *world) loop() (stop func() []string) {
 	}
 }
 
+// pause is longer than the loop waits between two rounds.
+const pause = 100 * time.Millisecond
+
 // The loop publishes what has changed within a second, what has become final at
 // its instant, and what has grown old, by itself.
 func TestRunStatusLists(t *testing.T) {
@@ -61,7 +64,7 @@ func TestRunStatusLists(t *testing.T) {
 			after time.Duration
 			want  license.ListStatus
 		}{
-			{license.EventSuspend, 0, suspended}, // the second list of this second
+			{license.EventSuspend, pause, suspended}, // the second list of this second
 			{license.EventResume, time.Second, valid},
 			{license.EventRevoke, time.Second, suspended},
 			{license.EventUndoRevoke, time.Second, valid},
@@ -232,6 +235,7 @@ func TestStatusListAskedWithinTheSecond(t *testing.T) {
 		w.must(i.activate(is.Code), "")
 		for n := range 3 {
 			w.must(w.edit(is.License.ID, []license.Event{license.EventSuspend, license.EventResume}[n%2]), "")
+			time.Sleep(pause)
 			synctest.Wait()
 		}
 		last := w.list(i.listID())

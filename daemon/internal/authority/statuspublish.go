@@ -22,6 +22,9 @@ import (
 const (
 	statusRetry = 5 * time.Second // after a failure
 	statusLook  = time.Minute     // how long a clock that is set forward may go unnoticed
+	// statusPause is between two rounds: changes that come without end are taken
+	// together, and the rest of the time is left to others.
+	statusPause = 50 * time.Millisecond
 )
 
 // run publishes until ctx ends.
@@ -43,7 +46,13 @@ func (s *statusLists) run(ctx context.Context, failed func(error)) {
 				failed(err)
 			}
 		}
-		timer.Reset(wait)
+		timer.Reset(statusPause)
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		}
+		timer.Reset(wait - statusPause)
 	}
 }
 
