@@ -110,6 +110,20 @@ func situations() []situation {
 			b.refresh()
 			a.refresh()
 		}},
+		{"two machines are given one machine id", func(s *story) {
+			a, b := s.sharing("first", "second")
+			b.refresh()
+			a.refresh()
+			b.refresh()
+			a.recover()
+			b.recover()
+			a.refresh()
+		}},
+		{"a machine with an id is repaired, the system installed anew and the code activated again", func(s *story) {
+			_, b := s.sharing("before", "after")
+			b.refresh()
+			b.refresh()
+		}},
 		{"a copy gives the licence up", func(s *story) {
 			a := s.first("original")
 			b := a.clone("copy")
@@ -535,6 +549,17 @@ func (s *story) first(name string) *holder {
 	}
 	s.log = nil
 	return h
+}
+
+// sharing activates the code on two machines that have nothing but a machine id
+// in common.
+func (s *story) sharing(first, second string) (a, b *holder) {
+	a, b = s.holder(first, ""), s.holder(second, "")
+	a.shows("custom:1 os:1 disk:1 mac:aa")
+	b.shows("custom:1 os:2 disk:2 mac:bb")
+	a.activate()
+	b.activate()
+	return a, b
 }
 
 func (h *holder) open() {

@@ -35,6 +35,53 @@ func Bind(p Policy, fp Fingerprint) (Binding, error) {
 	return b, nil
 }
 
+// Under returns how an install bound by b, of which u is unproven, is bound at a
+// check-in under the policy that its product has by now. A looser policy counts
+// at once. A stricter one does where the machine of fp passes it, and no machine
+// that passed so far is refused because of it. Under PolicyNone what was bound
+// is dropped; from PolicyNone the machine is bound afresh where it can be. A
+// binding to an identification code stays.
+func (b Binding) Under(p Policy, u Unproven, fp Fingerprint) (Binding, Unproven) {
+	switch {
+	case p == b.Policy || b.Code != "" || !p.Known():
+		return b, u
+	case p == PolicyNone:
+		return Binding{Policy: p}, nil
+	case b.Policy == PolicyNone:
+		fresh, err := Bind(p, fp)
+		if err != nil {
+			return b, u
+		}
+		return fresh, nil
+	}
+	other := b
+	other.Policy = p
+	if Match(other, fp).OK && Match(other.proven(u), fp).OK {
+		return other, u
+	}
+	return b, u
+}
+
+// Apart reports whether the machine of fp looks like another one than b was
+// made for, and yet may pass for it: no more than one kind is the same, and two
+// or more are another. The processor is not counted.
+//
+// It is no proof. A machine that was repaired looks so too, but then not both of
+// them go on calling (ForkShared).
+func (b Binding) Apart(fp Fingerprint) bool {
+	same, changed := 0, 0
+	for _, c := range Match(b, fp).Components {
+		switch {
+		case c.Kind == KindCPU || c.Kind == KindCode:
+		case c.Outcome == OutcomeMatch:
+			same++
+		case c.Outcome == OutcomeChanged:
+			changed++
+		}
+	}
+	return same <= 1 && changed >= 2
+}
+
 // besideEnough reports whether c binds enough kinds to bind the processor too.
 func besideEnough(c Components) bool {
 	others := 0

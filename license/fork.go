@@ -43,10 +43,16 @@ const (
 	// ForkReactivated: a seat was activated again more often within one lease than
 	// a machine needs (Product.Reactivations).
 	ForkReactivated ForkKind = "reactivated"
+	// ForkShared: an install calls again after another one was bound to its seat by
+	// what looks like another machine (Binding.Apart), as two machines do that were
+	// given one machine id.
+	ForkShared ForkKind = "shared"
 )
 
 // ForkKinds returns all kinds.
-func ForkKinds() []ForkKind { return []ForkKind{ForkChain, ForkRetired, ForkReactivated} }
+func ForkKinds() []ForkKind {
+	return []ForkKind{ForkChain, ForkRetired, ForkReactivated, ForkShared}
+}
 
 // Forks are the forks recorded of one install, by kind.
 type Forks map[ForkKind]ForkCount

@@ -157,7 +157,10 @@ func (c *call) bindNew(ctx context.Context, tx store.Tx, l license.License) (lic
 	if err := c.audit(ctx, tx, action, inst, map[string]any{"seat": inst.Seat}); err != nil {
 		return license.Install{}, err
 	}
-	return inst, c.tell(ctx, tx, inst, drift, forked, license.ForkReactivated)
+	if forked {
+		return inst, c.tell(ctx, tx, inst, drift, license.ForkReactivated)
+	}
+	return inst, c.tell(ctx, tx, inst, drift)
 }
 
 // settleIn makes room at a place, gives a new install its licence and stores it.
@@ -169,6 +172,9 @@ func (c *call) settleIn(ctx context.Context, tx store.Tx, place placement, inst 
 		return err
 	}
 	if err := c.carry(ctx, tx, place.carried, *inst); err != nil {
+		return err
+	}
+	if err := c.contest(ctx, tx, place.stay(), *inst); err != nil {
 		return err
 	}
 	if err := c.grant(ctx, tx, inst, l); err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -70,23 +71,23 @@ func (c *call) inherit(inst *license.Install, place *placement) (license.Drift, 
 		return license.Drift{}, nil
 	}
 	for _, base := range slices.Backward(place.known) {
-		r := budget.Rebind(base.Binding, base.Unproven, c.req.Fingerprint, c.now)
+		b := c.today(base.Binding)
+		if b.Apart(c.req.Fingerprint) { // what it does not show may never have been its own
+			b.Components = maps.Clone(b.Components)
+			maps.DeleteFunc(b.Components, func(k license.Kind, _ []license.Digest) bool { return len(c.req.Fingerprint.Components[k]) == 0 })
+		}
+		r := budget.Rebind(b, base.Unproven, c.req.Fingerprint, c.now)
 		if r.Moved {
 			continue
 		}
-		b := r.Binding
-		b.Policy = c.product.Binding
-		if license.Match(b, c.req.Fingerprint).OK {
-			inst.Binding = b
-		} // else the product is bound more strictly by now, and to what is there
-		inst.Unproven = r.Unproven
+		inst.Binding, inst.Unproven = r.Binding, r.Unproven
 		if !r.Drift.IsZero() {
 			inst.Drifted = inst.Drifted.With(r.Drift, c.now)
 		}
 		return r.Drift, nil
 	}
 	base := place.known[len(place.known)-1]
-	_, drift := base.Binding.Rebind(c.req.Fingerprint)
+	_, drift := c.today(base.Binding).Rebind(c.req.Fingerprint)
 	if !drift.IsZero() {
 		inst.Drifted = inst.Drifted.With(drift, c.now)
 	}
@@ -101,6 +102,16 @@ func (c *call) inherit(inst *license.Install, place *placement) (license.Drift, 
 		}
 	}
 	return drift, nil
+}
+
+// today is b under the policy that the product has by now: a new install is
+// judged by no other. Where that binds to no machine, by the one that b was made
+// under, so that a machine that was bound before keeps its seat.
+func (c *call) today(b license.Binding) license.Binding {
+	if b.Policy != license.PolicyNone && b.Code == "" && c.product.Binding != license.PolicyNone {
+		b.Policy = c.product.Binding
+	}
+	return b
 }
 
 // beside returns the other live installs on the seat of inst.

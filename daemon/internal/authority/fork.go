@@ -208,8 +208,8 @@ func (c *call) refuseReactivation(ctx context.Context, tx store.Tx, l license.Li
 
 // tell writes the audit events of what came to light while a request was
 // answered.
-func (c *call) tell(ctx context.Context, tx store.Tx, inst license.Install, drift license.Drift, forked bool, kind license.ForkKind) error {
-	if forked {
+func (c *call) tell(ctx context.Context, tx store.Tx, inst license.Install, drift license.Drift, forks ...license.ForkKind) error {
+	for _, kind := range forks {
 		outcome := "answered"
 		if c.req.Op == token.OpDeactivate {
 			outcome = "ended"

@@ -183,7 +183,9 @@ func (c *call) again(ctx context.Context, tx store.Tx, l license.License, old li
 	if c.req.Op == token.OpTransfer {
 		return license.Install{}, license.Errorf(license.Conflict, "this install has a place already; a transfer is asked for with a new key")
 	}
-	if m := license.Match(old.Binding, c.req.Fingerprint); !m.OK {
+	inst := old
+	inst.Binding, inst.Unproven = old.Binding.Under(c.product.Binding, old.Unproven, c.req.Fingerprint)
+	if m := license.Match(inst.Binding, c.req.Fingerprint); !m.OK {
 		return license.Install{}, mismatch(m)
 	}
 	forked := old.Chain.Forked(c.req.Prev)
@@ -193,15 +195,23 @@ func (c *call) again(ctx context.Context, tx store.Tx, l license.License, old li
 	if err := c.regain(ctx, tx, l, old); err != nil {
 		return license.Install{}, err
 	}
-	inst := old
 	next, drift, err := c.follow(ctx, tx, l, &inst)
 	if err != nil {
 		return license.Install{}, err
 	}
+	var forks []license.ForkKind
 	if forked {
 		next, inst.Forks = next.WithFork(c.now), old.Forks.With(license.ForkChain, c.req.ID, c.now)
+		forks = append(forks, license.ForkChain)
 	}
-	if forked || inst.Seat != old.Seat {
+	shared, err := c.shared(ctx, tx, next, &inst)
+	if err != nil {
+		return license.Install{}, err
+	}
+	if shared {
+		next, forks = next.WithFork(c.now), append(forks, license.ForkShared)
+	}
+	if len(forks) > 0 || inst.Seat != old.Seat {
 		if err := tx.UpdateLicense(ctx, next); err != nil {
 			return license.Install{}, fmt.Errorf("update %s: %w", l.ID, err)
 		}
@@ -215,7 +225,7 @@ func (c *call) again(ctx context.Context, tx store.Tx, l license.License, old li
 	if err := c.audit(ctx, tx, license.ActionRefresh, inst, nil); err != nil {
 		return license.Install{}, err
 	}
-	return inst, c.tell(ctx, tx, inst, drift, forked, license.ForkChain)
+	return inst, c.tell(ctx, tx, inst, drift, forks...)
 }
 
 // repeats reports whether the request is the last one of the install again, and
@@ -310,7 +320,10 @@ func (c *call) deactivate(ctx context.Context, tx store.Tx, old license.Install)
 	if err := c.audit(ctx, tx, license.ActionDeactivate, inst, map[string]any{"state": inst.State}); err != nil {
 		return license.Install{}, err
 	}
-	return inst, c.tell(ctx, tx, inst, license.Drift{}, forked, license.ForkChain)
+	if forked {
+		return inst, c.tell(ctx, tx, inst, license.Drift{}, license.ForkChain)
+	}
+	return inst, nil
 }
 
 // retire ends the installs whose place another one takes, or of which a fork

@@ -33,6 +33,14 @@ func (p placement) why(err error) error {
 	return tooMuchChanged(p.drifted, err)
 }
 
+// stay returns the installs that keep the seat beside the new one.
+func (p placement) stay() []license.Install {
+	return slices.DeleteFunc(slices.Clone(p.here), func(i license.Install) bool {
+		same := func(o license.Install) bool { return o.ID == i.ID }
+		return i.Seat != p.seat || slices.ContainsFunc(p.replaced, same) || slices.ContainsFunc(p.transferred, same) || slices.ContainsFunc(p.carried, same)
+	})
+}
+
 // place finds a seat of l for the machine of the request.
 func (c *call) place(l license.License, installs []license.Install) (placement, error) {
 	seats := c.survey(l, installs)
@@ -192,6 +200,9 @@ type tenure struct{ taken, left time.Time }
 func (c *call) survey(l license.License, installs []license.Install) survey {
 	s := survey{live: make(map[string][]license.Install), tenures: make(map[string]tenure)}
 	byTime := slices.Clone(installs)
+	// Where machines of one id were found to share a seat, and that is refused, none
+	// that looks like another one passes for it any more.
+	strict := c.refusesForks() && slices.ContainsFunc(installs, func(i license.Install) bool { return i.Forks[license.ForkShared].Count > 0 })
 	slices.SortStableFunc(byTime, func(a, b license.Install) int { return cmp.Or(a.BoundAt.Compare(b.BoundAt), cmp.Compare(a.ID, b.ID)) })
 	for _, i := range byTime {
 		s.tenures[i.Seat] = s.tenures[i.Seat].with(i)
@@ -199,7 +210,7 @@ func (c *call) survey(l license.License, installs []license.Install) survey {
 		if live {
 			s.live[i.Seat] = append(s.live[i.Seat], i)
 		}
-		if !c.recognises(i, live) {
+		if !c.recognises(i, live) || strict && i.Binding.Apart(c.req.Fingerprint) {
 			continue
 		}
 		s.known = append(s.known, i)
@@ -214,10 +225,11 @@ func (c *call) survey(l license.License, installs []license.Install) survey {
 // that has ended does so only by what is proven: a machine that is known by new
 // parts alone is that of a live install, or another one.
 func (c *call) recognises(i license.Install, live bool) bool {
-	if i.Binding.Policy == license.PolicyNone || !license.Match(i.Binding, c.req.Fingerprint).OK {
+	b := c.today(i.Binding)
+	if b.Policy == license.PolicyNone || !license.Match(b, c.req.Fingerprint).OK {
 		return false
 	}
-	return live || len(i.Unproven) == 0 || !budget.Rebind(i.Binding, i.Unproven, c.req.Fingerprint, c.now).Moved
+	return live || len(i.Unproven) == 0 || !budget.Rebind(b, i.Unproven, c.req.Fingerprint, c.now).Moved
 }
 
 // with extends a tenure by an install that was bound after those in it.
