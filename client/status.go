@@ -136,7 +136,7 @@ func explainReason(r license.Reason) string {
 	case license.Expired:
 		return "the licence has expired"
 	case license.LeaseOver:
-		return "the licence server has not been reached for too long"
+		return "nothing has been heard from the licence server for too long"
 	case license.Revoked:
 		return "the licence was revoked, or this install was ended"
 	case license.Suspended:

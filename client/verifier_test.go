@@ -221,7 +221,7 @@ func TestStatusSays(t *testing.T) {
 	for at, want := range map[time.Duration]string{
 		0:                    "licensed until 2027-03-01 12:00 UTC",
 		13 * 24 * time.Hour:  "licensed, but must reach the licence server; usable until 2026-03-15 12:00 UTC",
-		14 * 24 * time.Hour:  "not licensed: the licence server has not been reached for too long",
+		14 * 24 * time.Hour:  "not licensed: nothing has been heard from the licence server for too long",
 		-24 * time.Hour:      "not licensed: the licence begins on 2026-03-01 11:50 UTC, and it is 2026-02-28 12:00 UTC",
 		500 * 24 * time.Hour: "not licensed: the licence has expired",
 	} {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"github.com/urfave/cli/v2"
 )
@@ -57,11 +58,9 @@ func (p *program) proposeKeySet(c *cli.Context, revoke ...string) error {
 		return err
 	}
 	for _, k := range held.Keys {
-		for _, kid := range revoke {
-			if k.ID == kid && k.Role == "current" {
-				p.note("%s is the key that signs now, and goes on signing until the new set is installed: "+
-					"rotate first (licensectl keys rotate), then revoke it", kid)
-			}
+		if k.Role == "current" && slices.Contains(revoke, k.ID) {
+			p.note("%s is the key that signs now, and goes on signing until the new set is installed: "+
+				"rotate first (licensectl keys rotate), then revoke it", k.ID)
 		}
 	}
 	p.note("nothing has changed yet: sign it offline with --sign, then hand it in with --install")
