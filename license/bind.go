@@ -37,8 +37,9 @@ func Bind(p Policy, fp Fingerprint) (Binding, error) {
 
 // Under returns how an install bound by b, of which u is unproven, is bound at a
 // check-in under the policy that its product has by now. A looser policy counts
-// at once. A stricter one does where the machine of fp passes it, and no machine
-// that passed so far is refused because of it. Under PolicyNone what was bound
+// at once, also for a machine that has moved under it (DriftBudget). A stricter one
+// does where the machine of fp passes it, and no machine that passed so far is
+// refused because of it. Under PolicyNone what was bound
 // is dropped; from PolicyNone the machine is bound afresh where it can be. A
 // binding to an identification code stays.
 func (b Binding) Under(p Policy, u Unproven, fp Fingerprint) (Binding, Unproven) {
@@ -56,7 +57,7 @@ func (b Binding) Under(p Policy, u Unproven, fp Fingerprint) (Binding, Unproven)
 	}
 	other := b
 	other.Policy = p
-	if Match(other, fp).OK && Match(other.proven(u), fp).OK {
+	if Match(other, fp).OK && (Match(other.proven(u), fp).OK || !Match(b, fp).OK) {
 		return other, u
 	}
 	return b, u
@@ -66,8 +67,8 @@ func (b Binding) Under(p Policy, u Unproven, fp Fingerprint) (Binding, Unproven)
 // made for, and yet may pass for it: no more than one kind is the same, and two
 // or more are another. The processor is not counted.
 //
-// It is no proof. A machine that was repaired looks so too, but then not both of
-// them go on calling (ForkShared).
+// It is no proof: a machine that was repaired looks so too. But then not both go
+// on calling (ForkShared).
 func (b Binding) Apart(fp Fingerprint) bool {
 	same, changed := 0, 0
 	for _, c := range Match(b, fp).Components {

@@ -43,9 +43,9 @@ const (
 	// ForkReactivated: a seat was activated again more often within one lease than
 	// a machine needs (Product.Reactivations).
 	ForkReactivated ForkKind = "reactivated"
-	// ForkShared: an install calls again after another one was bound to its seat by
-	// what looks like another machine (Binding.Apart), as two machines do that were
-	// given one machine id.
+	// ForkShared: installs on one seat call in turns that were bound to what looks
+	// like two machines (Binding.Apart), as machines do that were given one id. No
+	// install was copied, so it is reported and no more, whatever the policy is.
 	ForkShared ForkKind = "shared"
 )
 

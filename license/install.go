@@ -20,7 +20,7 @@ const (
 	InstallDeactivated InstallState = "deactivated" // it gave itself up
 	InstallRemoved     InstallState = "removed"     // the merchant removed it
 	InstallTransferred InstallState = "transferred" // its seat moved to another machine
-	InstallForked      InstallState = "forked"      // it was found to have several holders, or to share its seat (ForkPolicy)
+	InstallForked      InstallState = "forked"      // it was found to have several holders (ForkRefuseBoth)
 )
 
 // InstallStates returns all states.
@@ -48,9 +48,9 @@ type Install struct {
 	Status      StatusRef    `json:"status,omitzero"`
 	Chain       Chain        `json:"chain"`
 	Forks       Forks        `json:"forks,omitzero"`
-	// Rivals are the ids of installs that were bound to its seat since it called
-	// last, by what looks like another machine (ForkShared).
-	Rivals []string `json:"rivals,omitzero"`
+	// Contested: another install on its seat was bound to what looks like another
+	// machine (Binding.Apart).
+	Contested bool `json:"contested,omitzero"`
 	// Reactivation is how often its seat had been activated again within one lease
 	// when it was bound, this time included; 0 for the first activation.
 	Reactivation int `json:"reactivation,omitzero"`
@@ -83,7 +83,6 @@ func (i Install) Clone() Install {
 	i.Unproven = maps.Clone(i.Unproven)
 	i.Drifted.Kinds = slices.Clone(i.Drifted.Kinds)
 	i.Forks = maps.Clone(i.Forks)
-	i.Rivals = slices.Clone(i.Rivals)
 	i.Chain.Digest = slices.Clone(i.Chain.Digest)
 	i.Chain.Older = slices.Clone(i.Chain.Older)
 	i.Answer = slices.Clone(i.Answer)

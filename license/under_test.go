@@ -39,8 +39,13 @@ func TestUnder(t *testing.T) {
 			t.Fatalf("bound to %+v", got)
 		case passes(b) && !passes(got):
 			t.Fatalf("%s refuses what %s let pass", is, was)
-		case passes(other) != (got.Policy == is) && was != is:
-			t.Fatalf("it passes under %s: %v, and is bound by %s", is, passes(other), got.Policy)
+		case was == is:
+		case passes(other) && got.Policy != is:
+			t.Fatalf("it passes under %s, and is bound by %s", is, got.Policy)
+		case license.Match(other, fp).OK && !license.Match(b, fp).OK && got.Policy != is:
+			t.Fatalf("%s refuses it, %s would take it for a machine that has moved, and it is bound by %s", was, is, got.Policy)
+		case got.Policy == is && !license.Match(got, fp).OK:
+			t.Fatalf("bound by %s, which refuses it", is)
 		}
 	})
 }

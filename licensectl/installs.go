@@ -34,6 +34,7 @@ func (p *program) installListCommand() *cli.Command {
 			"  chain        two holders of one install took turns, or its memory was set back\n" +
 			"  retired      it was seen again after its end\n" +
 			"  reactivated  its machine was activated again more often than machines need\n" +
+			"  shared       another machine has its id, and uses its seat\n" +
 			"CHANGES is how often it was bound anew because parts of its machine changed, and which the last time.\n\n" +
 			"Example:\n  licensectl install list lic_01k2m3n4p5q6r7s8t9v0w1x2y3 --live",
 		Flags: []cli.Flag{

@@ -97,7 +97,7 @@ type StatusPlace struct {
 
 // Fork is how often forks of one kind were recorded of an install.
 type Fork struct {
-	Kind  license.ForkKind `json:"kind" doc:"chain: two lines of one install; retired: seen again after its end; reactivated: activated again too often."`
+	Kind  license.ForkKind `json:"kind" doc:"chain: two lines of one install; retired: seen again after its end; reactivated: activated again too often; shared: another machine uses its seat."`
 	Count int              `json:"count"`
 	At    time.Time        `json:"at" doc:"When the last was."`
 }

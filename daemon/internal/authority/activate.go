@@ -136,10 +136,18 @@ func (c *call) bindNew(ctx context.Context, tx store.Tx, l license.License) (lic
 			return license.Install{}, place.why(err)
 		}
 	}
+	var forks []license.ForkKind
 	if forked {
-		next = next.WithFork(c.now)
+		next, forks = next.WithFork(c.now), append(forks, license.ForkReactivated)
 	}
-	if changed || place.moved || forked {
+	if err := c.contest(ctx, tx, place.stay(), &inst); err != nil {
+		return license.Install{}, err
+	}
+	if c.sharesSeat(l, installs, inst) {
+		inst.Forks = inst.Forks.With(license.ForkShared, c.req.ID, c.now)
+		next, forks = next.WithFork(c.now), append(forks, license.ForkShared)
+	}
+	if changed || place.moved || len(forks) > 0 {
 		if err := tx.UpdateLicense(ctx, next); err != nil {
 			return license.Install{}, fmt.Errorf("update %s: %w", l.ID, err)
 		}
@@ -157,10 +165,7 @@ func (c *call) bindNew(ctx context.Context, tx store.Tx, l license.License) (lic
 	if err := c.audit(ctx, tx, action, inst, map[string]any{"seat": inst.Seat}); err != nil {
 		return license.Install{}, err
 	}
-	if forked {
-		return inst, c.tell(ctx, tx, inst, drift, license.ForkReactivated)
-	}
-	return inst, c.tell(ctx, tx, inst, drift)
+	return inst, c.tell(ctx, tx, inst, drift, forks...)
 }
 
 // settleIn makes room at a place, gives a new install its licence and stores it.
@@ -172,9 +177,6 @@ func (c *call) settleIn(ctx context.Context, tx store.Tx, place placement, inst 
 		return err
 	}
 	if err := c.carry(ctx, tx, place.carried, *inst); err != nil {
-		return err
-	}
-	if err := c.contest(ctx, tx, place.stay(), *inst); err != nil {
 		return err
 	}
 	if err := c.grant(ctx, tx, inst, l); err != nil {

@@ -45,21 +45,59 @@ func (c *call) follow(ctx context.Context, tx store.Tx, l license.License, inst 
 	if l.Mode == license.ModeFloating {
 		return l, drift, nil
 	}
-	next, err := l.Transfer(c.product.Transfers, c.now)
+	next, err := c.leave(ctx, tx, l, old, inst)
+	return next, drift, err
+}
+
+// leave gives an install whose machine has become another one a seat of its own,
+// in the stead of the one that it had. Whoever shares the seat on the machine as
+// it was comes along. Where another machine shares it (contest), that keeps it, and
+// this one needs a free seat.
+func (c *call) leave(ctx context.Context, tx store.Tx, l license.License, old license.Install, inst *license.Install) (license.License, error) {
+	installs, err := tx.Installs(ctx, l.ID)
 	if err != nil {
-		return l, license.Drift{}, tooMuchChanged(c.unproven(old), err)
+		return l, fmt.Errorf("list installs of %s: %w", l.ID, err)
+	}
+	var along []license.Install
+	stays := false
+	for _, i := range installs {
+		switch {
+		case i.ID == old.ID || i.Seat != old.Seat || i.State != license.InstallLive:
+		case apart(asActivated(i), asActivated(old)):
+			stays = true
+		default:
+			along = append(along, i)
+		}
+	}
+	next, seats := l, c.survey(l, installs)
+	switch {
+	case stays && len(seats.live) >= l.Machines:
+		err = license.Errorf(license.MachineLimit, "the machine that it shared a seat with needs that, and no other one is free")
+	case !stays || len(seats.tenures) >= l.Machines:
+		next, err = l.Transfer(c.product.Transfers, c.now)
+	}
+	if err != nil {
+		return l, tooMuchChanged(c.unproven(old), err)
 	}
 	if inst.Seat, err = c.a.ids.New(license.SeatPrefix, c.now); err != nil {
-		return l, license.Drift{}, err
+		return l, err
 	}
-	beside, err := c.beside(ctx, tx, old)
-	if err != nil {
-		return l, license.Drift{}, err
+	if err := c.carry(ctx, tx, along, *inst); err != nil {
+		return l, err
 	}
-	if err := c.carry(ctx, tx, beside, *inst); err != nil {
-		return l, license.Drift{}, err
+	return next, c.audit(ctx, tx, license.ActionTransfer, *inst, map[string]any{"seat": inst.Seat, "from_seat": old.Seat})
+}
+
+// asActivated is what an install was bound to when it was activated, as far as
+// it still is, and what was proven since: parts that drifted in do not make two
+// machines of one.
+func asActivated(i license.Install) license.Binding {
+	b := i.Binding
+	b.Components = make(license.Components, len(i.Binding.Components))
+	for kind, digests := range i.Binding.Components {
+		b.Components[kind] = slices.DeleteFunc(slices.Clone(digests), func(d license.Digest) bool { return i.Unproven[d].After(i.BoundAt) })
 	}
-	return next, drift, c.audit(ctx, tx, license.ActionTransfer, *inst, map[string]any{"seat": inst.Seat, "from_seat": old.Seat})
+	return b
 }
 
 // inherit gives a new install on a machine that the licence knows what it knows
@@ -112,17 +150,6 @@ func (c *call) today(b license.Binding) license.Binding {
 		b.Policy = c.product.Binding
 	}
 	return b
-}
-
-// beside returns the other live installs on the seat of inst.
-func (c *call) beside(ctx context.Context, tx store.Tx, inst license.Install) ([]license.Install, error) {
-	installs, err := tx.Installs(ctx, inst.LicenseID)
-	if err != nil {
-		return nil, fmt.Errorf("list installs of %s: %w", inst.LicenseID, err)
-	}
-	return slices.DeleteFunc(installs, func(i license.Install) bool {
-		return i.ID == inst.ID || i.Seat != inst.Seat || i.State != license.InstallLive
-	}), nil
 }
 
 // carry takes the installs that share the machine of to along when its seat

@@ -247,6 +247,7 @@ func TestDriftCarriesTheOthers(t *testing.T) {
 			a, b := w.install(""), w.install("")
 			w.must(a.activateOn(is.Code, walk[0]), "")
 			w.must(b.activateOn(is.Code, walk[0]), "")
+			w.pass(time.Hour)
 			for _, words := range walk[1:3] {
 				w.must(a.refreshOn(words), "")
 			}

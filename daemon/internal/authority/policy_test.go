@@ -35,6 +35,22 @@ func TestBindingLooser(t *testing.T) {
 	w.wantMoves(is.License.ID, 0)
 }
 
+// One of which too little was proven counts as moved, as it would have from the
+// start.
+func TestBindingLooserDrifted(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	is := w.issue()
+	i := w.install("")
+	w.must(i.activateOn(is.Code, "os:1 disk:1 mac:1"), "")
+	w.must(i.refreshOn("os:1 disk:1 mac:2"), "")
+	w.pass(2 * day)
+	w.must(i.refreshOn("os:2 disk:2 mac:2"), license.MachineMismatch)
+	w.binding(license.PolicyLoose)
+	w.must(i.refreshOn("os:2 disk:2 mac:2"), "")
+	w.wantMoves(is.License.ID, 1)
+}
+
 // A stricter policy takes what a machine has from nobody, and judges all that
 // are activated from then on.
 func TestBindingStricter(t *testing.T) {

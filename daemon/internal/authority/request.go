@@ -204,7 +204,7 @@ func (c *call) again(ctx context.Context, tx store.Tx, l license.License, old li
 		next, inst.Forks = next.WithFork(c.now), old.Forks.With(license.ForkChain, c.req.ID, c.now)
 		forks = append(forks, license.ForkChain)
 	}
-	shared, err := c.shared(ctx, tx, next, &inst)
+	shared, err := c.atCheckIn(ctx, tx, l, &inst, !drift.IsZero() || old.Binding.Policy != inst.Binding.Policy || old.Seat != inst.Seat)
 	if err != nil {
 		return license.Install{}, err
 	}

@@ -200,9 +200,6 @@ type tenure struct{ taken, left time.Time }
 func (c *call) survey(l license.License, installs []license.Install) survey {
 	s := survey{live: make(map[string][]license.Install), tenures: make(map[string]tenure)}
 	byTime := slices.Clone(installs)
-	// Where machines of one id were found to share a seat, and that is refused, none
-	// that looks like another one passes for it any more.
-	strict := c.refusesForks() && slices.ContainsFunc(installs, func(i license.Install) bool { return i.Forks[license.ForkShared].Count > 0 })
 	slices.SortStableFunc(byTime, func(a, b license.Install) int { return cmp.Or(a.BoundAt.Compare(b.BoundAt), cmp.Compare(a.ID, b.ID)) })
 	for _, i := range byTime {
 		s.tenures[i.Seat] = s.tenures[i.Seat].with(i)
@@ -210,7 +207,7 @@ func (c *call) survey(l license.License, installs []license.Install) survey {
 		if live {
 			s.live[i.Seat] = append(s.live[i.Seat], i)
 		}
-		if !c.recognises(i, live) || strict && i.Binding.Apart(c.req.Fingerprint) {
+		if !c.recognises(i, live) {
 			continue
 		}
 		s.known = append(s.known, i)
@@ -222,14 +219,20 @@ func (c *call) survey(l license.License, installs []license.Install) survey {
 }
 
 // recognises reports whether install i was bound to the machine that asks. One
-// that has ended does so only by what is proven: a machine that is known by new
-// parts alone is that of a live install, or another one.
+// that has ended, or that was bound to what looks like another machine, does so
+// only by what is proven: a machine that is known by new parts alone is that of a
+// live install, or another one. A licence that is transferred does not go to a
+// machine that it is on already, so then one that looks like another is.
 func (c *call) recognises(i license.Install, live bool) bool {
 	b := c.today(i.Binding)
 	if b.Policy == license.PolicyNone || !license.Match(b, c.req.Fingerprint).OK {
 		return false
 	}
-	return live || len(i.Unproven) == 0 || !budget.Rebind(b, i.Unproven, c.req.Fingerprint, c.now).Moved
+	other := b.Apart(c.req.Fingerprint)
+	if other && c.req.Op == token.OpTransfer {
+		return false
+	}
+	return live && !other || len(i.Unproven) == 0 || !budget.Rebind(b, i.Unproven, c.req.Fingerprint, c.now).Moved
 }
 
 // with extends a tenure by an install that was bound after those in it.

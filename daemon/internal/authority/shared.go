@@ -2,94 +2,104 @@ package authority
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/seed-357fa782/licensed/license"
 	"github.com/seed-357fa782/licensed/store"
 )
 
-// maxRivals bounds how many rivals an install remembers: those bound last.
-const maxRivals = 8
+// apart reports whether two bindings are to what looks like two machines.
+func apart(a, b license.Binding) bool {
+	return a.Apart(license.Fingerprint{Salt: b.Salt, Components: b.Components})
+}
 
-// contest notes with the installs on the seat that inst took which of them
-// belong to what looks like another machine. That shows nothing yet: a machine
-// that was set up anew on new parts looks so too. Where the old one calls again
-// there are two (shared).
-func (c *call) contest(ctx context.Context, tx store.Tx, here []license.Install, inst license.Install) error {
-	for _, i := range here {
-		if !i.Binding.Apart(c.req.Fingerprint) {
+// contest marks inst, whose binding is new, and the live installs on its seat
+// that are bound to what looks like another machine. That shows nothing yet: a
+// machine that was set up anew on new parts looks so too. Where both go on
+// calling there are two (sharesSeat).
+func (c *call) contest(ctx context.Context, tx store.Tx, beside []license.Install, inst *license.Install) error {
+	for _, i := range beside {
+		if i.ID == inst.ID || i.Seat != inst.Seat || i.State != license.InstallLive || !apart(i.Binding, inst.Binding) {
 			continue
 		}
-		i.Rivals = append(slices.Clone(i.Rivals), inst.ID)
-		i.Rivals = i.Rivals[max(len(i.Rivals)-maxRivals, 0):]
+		inst.Contested = true
+		if i.Contested {
+			continue
+		}
+		i.Contested = true
 		if err := tx.UpdateInstall(ctx, i); err != nil {
-			return fmt.Errorf("note a rival of an install of %s: %w", i.LicenseID, err)
+			return fmt.Errorf("mark an install of %s as contested: %w", i.LicenseID, err)
 		}
 	}
 	return nil
 }
 
-// rivals returns those of the noted rivals of inst that are in use on its seat,
-// still look like another machine than the one that calls, and so share the
-// seat with it.
-func (c *call) rivals(ctx context.Context, tx store.Tx, inst license.Install) ([]license.Install, error) {
-	var out []license.Install
-	for _, id := range inst.Rivals {
-		other, err := tx.Install(ctx, inst.LicenseID, id)
-		switch {
-		case errors.Is(err, license.NotFound):
-		case err != nil:
-			return nil, fmt.Errorf("read a rival of an install of %s: %w", inst.LicenseID, err)
-		case other.State == license.InstallLive && other.Seat == inst.Seat && other.Binding.Apart(c.req.Fingerprint):
-			out = append(out, other)
-		}
+// sharesSeat reports whether inst, which calls, shares its seat with another
+// machine, which the licence has no seat for: since this machine called last,
+// one has that looks like another. installs are those of the licence before this
+// call. What was reported is reported again only after a further activation.
+//
+// It is reported and no more, whatever the product does about other forks: who
+// supplied one id for several machines mostly did not know better, and an honest
+// repair cannot always be told from it.
+func (c *call) sharesSeat(l license.License, installs []license.Install, inst license.Install) bool {
+	if !inst.Contested {
+		return false
 	}
-	return out, nil
+	var mine, theirs, bound, told time.Time // the last time of each
+	seats := map[string]bool{inst.Seat: true}
+	for _, i := range installs {
+		live := i.State == license.InstallLive
+		if live {
+			seats[i.Seat] = true
+		}
+		switch {
+		case i.Seat != inst.Seat:
+			continue
+		case !apart(i.Binding, inst.Binding):
+			mine = later(mine, i.SeenAt)
+		case live:
+			theirs = later(theirs, i.SeenAt)
+		}
+		if live {
+			bound = later(bound, i.BoundAt)
+		}
+		told = later(told, i.Forks[license.ForkShared].At)
+	}
+	if inst.BoundAt.After(bound) {
+		bound = inst.BoundAt
+	}
+	return !mine.IsZero() && theirs.After(mine) && len(seats) >= l.Machines && (told.IsZero() || bound.After(told))
 }
 
-// shared judges whether inst, which calls, shares its seat with other machines,
-// and records it in inst where it is answered all the same. Which of them is the
-// newest is known here, so under ForkRefuseNewest the newer ones end and the one
-// that had the seat first goes on.
-//
-// What ends leaves the seat: activated again, it is a machine of its own (see
-// survey).
-func (c *call) shared(ctx context.Context, tx store.Tx, l license.License, inst *license.Install) (bool, error) {
-	rivals, err := c.rivals(ctx, tx, *inst)
-	inst.Rivals = nil
-	if err != nil || len(rivals) == 0 {
+// atCheckIn looks, where it may matter, at the other installs on the seat of
+// inst, which calls; drifted says that its binding is new.
+func (c *call) atCheckIn(ctx context.Context, tx store.Tx, l license.License, inst *license.Install, drifted bool) (shared bool, err error) {
+	if !drifted && !inst.Contested {
+		return false, nil
+	}
+	installs, err := tx.Installs(ctx, l.ID)
+	if err != nil {
+		return false, fmt.Errorf("list installs of %s: %w", l.ID, err)
+	}
+	if err := c.contest(ctx, tx, installs, inst); err != nil {
 		return false, err
 	}
-	if c.product.Forks == license.ForkRefuseBoth {
-		if rivals, err = c.apart(rivals); err != nil {
-			return false, err
-		}
-		return false, c.endForked(ctx, tx, l, *inst, append(rivals, *inst), license.ForkShared, license.Errorf(license.CloneDetected,
-			"another machine has the machine id of this one and uses its seat, so both were ended; give each an id of its own and "+activateAgain))
+	if shared = c.sharesSeat(l, installs, *inst); shared {
+		inst.Forks = inst.Forks.With(license.ForkShared, c.req.ID, c.now)
 	}
-	if c.product.Forks == license.ForkRefuseNewest {
-		if rivals, err = c.apart(rivals); err != nil {
-			return false, err
-		}
-		if err := c.retire(ctx, tx, rivals, license.InstallForked); err != nil {
-			return false, err
-		}
-	}
-	inst.Forks = inst.Forks.With(license.ForkShared, c.req.ID, c.now)
-	return true, nil
+	alone := !slices.ContainsFunc(installs, func(i license.Install) bool {
+		return i.ID != inst.ID && i.Seat == inst.Seat && i.State == license.InstallLive
+	})
+	inst.Contested = inst.Contested && !alone
+	return shared, nil
 }
 
-// apart gives installs that are to end a seat of their own.
-func (c *call) apart(installs []license.Install) ([]license.Install, error) {
-	out := slices.Clone(installs)
-	for k := range out {
-		seat, err := c.a.ids.New(license.SeatPrefix, c.now)
-		if err != nil {
-			return nil, err
-		}
-		out[k].Seat = seat
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
 	}
-	return out, nil
+	return a
 }

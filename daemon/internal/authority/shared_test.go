@@ -22,127 +22,214 @@ func sharing(t *testing.T, policy license.ForkPolicy) (w *world, is authority.Is
 	is = w.issue()
 	first, second = w.install("1"), w.install("2")
 	w.must(first.activateOn(is.Code, firstPC), "")
+	w.pass(day)
 	w.must(second.activateOn(is.Code, secondPC), "")
+	w.pass(day)
 	w.must(second.refreshOn(secondPC), "")
+	w.pass(day)
 	w.wantForks(is.License.ID, license.ForkShared, 0) // it may be the first one, repaired
 	return w, is, first, second
 }
 
-func TestSharedIDReported(t *testing.T) {
-	t.Parallel()
-	w, is, first, second := sharing(t, license.ForkReport)
-	for range 3 {
-		w.must(first.refreshOn(firstPC), "")
-		w.must(second.refreshOn(secondPC), "")
-		w.pass(24 * time.Hour)
-	}
-	w.wantForks(is.License.ID, license.ForkShared, 1) // once for each machine that came
-	third := w.install("3")
-	w.must(third.activateOn(is.Code, "custom:X os:3 disk:3 mac:3"), "")
-	w.must(first.refreshOn(firstPC), "")
-	w.must(second.refreshOn(secondPC), "")
-	w.wantForks(is.License.ID, license.ForkShared, 3)
-}
-
-// The one that had the seat goes on. The other one ends, and is a machine of its
-// own when it comes back, id or not.
-func TestSharedIDNewestRefused(t *testing.T) {
-	t.Parallel()
-	w, is, first, second := sharing(t, license.ForkRefuseNewest)
-	w.must(first.refreshOn(firstPC), "")
-	w.must(second.refreshOn(secondPC), license.CloneDetected)
-	w.must(first.refreshOn(firstPC), "")
-	w.must(w.install("4").activateOn(is.Code, secondPC), license.MachineLimit)
-	w.must(w.install("5").activateOn(is.Code, "custom:X os:5 disk:5 mac:5"), license.MachineLimit)
-	w.must(w.install("6").activateOn(is.Code, firstPC), "")
-	if l, _ := w.license(is.License.ID); l.Forks != 2 || len(l.Transfers) != 0 { // it, and that the second called
-		t.Errorf("%d forks, %d moves", l.Forks, len(l.Transfers))
-	}
-}
-
-func TestSharedIDBothRefused(t *testing.T) {
-	t.Parallel()
-	w, is, first, second := sharing(t, license.ForkRefuseBoth)
-	raw := first.request(token.OpRefresh, on(firstPC))
-	_, err := first.send(raw)
-	w.must(err, license.CloneDetected)
-	w.must(second.refreshOn(secondPC), license.CloneDetected)
-	_, installs := w.license(is.License.ID)
-	for _, i := range installs {
-		if i.State != license.InstallForked {
-			t.Errorf("%s is %s", i.ID, i.State)
-		}
-	}
-	w.must(w.install("3").activateOn(is.Code, firstPC), "")
-	w.must(w.install("4").activateOn(is.Code, secondPC), license.MachineLimit)
-}
-
-// A licence for several machines gives each of them a seat.
-func TestSharedIDWithSeats(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, forks(license.ForkRefuseNewest))
-	is := w.issue(func(o *authority.Order) { o.Machines = 2 })
-	first, second := w.install("1"), w.install("2")
-	w.must(first.activateOn(is.Code, firstPC), "")
-	w.must(second.activateOn(is.Code, secondPC), "")
-	w.must(first.refreshOn(firstPC), "")
-	w.must(second.refreshOn(secondPC), license.CloneDetected)
-	again := w.install("2 again")
-	w.must(again.activateOn(is.Code, secondPC), "")
-	for range 3 {
-		w.must(first.refreshOn(firstPC), "")
-		w.must(again.refreshOn(secondPC), "")
-	}
-	w.must(w.install("3").activateOn(is.Code, "custom:X os:3 disk:3 mac:3"), license.MachineLimit)
-}
-
-// What is no second machine: one that was repaired or set up anew under its id
-// and whose former install is gone, and two installs on one machine that is
-// repaired while it has both.
-func TestSharedIDIsNoAlarm(t *testing.T) {
+// Machines that share an id are reported, once for each that comes, and go on
+// under every policy.
+func TestSharedID(t *testing.T) {
 	t.Parallel()
 	for _, policy := range license.ForkPolicies() {
-		w := newWorld(t, forks(policy))
-		is := w.issue()
-		w.must(w.install("old parts").activateOn(is.Code, firstPC), "")
-		anew := w.install("new parts")
-		w.must(anew.activateOn(is.Code, secondPC), "")
-		w.must(anew.refreshOn(secondPC), "")
-		beside := w.install("beside")
-		w.must(beside.activateOn(is.Code, "custom:X os:2 disk:3 mac:3"), "")
-		w.must(anew.refreshOn("custom:X os:2 disk:3 mac:3"), "")
-		w.must(beside.refreshOn("custom:X os:2 disk:3 mac:3"), "")
-		w.wantForks(is.License.ID, license.ForkShared, 0)
-
-		// Containers show their id and nothing else.
-		is = w.issue()
-		one, two := w.install("one"), w.install("two")
-		for _, i := range []*install{one, two} {
-			w.must(i.activateOn(is.Code, "custom:Y cpu:1"), "")
+		w, is, first, second := sharing(t, policy)
+		for range 3 {
+			w.must(first.refreshOn(firstPC), "")
+			w.pass(day)
+			w.must(second.refreshOn(secondPC), "")
+			w.pass(day)
 		}
-		w.must(one.refreshOn("custom:Y cpu:2"), "")
-		w.must(two.refreshOn("custom:Y cpu:1"), "")
-		w.wantForks(is.License.ID, license.ForkShared, 0)
+		w.wantForks(is.License.ID, license.ForkShared, 1)
+		third := w.install("3")
+		w.must(third.activateOn(is.Code, "custom:X os:3 disk:3 mac:3"), "")
+		for range 3 {
+			w.pass(day)
+			w.must(first.refreshOn(firstPC), "")
+			w.pass(day)
+			w.must(third.refreshOn("custom:X os:3 disk:3 mac:3"), "")
+		}
+		w.wantForks(is.License.ID, license.ForkShared, 2)
+		w.wantMoves(is.License.ID, 0)
 	}
 }
 
-// Who activates on ever more machines of one id does not make the record of the
-// first one grow.
-func TestSharedIDManyRivals(t *testing.T) {
+// Neither does it help to activate again each time, nor to show only the id, nor
+// to show the rest later.
+func TestSharedIDHidden(t *testing.T) {
+	t.Parallel()
+	t.Run("activations only", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t)
+		is := w.issue()
+		for range 3 {
+			for _, pc := range []string{firstPC, secondPC} {
+				w.must(w.install("").activateOn(is.Code, pc), "")
+				w.pass(6 * day)
+			}
+		}
+		if l, _ := w.license(is.License.ID); l.Forks == 0 {
+			t.Error("nobody noticed")
+		}
+	})
+	for name, words := range map[string][]string{
+		"the id only, later on":   {secondPC, "custom:X", "custom:X"},
+		"the id only, at first":   {"custom:X", secondPC, secondPC},
+		"one part only, at first": {"custom:X os:2", secondPC, secondPC},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			is := w.issue()
+			first, second := w.install("1"), w.install("2")
+			w.must(first.activateOn(is.Code, firstPC), "")
+			w.pass(day)
+			w.must(second.activateOn(is.Code, words[0]), "")
+			for _, shown := range words[1:] {
+				w.pass(day)
+				w.must(second.refreshOn(shown), "")
+				w.pass(day)
+				w.must(first.refreshOn(firstPC), "")
+			}
+			w.pass(day)
+			w.must(second.refreshOn(secondPC), "")
+			w.wantForks(is.License.ID, license.ForkShared, 1)
+		})
+	}
+}
+
+// What is no second machine, or one that was paid for.
+func TestSharedIDIsNoAlarm(t *testing.T) {
+	t.Parallel()
+	none := func(w *world, is authority.Issued) {
+		w.t.Helper()
+		w.wantForks(is.License.ID, license.ForkShared, 0)
+		w.wantMoves(is.License.ID, 0)
+	}
+	call := func(w *world, who map[*install]string, order ...*install) {
+		w.t.Helper()
+		for _, i := range order {
+			w.pass(day)
+			w.must(i.refreshOn(who[i]), "")
+		}
+	}
+	w := newWorld(t)
+	is := w.issue() // repaired under its id and activated again; later repaired once more, with two installs
+	w.must(w.install("old parts").activateOn(is.Code, firstPC), "")
+	w.pass(day)
+	anew, beside := w.install("new parts"), w.install("beside")
+	w.must(anew.activateOn(is.Code, secondPC), "")
+	call(w, map[*install]string{anew: secondPC}, anew)
+	w.must(beside.activateOn(is.Code, "custom:X os:2 disk:3 mac:3"), "")
+	call(w, map[*install]string{anew: "custom:X os:2 disk:3 mac:3", beside: "custom:X os:2 disk:3 mac:3"}, anew, beside, anew)
+	none(w, is)
+
+	is = w.issue() // containers show their id and nothing else
+	one, two := w.install("one"), w.install("two")
+	w.must(one.activateOn(is.Code, "custom:Y cpu:1"), "")
+	w.must(two.activateOn(is.Code, "custom:Y cpu:1"), "")
+	call(w, map[*install]string{one: "custom:Y cpu:2", two: "custom:Y cpu:1"}, one, two, one, two)
+	none(w, is)
+
+	is = w.issue(func(o *authority.Order) { o.Machines = 2 }) // a seat is left for it
+	one, two = w.install("one"), w.install("two")
+	w.must(one.activateOn(is.Code, firstPC), "")
+	w.must(two.activateOn(is.Code, secondPC), "")
+	call(w, map[*install]string{one: firstPC, two: secondPC}, one, two, one, two)
+	none(w, is)
+}
+
+// A machine that gets an id of its own leaves the shared seat, where there is one
+// for it, and takes nobody along.
+func TestSharedIDMended(t *testing.T) {
+	t.Parallel()
+	for machines, want := range map[int]license.Reason{1: license.MachineLimit, 2: ""} {
+		w := newWorld(t)
+		is := w.issue(func(o *authority.Order) { o.Machines = machines })
+		first, second := w.install("1"), w.install("2")
+		w.must(first.activateOn(is.Code, firstPC), "")
+		w.pass(day)
+		w.must(second.activateOn(is.Code, secondPC), "")
+		w.pass(day)
+		w.must(second.refreshOn("custom:own os:2 disk:2 mac:2"), want)
+		w.must(first.refreshOn(firstPC), "")
+		w.wantMoves(is.License.ID, 0)
+		if n := w.seats(is); n != machines {
+			t.Errorf("%d seats", n)
+		}
+	}
+}
+
+// A transfer between machines with one id is a transfer.
+func TestSharedIDTransferred(t *testing.T) {
+	t.Parallel()
+	for _, named := range []bool{true, false} {
+		w := newWorld(t)
+		is := w.issue()
+		first, second := w.install("1"), w.install("2")
+		w.must(first.activateOn(is.Code, firstPC), "")
+		w.pass(2 * day)
+		_, err := second.send(second.request(token.OpTransfer, withCode(is.Code), on(secondPC), func(r *token.Request) {
+			if named {
+				r.From = first.key.ID
+			}
+		}))
+		w.must(err, "")
+		w.must(first.refreshOn(firstPC), license.Replaced)
+		w.must(second.refreshOn(secondPC), "")
+		w.wantMoves(is.License.ID, 1)
+	}
+}
+
+// An id that is new on a machine lets no other one in.
+func TestSharedIDUnproven(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	is := w.issue()
+	first := w.install("1")
+	w.must(first.activateOn(is.Code, "os:1 disk:1 mac:1"), "")
+	w.must(first.refreshOn(firstPC), "")
+	w.pass(2 * day)
+	w.must(w.install("2").activateOn(is.Code, secondPC), license.MachineLimit)
+	w.must(first.refreshOn(firstPC), "")
+}
+
+// Two machines that were let onto one seat while nothing was bound are found when
+// it is.
+func TestSharedIDAfterNone(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	is := w.issue()
+	first, second := w.install("1"), w.install("2")
+	w.must(first.activateOn(is.Code, firstPC), "")
+	w.binding(license.PolicyNone)
+	w.pass(day)
+	w.must(second.activateOn(is.Code, secondPC), "")
+	w.binding(license.PolicyFuzzy)
+	for range 2 {
+		w.pass(day)
+		w.must(first.refreshOn(firstPC), "")
+		w.pass(day)
+		w.must(second.refreshOn(secondPC), "")
+	}
+	w.wantForks(is.License.ID, license.ForkShared, 1)
+}
+
+// However many machines come, a call is answered and each is counted once.
+func TestSharedIDMany(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, func(p *license.Product) { p.InstallsPerMachine = 30 })
 	is := w.issue()
 	first := w.install("1")
 	w.must(first.activateOn(is.Code, firstPC), "")
 	for n := range 20 {
+		w.pass(time.Minute)
 		w.must(w.install("").activateOn(is.Code, fmt.Sprintf("custom:X os:a%d disk:a%d", n, n)), "")
 	}
-	_, installs := w.license(is.License.ID)
-	for _, i := range installs {
-		if len(i.Rivals) > 8 {
-			t.Fatalf("an install remembers %d rivals", len(i.Rivals))
-		}
-	}
+	w.pass(time.Minute)
 	w.must(first.refreshOn(firstPC), "")
 	w.wantForks(is.License.ID, license.ForkShared, 1)
 }
