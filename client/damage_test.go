@@ -23,18 +23,28 @@ import (
 // wants to gain time by damage.
 type worn struct {
 	*site
+	begin saved // where each of them begins
 	path  string
 	whole []byte   // its memory
 	old   []byte   // its memory before it called home
 	files [][]byte // the licence files that it ever held
 }
 
+var wornMade shared[worn]
+
 func newWorn(t *testing.T) *worn {
 	t.Helper()
-	w := &worn{site: newSite(t)}
+	w := wornMade.get("", func() worn { return wearDown(t) })
+	w.site = w.begin.site(t)
 	w.path = filepath.Join(w.opts.StateDir, "install.json")
+	return &w
+}
+
+func wearDown(t *testing.T) worn {
+	t.Helper()
+	w := worn{site: newSite(t)}
 	read := func() []byte {
-		data, err := os.ReadFile(w.path)
+		data, err := os.ReadFile(filepath.Join(w.opts.StateDir, "install.json"))
 		check(t, err)
 		return data
 	}
@@ -47,6 +57,7 @@ func newWorn(t *testing.T) *worn {
 	check(t, g.Close())
 	w.whole = read()
 	w.clock.add(-4 * day)
+	w.begin = w.save()
 	return w
 }
 
@@ -171,6 +182,7 @@ func (w *worn) withMemory(memory []byte) []byte {
 func TestDamagedState(t *testing.T) {
 	for name, damage := range damages {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			w := newWorn(t)
 			damage(t, w)
 			before, err := os.Lstat(w.path)
@@ -310,6 +322,7 @@ func TestOlderState(t *testing.T) {
 func TestDamageWhileRunning(t *testing.T) {
 	for name, damage := range damages {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			w := newWorn(t)
 			g := w.open()
 			damage(t, w)

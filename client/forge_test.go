@@ -190,6 +190,7 @@ type attack struct {
 	t     *testing.T
 	s     *site
 	guard *client.Guard
+	begin saved
 
 	now                   time.Time
 	install               ed25519.PublicKey
@@ -205,36 +206,47 @@ type attack struct {
 // taken over, and then removed the key "stolen".
 func newAttack(t *testing.T, status license.ListStatus) *attack {
 	t.Helper()
-	a := &attack{
-		t: t, s: newSite(t),
+	a := attackMade.get(fmt.Sprint(status), func() attack { return prepare(t, status) })
+	a.t, a.s = t, a.begin.site(t)
+	a.s.vendor.grant = func(_ token.Request, c *token.License) { *c = listed(*c) }
+	a.guard = halted(a.s.open())
+	return &a
+}
+
+var attackMade shared[attack]
+
+func prepare(t *testing.T, status license.ListStatus) attack {
+	t.Helper()
+	a := attack{
 		held:  signed("anchor-2", keysTyp, keysBody(7, "sign-1", "sign-2")),
 		older: signed("anchor-2", keysTyp, keysBody(6, "stolen", "sign-1", "sign-2")),
 	}
-	a.s.vendor.grant = func(_ token.Request, c *token.License) { *c = listed(*c) }
+	s := newSite(t)
+	s.vendor.grant = func(_ token.Request, c *token.License) { *c = listed(*c) }
 	var activated wire.Answer
-	a.s.vendor.spoil = func(r token.Request, answer *wire.Answer) {
-		answer.Status = statusList(t, a.s.clock.now(), license.StatusValid)
+	s.vendor.spoil = func(r token.Request, answer *wire.Answer) {
+		answer.Status = statusList(t, s.clock.now(), license.StatusValid)
 		if r.Op == token.OpActivate {
 			activated = *answer
 		}
 	}
-	a.s.vendor.keys = a.older
-	a.guard = halted(a.s.activated())
-	a.s.vendor.keys = a.held
-	a.s.clock.add(time.Hour)
-	check(t, a.guard.Refresh(t.Context()))
-	a.s.clock.add(time.Hour)
-	a.heldList = statusList(t, a.s.clock.now(), status)
-	check(t, a.guard.Import(armoured("LICENSE STATUS", a.heldList)))
-	a.s.clock.add(time.Hour)
+	s.vendor.keys = a.older
+	guard := halted(s.activated())
+	s.vendor.keys = a.held
+	s.clock.add(time.Hour)
+	check(t, guard.Refresh(t.Context()))
+	s.clock.add(time.Hour)
+	a.heldList = statusList(t, s.clock.now(), status)
+	check(t, guard.Import(armoured("LICENSE STATUS", a.heldList)))
+	s.clock.add(time.Hour)
+	check(t, guard.Close())
 
-	m := readState(t, a.s)
+	m := readState(t, s)
 	if m.Keys != a.held || m.StatusList != a.heldList || m.License == activated.License {
 		t.Fatal("the install does not hold what it should")
 	}
-	a.now, a.install = a.s.clock.now(), ed25519.NewKeyFromSeed(m.Key).Public().(ed25519.PublicKey)
+	a.begin, a.now, a.install = s.save(), s.clock.now(), ed25519.NewKeyFromSeed(m.Key).Public().(ed25519.PublicKey)
 	a.oldLicense, a.oldTime, a.heldLicense = activated.License, activated.Time, m.License
-	a.s.vendor.spoil = nil
 	return a
 }
 

@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -179,6 +180,7 @@ func TestForgeries(t *testing.T) {
 	for _, name := range slices.Sorted(maps.Keys(forgeries)) {
 		c := forgeries[name]
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			a := newAttack(t, license.StatusValid)
 			a.carried()
 			before := a.standing(a.guard)
@@ -282,12 +284,12 @@ var listForgeries = map[string]struct {
 		return signed("sign-1", listTyp, listBody(a.now, whole[:len(whole)-6]))
 	}, license.Damaged, license.Damaged},
 	"a zip bomb in lst": {func(a *attack) string {
-		return signed("sign-1", listTyp, listBody(a.now, bomb))
+		return signed("sign-1", listTyp, listBody(a.now, bomb()))
 	}, license.Damaged, license.Damaged},
 }
 
 // bomb is 30 MB in 40 KB, which is as much as fits into a token.
-var bomb = lst(30<<20, 0)
+var bomb = sync.OnceValue(func() string { return lst(30<<20, 0) })
 
 // listedAt is when the list that is held was signed.
 func (a *attack) listedAt() time.Time { return a.now.Add(-time.Hour) }
@@ -296,6 +298,7 @@ func TestListForgeries(t *testing.T) {
 	for _, name := range slices.Sorted(maps.Keys(listForgeries)) {
 		c := listForgeries[name]
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			a := newAttack(t, license.StatusRevoked)
 			forged := c.list(a)
 			before := a.standing(a.guard)
@@ -332,7 +335,7 @@ func TestListForgeries(t *testing.T) {
 // What a bomb costs does not follow its size.
 func TestBombCostsLittle(t *testing.T) {
 	a := newAttack(t, license.StatusValid)
-	a.present(func(a *attack) { a.list, a.time = signed("sign-1", listTyp, listBody(a.now, bomb)), "" })
+	a.present(func(a *attack) { a.list, a.time = signed("sign-1", listTyp, listBody(a.now, bomb())), "" })
 	v := newVerifier()
 	for name, read := range map[string]func() error{
 		"Verify": func() error { _, err := v.Verify(a.file()); return err },

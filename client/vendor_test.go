@@ -7,9 +7,14 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
+	"os"
+	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"testing"
@@ -24,7 +29,18 @@ import (
 	"github.com/seed-357fa782/licensed/license/wire"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// Under the race detector properties are shown by a quarter of the examples,
+// unless -rapid.checks says by how many: it slows each down sixfold and finds
+// nothing in any, since they run in one goroutine.
+func TestMain(m *testing.M) {
+	info, ok := debug.ReadBuildInfo()
+	if ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"}) {
+		if err := flag.Set("rapid.checks", "25"); err != nil {
+			panic(err)
+		}
+	}
+	goleak.VerifyTestMain(m)
+}
 
 const (
 	product = "cad-pro"
@@ -36,19 +52,49 @@ const (
 
 var epoch = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
+// shared holds what tests make once, by name, and none of them changes.
+type shared[T any] struct {
+	mu   sync.Mutex
+	made map[string]T
+}
+
+func (s *shared[T]) get(name string, first func() T) T {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	v, ok := s.made[name]
+	if !ok {
+		if s.made == nil {
+			s.made = map[string]T{}
+		}
+		v = first()
+		s.made[name] = v
+	}
+	return v
+}
+
+var (
+	keyMade    shared[ed25519.PrivateKey]
+	signerMade shared[token.SigningKey]
+	setMade    shared[string]
+)
+
 // key is a key that is the same in every run.
 func key(name string) ed25519.PrivateKey {
-	seed := sha256.Sum256([]byte("test key " + name))
-	return ed25519.NewKeyFromSeed(seed[:])
+	return keyMade.get(name, func() ed25519.PrivateKey {
+		seed := sha256.Sum256([]byte("test key " + name))
+		return ed25519.NewKeyFromSeed(seed[:])
+	})
 }
 
 func public(name string) ed25519.PublicKey { return key(name).Public().(ed25519.PublicKey) }
 
 func signer(tb testing.TB, name string) token.SigningKey {
 	tb.Helper()
-	k, err := token.NewSigningKey(key(name))
-	check(tb, err)
-	return k
+	return signerMade.get(name, func() token.SigningKey {
+		k, err := token.NewSigningKey(key(name))
+		check(tb, err)
+		return k
+	})
 }
 
 func check(tb testing.TB, err error) {
@@ -69,6 +115,11 @@ func anchors() token.Anchors { return token.Anchors{public("anchor-1"), public("
 
 // keySet signs a set that holds the named keys.
 func keySet(tb testing.TB, anchor string, seq int64, names ...string) string {
+	tb.Helper()
+	return setMade.get(fmt.Sprintf("%q %d %q", anchor, seq, names), func() string { return signKeySet(tb, anchor, seq, names) })
+}
+
+func signKeySet(tb testing.TB, anchor string, seq int64, names []string) string {
 	tb.Helper()
 	ks := token.KeySet{Issuer: issuer, IssuedAt: epoch.Add(-24 * time.Hour), ExpiresAt: epoch.Add(400 * 24 * time.Hour), Seq: seq}
 	for _, n := range names {
@@ -141,12 +192,8 @@ type vendor struct {
 	signer string // name of the key that signs
 	now    func() time.Time
 
-	mu       sync.Mutex
-	requests []token.Request
-	answers  map[string]wire.Answer // by digest of the request
-	serial   int
-	chains   map[string]license.Chain // by install
-	forks    int                      // how many installs looked like copies
+	mu sync.Mutex
+	record
 
 	refuse  func(token.Request) error                   // problem instead of an answer
 	grant   func(token.Request, *token.License)         // changes what is granted
@@ -155,11 +202,25 @@ type vendor struct {
 	lose    func(token.Request) bool                    // loses the answer on the way
 }
 
+// record is what a vendor remembers.
+type record struct {
+	requests []token.Request
+	answers  map[string]wire.Answer // by digest of the request
+	serial   int
+	chains   map[string]license.Chain // by install
+	forks    int                      // how many installs looked like copies
+}
+
+func (r record) clone() record {
+	r.requests, r.answers, r.chains = slices.Clone(r.requests), maps.Clone(r.answers), maps.Clone(r.chains)
+	return r
+}
+
 func newVendor(tb testing.TB, now func() time.Time) *vendor {
 	tb.Helper()
 	return &vendor{
 		tb: tb, keys: keySet(tb, "anchor-1", 1, "sign-1", "sign-2"), signer: "sign-1", now: now,
-		answers: map[string]wire.Answer{}, chains: map[string]license.Chain{},
+		record: record{answers: map[string]wire.Answer{}, chains: map[string]license.Chain{}},
 	}
 }
 
@@ -312,4 +373,37 @@ func (s *site) activated() *client.Guard {
 		s.tb.Fatalf("not usable after activation: %s", st)
 	}
 	return g
+}
+
+// saved is how a site stood at one time: others begin there, so that not each
+// has to come there by itself. Nothing in it changes.
+type saved struct {
+	at     time.Time
+	keys   string
+	record record
+	files  map[string][]byte // of its StateDir
+}
+
+// save needs every product of the site closed.
+func (s *site) save() saved {
+	s.tb.Helper()
+	k := saved{at: s.clock.now(), keys: s.vendor.keys, record: s.vendor.clone(), files: map[string][]byte{}}
+	entries, err := os.ReadDir(s.opts.StateDir)
+	check(s.tb, err)
+	for _, e := range entries {
+		k.files[e.Name()], err = os.ReadFile(filepath.Join(s.opts.StateDir, e.Name()))
+		check(s.tb, err)
+	}
+	return k
+}
+
+// site is another site that stands there, without hooks.
+func (k saved) site(tb testing.TB) *site {
+	tb.Helper()
+	s := newSite(tb)
+	s.clock.t, s.vendor.keys, s.vendor.record = k.at, k.keys, k.record.clone()
+	for name, data := range k.files {
+		check(tb, os.WriteFile(filepath.Join(s.opts.StateDir, name), data, 0o600))
+	}
+	return s
 }

@@ -62,6 +62,7 @@ func TestSameRequestAfterNewKeys(t *testing.T) {
 	t.Parallel()
 	for _, holdsFirst := range []bool{false, true} {
 		w := newWorld(t)
+		w.ownKeys()
 		is := w.issue()
 		i := w.install("machine-1")
 		raw := i.request(token.OpActivate, withCode(is.Code))
@@ -141,6 +142,7 @@ func TestClockGoesBack(t *testing.T) {
 func TestFloatingSeatAfterNewKeys(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, func(p *license.Product) { p.Mode, p.Binding = license.ModeFloating, license.PolicyNone })
+	w.ownKeys()
 	is := w.issue()
 	a, b := w.install("a"), w.install("b")
 	raw := a.request(token.OpActivate, withCode(is.Code))

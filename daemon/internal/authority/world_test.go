@@ -4,9 +4,16 @@ import (
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
+	"errors"
+	"flag"
 	"fmt"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"regexp"
+	"runtime/debug"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -30,6 +37,7 @@ type world struct {
 	up    *upstream
 
 	options authority.Options
+	lists   map[string]verifiedList // as they were looked at last
 
 	mu  sync.Mutex
 	now time.Time
@@ -48,6 +56,55 @@ func (c custody) Propose(now time.Time, revoke ...string) ([]byte, error) {
 	return c.ProposeKeySet(now, revoke...)
 }
 
+// unchanging refuses what would change the keys that tests share.
+type unchanging struct{ custody }
+
+var errShared = errors.New("the keys are shared: the test has to begin with ownKeys")
+
+func (unchanging) Rotate(time.Time) (authority.Rotated, error)  { return authority.Rotated{}, errShared }
+func (unchanging) Propose(time.Time, ...string) ([]byte, error) { return nil, errShared }
+func (unchanging) Install(string, time.Time) error              { return errShared }
+
+var begin = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+
+// scratch is a folder that TestMain removes.
+var scratch string
+
+// sharedRing holds the keys of every world that has none of its own.
+var sharedRing = sync.OnceValues(func() (*keys.Ring, error) {
+	dir := filepath.Join(scratch, "keys")
+	if _, err := keys.Init(dir, keys.Options{Issuer: issuer, Now: func() time.Time { return begin }}); err != nil {
+		return nil, err
+	}
+	return keys.Open(dir, keys.Options{Issuer: issuer})
+})
+
+// Under the race detector properties are shown by a quarter of the examples,
+// unless -rapid.checks says by how many: it slows each down tenfold, and what
+// runs at the same time is what the other tests have as well.
+func TestMain(m *testing.M) {
+	info, ok := debug.ReadBuildInfo()
+	if ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"}) {
+		if err := flag.Set("rapid.checks", "25"); err != nil {
+			panic(err)
+		}
+	}
+	os.Exit(inScratch(m.Run))
+}
+
+func inScratch(run func() int) int {
+	var err error
+	if scratch, err = os.MkdirTemp("", "authority"); err != nil {
+		panic(err)
+	}
+	defer func() {
+		if err := os.RemoveAll(scratch); err != nil {
+			panic(err)
+		}
+	}()
+	return run()
+}
+
 func newWorld(t *testing.T, edit ...func(*license.Product)) *world {
 	t.Helper()
 	s, err := boltstore.Open(filepath.Join(t.TempDir(), "test.db"), boltstore.Options{})
@@ -64,16 +121,11 @@ func newWorld(t *testing.T, edit ...func(*license.Product)) *world {
 
 func newWorldOn(t *testing.T, s store.Store, edit ...func(*license.Product)) *world {
 	t.Helper()
-	w := &world{t: t, now: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC), store: s, up: &upstream{codes: map[string]*sold{}}}
-	dir := filepath.Join(t.TempDir(), "keys")
-	if _, err := keys.Init(dir, keys.Options{Issuer: issuer, Now: w.clock}); err != nil {
-		t.Fatal(err)
-	}
-	ring, err := keys.Open(dir, keys.Options{Issuer: issuer})
+	ring, err := sharedRing()
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.ring = ring
+	w := &world{t: t, now: begin, store: s, up: &upstream{codes: map[string]*sold{}}, ring: ring, lists: map[string]verifiedList{}}
 	p := license.Product{
 		ID: "cad", Name: "CAD", MarketplaceProducts: []string{"OFFI1"}, Features: license.Features{"export": license.FeatureOn()},
 		Machines: 1, Mode: license.ModeNode, InstallsPerMachine: 3, Binding: license.PolicyFuzzy,
@@ -90,11 +142,44 @@ func newWorldOn(t *testing.T, s store.Store, edit ...func(*license.Product)) *wo
 	// Two products are sold at the marketplace: which one a code is for has to be known.
 	other := license.Product{ID: "other", MarketplaceProducts: []string{"OFFI2"}, Mode: license.ModeNode, Binding: license.PolicyFuzzy, Schedule: p.Schedule}
 	w.options = authority.Options{
-		Store: w.store, Custody: custody{ring}, Codes: ring.CodeKey(), Products: []license.Product{p, other}, Now: w.clock, Uptime: w.uptime,
+		Store: w.store, Custody: unchanging{custody{w.ring}}, Codes: w.ring.CodeKey(), Products: []license.Product{p, other}, Now: w.clock, Uptime: w.uptime,
 		Channels: []authority.Channel{{Name: "koogallery", Pattern: regexp.MustCompile(`^PL[0-9]+$`), Upstream: w.up}},
 	}
 	w.again()
 	return w
+}
+
+// ownKeys gives a world that is new a copy of the keys, which it may change.
+func (w *world) ownKeys() {
+	w.t.Helper()
+	dir := filepath.Join(w.t.TempDir(), "keys")
+	if err := copyFolder(dir, w.ring.Dir()); err != nil {
+		w.t.Fatal(err)
+	}
+	ring, err := keys.Open(dir, keys.Options{Issuer: issuer})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.ring = ring
+	w.again(func(o *authority.Options) { o.Custody, o.Codes = custody{ring}, ring.CodeKey() })
+}
+
+// copyFolder copies files that only their owner may read.
+func copyFolder(to, from string) error {
+	return filepath.WalkDir(from, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		target := filepath.Join(to, strings.TrimPrefix(path, from))
+		if d.IsDir() {
+			return os.Mkdir(target, 0o700)
+		}
+		data, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(target, data, 0o600)
+	})
 }
 
 // again starts the authority anew on the same store, as after a restart, with
