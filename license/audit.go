@@ -45,10 +45,15 @@ const (
 	ActionDeactivate    Action = "install.deactivate"
 	ActionTransfer      Action = "install.transfer"
 	ActionFork          Action = "install.fork"
-	ActionRemove        Action = "install.remove"  // by the merchant
-	ActionEnd           Action = "install.end"     // because of a fork
-	ActionDrift         Action = "install.drift"   // bound anew: parts of the machine changed
-	ActionConfirm       Action = "license.confirm" // brought to what the marketplace says
+	ActionRemove        Action = "install.remove"       // by the merchant
+	ActionEnd           Action = "install.end"          // because of a fork
+	ActionDrift         Action = "install.drift"        // bound anew: parts of the machine changed
+	ActionConfirm       Action = "license.confirm"      // brought to what the marketplace says
+	ActionInstance      Action = "marketplace.instance" // made for a purchase
+	ActionDeliver       Action = "install.deliver"      // its licence was handed to the marketplace
+	ActionJobPark       Action = "job.park"             // given up
+	ActionJobRetry      Action = "job.retry"            // by the merchant
+	ActionJobDrop       Action = "job.drop"             // by the merchant
 	ActionUnknownCode   Action = "marketplace.unknown_code"
 	ActionLateMessage   Action = "marketplace.late_message"
 	ActionKeysRotate    Action = "keys.rotate"
@@ -106,4 +111,9 @@ type Pending struct {
 	// Sold is what the marketplace told when the code was activated there, until
 	// a licence is made of it.
 	Sold Sold `json:"sold,omitzero"`
+	// Order, Line and Instance are of an instance that was made for an order line
+	// whose product is not known yet (online provisioning).
+	Order    string `json:"order,omitzero"`
+	Line     string `json:"line,omitzero"`
+	Instance string `json:"instance,omitzero"`
 }

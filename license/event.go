@@ -76,9 +76,13 @@ func Rules() []Rule {
 				l.ActivatedAt = c.At
 			}
 		}},
-		{EventRenew, verdicts(Apply, Apply, Apply, Apply, Refuse, Refuse), "expires_at", func(l *License, c Change) { l.ExpiresAt = c.ExpiresAt }},
+		{EventRenew, verdicts(Apply, Apply, Apply, Apply, Refuse, Refuse), "expires_at", func(l *License, c Change) {
+			l.ExpiresAt, l.OwnEnd = c.ExpiresAt, l.Channel != ChannelManual
+		}},
 		{EventEdit, verdicts(Apply, Apply, Apply, Apply, Refuse, Refuse), "phases", func(l *License, c Change) { l.Phases = c.Phases.clone() }},
-		{EventSetExpiry, verdicts(Apply, Apply, Apply, Apply, Ignore, Apply), "expires_at", func(l *License, c Change) { l.ExpiresAt = c.ExpiresAt }},
+		{EventSetExpiry, verdicts(Apply, Apply, Apply, Apply, Ignore, Apply), "expires_at", func(l *License, c Change) {
+			l.ExpiresAt, l.OwnEnd = c.ExpiresAt, false
+		}},
 		{EventSuspend, verdicts(Apply, Apply, Apply, Apply, Refuse, Refuse), "adds the merchant's hold", func(l *License, _ Change) { l.Holds |= HoldMerchant }},
 		{EventResume, verdicts(Apply, Apply, Apply, Apply, Refuse, Refuse), "lifts the merchant's hold", func(l *License, _ Change) { l.Holds &^= HoldMerchant }},
 		{EventFreeze, verdicts(Apply, Apply, Apply, Apply, Ignore, Apply), "adds the marketplace's hold", func(l *License, _ Change) { l.Holds |= HoldMarketplace }},
@@ -132,7 +136,7 @@ func (l License) Apply(c Change) (License, bool, error) {
 	next := l.Clone()
 	rule.set(&next, c)
 	changed := !next.ActivatedAt.Equal(l.ActivatedAt) || !next.ExpiresAt.Equal(l.ExpiresAt) ||
-		!next.ReleasedAt.Equal(l.ReleasedAt) || !next.RevokedAt.Equal(l.RevokedAt) || next.Holds != l.Holds || !next.Phases.Equal(l.Phases)
+		!next.ReleasedAt.Equal(l.ReleasedAt) || !next.RevokedAt.Equal(l.RevokedAt) || next.Holds != l.Holds || next.OwnEnd != l.OwnEnd || !next.Phases.Equal(l.Phases)
 	if !changed {
 		return l, false, nil
 	}

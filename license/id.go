@@ -63,6 +63,10 @@ func encodeID(b [16]byte) string {
 const (
 	LicensePrefix = "lic_"
 	SeatPrefix    = "seat_"
+	// InstancePrefix begins the id of an instance where the marketplace proposed one
+	// that is taken, DevicePrefix that of an install which has no key.
+	InstancePrefix = "inst_"
+	DevicePrefix   = "dev_"
 )
 
 // IsLicenseID reports whether s has the form of a licence id. It says nothing

@@ -109,6 +109,7 @@ type License struct {
 	Channel  string     `json:"channel"`
 	Customer string     `json:"customer,omitzero"`
 	Order    string     `json:"order,omitzero"`
+	Instance string     `json:"instance,omitzero"` // what a marketplace calls the purchase by (online provisioning)
 	Code     StoredCode `json:"code"`
 
 	// What was sold. How it is enforced (lease, binding, and phases where the
@@ -118,9 +119,12 @@ type License struct {
 	Features Features `json:"features,omitzero"`
 	Phases   Phases   `json:"phases,omitzero"`
 
-	IssuedAt     time.Time `json:"issued_at"`
-	ActivatedAt  time.Time `json:"activated_at,omitzero"`
-	ExpiresAt    time.Time `json:"expires_at,omitzero"`
+	IssuedAt    time.Time `json:"issued_at"`
+	ActivatedAt time.Time `json:"activated_at,omitzero"`
+	ExpiresAt   time.Time `json:"expires_at,omitzero"`
+	// OwnEnd: the merchant has set the end of what a marketplace sold. What the
+	// marketplace says when it is asked does not change it; a message of a renewal does.
+	OwnEnd       bool      `json:"own_end,omitzero"`
 	ReleasedAt   time.Time `json:"released_at,omitzero"`
 	RevokedAt    time.Time `json:"revoked_at,omitzero"`
 	RevokeReason string    `json:"revoke_reason,omitzero"`

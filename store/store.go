@@ -24,11 +24,12 @@ import (
 //
 // Strings compare bytewise. Records hold whole seconds in UTC; a backend
 // returns exactly the instants that it was given, and the bytes of an install's
-// Answer as they were. A part of a key (an id, a name, a channel) is text
-// without control characters and not empty, and a licence's id holds no slash;
-// anything else is refused with license.BadRequest. All other strings are UTF-8
-// too, which callers check: in one that is not, a backend may replace the bytes
-// that are wrong by U+FFFD.
+// Answer as they were. A job's Payload comes back as the same JSON value, whose
+// spacing, escapes and order of members may differ. A part of a key (an id, a
+// name, a channel, an order's line) is text without control characters and not
+// empty, and a licence's id holds no slash; anything else is refused with
+// license.BadRequest. All other strings are UTF-8 too, which callers check: in
+// one that is not, a backend may replace the bytes that are wrong by U+FFFD.
 //
 // Three reasons are told apart: license.NotFound (there is no such record),
 // Exists (there is one already) and license.Conflict (it was changed since it
@@ -120,6 +121,49 @@ type Tx interface {
 	// DeletePending removes it; it is no error if there is none.
 	DeletePending(ctx context.Context, channel string, index []byte) error
 
+	// Job returns a job, waiting or parked, or license.NotFound.
+	Job(ctx context.Context, id string) (license.Job, error)
+	// CreateJob stores a new job with revision 1. Exists if its id is taken. Its
+	// key, where it has one, is a part of a key as an id is. What license.Job.Check
+	// refuses is refused here too.
+	CreateJob(ctx context.Context, j license.Job) error
+	// UpdateJob replaces a job: NotFound and Conflict as for licences, and what
+	// CreateJob refuses. Kind, key, channel, licence and CreatedAt must not change.
+	// Setting ParkedAt parks it, clearing that has it wait again.
+	UpdateJob(ctx context.Context, j license.Job) error
+	// DeleteJob removes a job: NotFound and Conflict as for licences, so that
+	// who was overtaken, because its lease had ended, does not remove what another
+	// has taken. Only id and revision of j count.
+	DeleteJob(ctx context.Context, j license.Job) error
+	// DueJobs returns the jobs that can be tried at now, the earliest DueAt first,
+	// and by id where that is the same: those that wait and whose DueAt is not
+	// after now, and of one key only the oldest of those that wait, so that a key
+	// whose oldest is not due yet yields none. The limit is that of a Page.
+	//
+	// next is the DueAt of the first job in that order that is not among them: after
+	// now, or not where the limit cut them off, and zero if there is none. What
+	// waits behind another for its key does not count.
+	//
+	// It looks only at what it returns and at one more, however many jobs wait
+	// for their keys, wait for later or are parked. A job that is un-parked, or
+	// comes late with a smaller id, goes before the others of its key at once: one
+	// of them that has been taken by then is not waited for.
+	DueJobs(ctx context.Context, now time.Time, limit int) (due []license.Job, next time.Time, err error)
+	// Jobs lists jobs, waiting and parked, in the order of their ids, oldest first.
+	Jobs(ctx context.Context, f JobFilter, p Page) ([]license.Job, string, error)
+	// CountJobs counts them, for monitoring. It looks at MaxJobCount of each state
+	// at most.
+	CountJobs(ctx context.Context) (JobCounts, error)
+
+	// Order returns a line of an order, or license.NotFound.
+	Order(ctx context.Context, channel, id, line string) (license.Order, error)
+	// CreateOrder stores a new one with revision 1. Exists if there is one.
+	CreateOrder(ctx context.Context, o license.Order) error
+	// UpdateOrder replaces one: NotFound and Conflict as for licences.
+	UpdateOrder(ctx context.Context, o license.Order) error
+	// Orders lists them in the order of their channels, ids and lines.
+	Orders(ctx context.Context, f OrderFilter, p Page) ([]license.Order, string, error)
+
 	// MarkSeen records that the message with the given key, sent at the instant
 	// sent, was taken: Exists if it was before. The same key at another instant
 	// is another message. Marks older than MarkKept before
@@ -180,6 +224,7 @@ type Filter struct {
 	Channel        string
 	Customer       string
 	Order          string
+	Instance       string
 	Last4          string
 	Forked         bool      // only those of which a fork was recorded
 	ExpiringBefore time.Time // those that end before it and have not ended at Now
@@ -193,6 +238,7 @@ func (f Filter) Match(l license.License) bool {
 		f.Channel != "" && l.Channel != f.Channel,
 		f.Customer != "" && l.Customer != f.Customer,
 		f.Order != "" && l.Order != f.Order,
+		f.Instance != "" && l.Instance != f.Instance,
 		f.Last4 != "" && l.Code.Last4 != f.Last4,
 		f.Forked && l.Forks == 0,
 		f.State != "" && l.StateAt(f.Now) != f.State:
@@ -215,6 +261,57 @@ func (f EventFilter) Match(e license.AuditEvent) bool {
 	return (f.License == "" || e.License == f.License) &&
 		(f.Action == "" || e.Action == f.Action) &&
 		!e.At.Before(f.Since)
+}
+
+// JobFilter selects jobs; zero fields select all.
+type JobFilter struct {
+	State   license.JobState
+	Kind    license.JobKind
+	Channel string
+	License string
+}
+
+// Match reports whether j is selected.
+func (f JobFilter) Match(j license.Job) bool {
+	return (f.State == "" || j.State() == f.State) &&
+		(f.Kind == "" || j.Kind == f.Kind) &&
+		(f.Channel == "" || j.Channel == f.Channel) &&
+		(f.License == "" || j.License == f.License)
+}
+
+// MaxJobCount is how far CountJobs counts the jobs of one state.
+const MaxJobCount = 100_000
+
+// JobCounts say how much there is to do. A number of MaxJobCount means that or more.
+type JobCounts struct {
+	Waiting int
+	Parked  int
+	// Oldest is the CreatedAt of the oldest job that waits, zero if none does. It
+	// grows old while one job fails again and again.
+	Oldest time.Time
+	// Due is the DueAt of the first job that DueJobs would return, zero if none
+	// waits. It lies in the past for long only where nobody takes what is due.
+	Due time.Time
+}
+
+// OrderFilter selects orders; zero fields select all.
+type OrderFilter struct {
+	Channel  string
+	ID       string
+	License  string
+	Instance string
+	Stage    license.Stage
+	Open     bool // only those that still wait for somebody
+}
+
+// Match reports whether o is selected.
+func (f OrderFilter) Match(o license.Order) bool {
+	return (f.Channel == "" || o.Channel == f.Channel) &&
+		(f.ID == "" || o.ID == f.ID) &&
+		(f.License == "" || o.License == f.License) &&
+		(f.Instance == "" || o.Instance == f.Instance) &&
+		(f.Stage == "" || o.Stage == f.Stage) &&
+		(!f.Open || o.Stage.Open())
 }
 
 // Stats are counters since the start, for metrics.

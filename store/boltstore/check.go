@@ -19,7 +19,8 @@ const maxFindings = 20
 // found otherwise, with reason license.Damaged: bbolt's own consistency, every
 // record readable and under its own key, every code index and every install
 // with its licence, every place of an install and every entry in a status list
-// that there is, the audit log without gaps. Writers wait meanwhile.
+// that there is, every job in its turn and no other, the audit log without gaps.
+// Writers wait meanwhile.
 func (s *Store) Check(ctx context.Context) error {
 	if err := s.admit(ctx); err != nil {
 		return err
@@ -70,7 +71,7 @@ func (c *checker) result() error {
 
 // records checks every record, each bucket after those that it is checked by.
 func (c *checker) records() error {
-	for _, check := range []func(){c.licenses, c.codes, c.lists, c.installs, c.audit, c.rest} {
+	for _, check := range []func(){c.licenses, c.codes, c.lists, c.installs, c.audit, c.jobs, c.turns, c.rest} {
 		check()
 	}
 	return c.result()
@@ -170,6 +171,18 @@ func (c *checker) rest() {
 		}
 		if !bytes.Equal(key, pendingKey(p.Channel, p.CodeIndex)) {
 			return errors.New("the record is that of another code")
+		}
+		return nil
+	})
+	c.each(bucketOrders, func(key, raw []byte) error {
+		o, err := decodeOrder(key, raw)
+		switch {
+		case err != nil:
+			return err
+		case !bytes.Equal(key, orderKey(o.Channel, o.ID, o.Line)):
+			return errors.New("the record is that of another order line")
+		case o.Revision < 1:
+			return fmt.Errorf("its revision is %d", o.Revision)
 		}
 		return nil
 	})

@@ -24,6 +24,13 @@ func TestCheck(t *testing.T) {
 	code := string(benchLicense(1).Code.Index)
 	seed := base64.StdEncoding.EncodeToString(make([]byte, license.StatusSeedLen))
 	second := string(binary.BigEndian.AppendUint64(nil, 2))
+	due := string(binary.BigEndian.AppendUint64(nil, uint64(benchTime.Unix())+1<<63))
+	job := func(id, key, parkedAt string, revision int) []byte {
+		if parkedAt != "" {
+			parkedAt = `,"parked_at":"` + parkedAt + `"`
+		}
+		return fmt.Appendf(nil, `{"id":%q,"key":%q,"revision":%d,"due_at":"2026-05-01T00:00:00Z"%s}`, id, key, revision, parkedAt)
+	}
 	tests := map[string]struct {
 		bucket, key string
 		value       []byte // nil removes it
@@ -55,6 +62,31 @@ func TestCheck(t *testing.T) {
 		"place in no list":      {"installs", id + "/ins", []byte(`{"id":"ins","license_id":"` + id + `","status":{"list":"sl_9","index":1}}`), "no such status list"},
 		"place not drawn":       {"installs", id + "/ins", []byte(`{"id":"ins","license_id":"` + id + `","status":{"list":"sl_1","index":8}}`), "beyond the end"},
 		"mark":                  {"marks", "x", []byte{}, "too short"},
+		"job unreadable":        {"jobs", "job_1", []byte("{"), "cannot be read"},
+		"job of another":        {"jobs", "job_1", job("job_9", "k", "", 1), "is that of"},
+		"job of no revision":    {"jobs", "job_1", job("job_1", "k", "", 0), "its revision is 0"},
+		"job that is parked":    {"jobs", "job_3", job("job_3", "", "2026-01-01T00:00:00Z", 1), "it is parked"},
+		"parked that waits":     {"jobsparked", "job_4", job("job_4", "", "", 1), "it is waiting"},
+		"parked and waiting":    {"jobsparked", "job_3", job("job_3", "", "2026-01-01T00:00:00Z", 1), "with the same id"},
+		"parked unreadable":     {"jobsparked", "job_4", []byte("x"), "cannot be read"},
+		"job gone":              {"jobs", "job_3", nil, "no job \"job_3\" waits"},
+		"oldest of a key gone":  {"jobs", "job_1", nil, "no job \"job_1\" waits"},
+		"never due":             {"jobsdue", due + "job_3", nil, "never comes to its turn"},
+		"oldest never due":      {"jobsdue", due + "job_1", nil, "never comes to its turn"},
+		"due at another time":   {"jobs", "job_3", job("job_3", "", "", 1), "never comes to its turn"},
+		"due twice":             {"jobsdue", "\x80\x00\x00\x00\x00\x00\x00\x01job_3", []byte{}, "due at another time"},
+		"due before its turn":   {"jobsdue", due + "job_2", []byte{}, "not the oldest"},
+		"due and parked":        {"jobsdue", due + "job_4", []byte{}, "no job \"job_4\" waits"},
+		"due and no job":        {"jobsdue", due, []byte{}, "cannot be read"},
+		"no place in its key":   {"jobskeys", "k\x00job_2", nil, "no place among"},
+		"key unreadable":        {"jobskeys", "k\x00job_1", []byte("x"), "no place among"},
+		"place in another key":  {"jobskeys", "m\x00job_1", []byte(due), "another key"},
+		"place of no job":       {"jobskeys", "k\x00job_9", []byte(due), "no job \"job_9\" waits"},
+		"place of a parked job": {"jobskeys", "k\x00job_4", []byte(due), "no job \"job_4\" waits"},
+		"place of no id":        {"jobskeys", "k\x00", []byte(due), "cannot be read"},
+		"order unreadable":      {"orders", "k\x00CS1\x001", []byte("{"), "cannot be read"},
+		"order of another":      {"orders", "k\x00CS1\x002", []byte(`{"channel":"k","id":"CS1","line":"1","revision":1}`), "another order line"},
+		"order of no revision":  {"orders", "k\x00CS1\x001", []byte(`{"channel":"k","id":"CS1","line":"1"}`), "its revision is 0"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -117,9 +149,28 @@ func TestUnreadableRecord(t *testing.T) {
 			tx.Bucket([]byte("pending")).Put([]byte("k\x00p"), []byte("[]")),
 			tx.Bucket([]byte("statuslists")).Put([]byte("sl_1"), []byte("[]")),
 			tx.Bucket([]byte("statuses")).Put([]byte("sl_1\x00\x00\x00\x00\x01"), []byte("xx")),
+			tx.Bucket([]byte("jobs")).Put([]byte("job_3"), []byte(`{"due_at":"today"}`)),
+			tx.Bucket([]byte("jobsparked")).Put([]byte("job_4"), []byte("[]")),
+			tx.Bucket([]byte("jobsdue")).Put([]byte("x"), nil),
+			tx.Bucket([]byte("jobskeys")).Put([]byte("k\x00job_1"), []byte("x")),
+			tx.Bucket([]byte("orders")).Put([]byte("k\x00CS1\x001"), []byte("[]")),
 		)
 	})
 	s := open(t, path)
+	// A part of a list is read without the rest.
+	if err := s.View(t.Context(), func(ctx context.Context, tx store.Tx) error {
+		_, _, err := tx.Orders(ctx, store.OrderFilter{Channel: "a"}, store.Page{})
+		return err
+	}); err != nil {
+		t.Errorf("orders of another channel: %v", err)
+	}
+	// What cannot be written because of it fails in the same way.
+	err := s.Update(t.Context(), func(ctx context.Context, tx store.Tx) error {
+		return tx.CreateJob(ctx, newJob("job_9", "k", benchTime))
+	})
+	if !errors.Is(err, license.Internal) || !strings.Contains(err.Error(), "jobskeys") {
+		t.Errorf("jobskeys: error is %v", err)
+	}
 	for bucket, read := range map[string]func(ctx context.Context, tx store.Tx) error{
 		"licenses": func(ctx context.Context, tx store.Tx) error { _, err := tx.License(ctx, id); return err },
 		"installs": func(ctx context.Context, tx store.Tx) error { _, err := tx.Installs(ctx, id); return err },
@@ -130,6 +181,10 @@ func TestUnreadableRecord(t *testing.T) {
 		"statuslists": func(ctx context.Context, tx store.Tx) error { _, err := tx.LastStatusList(ctx); return err },
 		"statuses":    func(ctx context.Context, tx store.Tx) error { _, err := tx.StatusEntries(ctx, "sl_1"); return err },
 		"pending":     func(ctx context.Context, tx store.Tx) error { _, err := tx.Pending(ctx, "k", []byte("p")); return err },
+		"jobs":        func(ctx context.Context, tx store.Tx) error { _, err := tx.Job(ctx, "job_3"); return err },
+		"jobsparked":  func(ctx context.Context, tx store.Tx) error { _, err := tx.Job(ctx, "job_4"); return err },
+		"jobsdue":     func(ctx context.Context, tx store.Tx) error { _, _, err := tx.DueJobs(ctx, benchTime, 0); return err },
+		"orders":      func(ctx context.Context, tx store.Tx) error { _, err := tx.Order(ctx, "k", "CS1", "1"); return err },
 	} {
 		err := s.View(t.Context(), read)
 		if !errors.Is(err, license.Internal) || !strings.Contains(err.Error(), bucket) || !strings.Contains(err.Error(), "cannot be read") {

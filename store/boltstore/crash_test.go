@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/seed-357fa782/licensed/license"
 	"github.com/seed-357fa782/licensed/store"
@@ -125,6 +126,9 @@ func crashChange(n int64, fails bool) func(ctx context.Context, tx store.Tx) err
 		if _, err := tx.Append(ctx, license.AuditEvent{At: benchTime, Action: license.ActionIssue, License: l.ID}); err != nil {
 			return err
 		}
+		if err := crashJobs(ctx, tx, n, l.ID); err != nil {
+			return err
+		}
 		v, err := tx.Value(ctx, "count")
 		if err != nil && !errors.Is(err, license.NotFound) {
 			return err
@@ -140,6 +144,25 @@ func crashChange(n int64, fails bool) func(ctx context.Context, tx store.Tx) err
 	}
 }
 
+// crashJobs adds an order and a job in one of a few lines, and ends or parks
+// one that is due.
+func crashJobs(ctx context.Context, tx store.Tx, n int64, licenseID string) error {
+	j := newJob(fmt.Sprintf("job_%026d", n), fmt.Sprint("key ", n%3), benchTime.Add(time.Duration(n%5)*time.Second))
+	j.License = licenseID
+	o := license.Order{Channel: "k", ID: licenseID, Line: "1"}
+	if err := errors.Join(tx.CreateJob(ctx, j), tx.CreateOrder(ctx, o)); err != nil || n%2 == 0 {
+		return err
+	}
+	due, _, err := tx.DueJobs(ctx, benchTime.Add(time.Minute), 1)
+	if err != nil || len(due) != 1 {
+		return fmt.Errorf("%d jobs are due, %w", len(due), err)
+	}
+	if n%3 > 0 {
+		return tx.DeleteJob(ctx, due[0])
+	}
+	return tx.UpdateJob(ctx, parked(due[0]))
+}
+
 func crashVerify(t *testing.T, path string, acked map[int64]bool) {
 	t.Helper()
 	s, err := boltstore.Open(path, boltstore.Options{})
@@ -151,13 +174,16 @@ func crashVerify(t *testing.T, path string, acked map[int64]bool) {
 			t.Error(err)
 		}
 	}()
-	// Check also finds licences without code, installs without licence and gaps.
+	// Check also finds licences without code, installs without licence, jobs
+	// without a turn and gaps.
 	if err := s.Check(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	err = s.View(t.Context(), func(ctx context.Context, tx store.Tx) error {
 		for n := range acked {
-			if _, err := tx.License(ctx, benchLicense(n).ID); err != nil {
+			_, err1 := tx.License(ctx, benchLicense(n).ID)
+			_, err2 := tx.Order(ctx, "k", benchLicense(n).ID, "1")
+			if err := errors.Join(err1, err2); err != nil {
 				return fmt.Errorf("change %d was answered: %w", n, err)
 			}
 		}

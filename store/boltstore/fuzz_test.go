@@ -6,6 +6,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	bolt "go.etcd.io/bbolt"
 
@@ -50,6 +51,16 @@ func FuzzRecord(f *testing.F) {
 		{8, "sl_1\x00\xff\xff\xff\xff", "\x01\xff\xff\xff\xff\xff\xff\xff\xff"},
 		{8, "\x00\x00\x00\x00\x00", "\x03"},
 		{5, "\xff\xff\xff\xff\xff\xff\xff\xff\xff", ""},
+		{9, "job_1", `{"id":"job_2","key":"k\u0000job_1","revision":9223372036854775807,"due_at":"0001-01-01T00:00:00Z"}`},
+		{9, "job_3", `{"id":"job_3","revision":1,"payload":7,"due_at":"2026-03-01T12:00:00.5Z","parked_at":"2026-03-01T12:00:00Z"}`},
+		{9, "job_4", `{"id":"job_4","revision":1,"due_at":"2026-03-01T12:00:00Z"}`},
+		{10, "job_1", `{"id":"job_1","revision":1,"due_at":"2026-03-01T12:00:00Z"}`},
+		{11, "\x00\x00\x00\x00\x00\x00\x00\x00job_3", ""},
+		{11, "\xff\xff\xff\xff\xff\xff\xff\xffjob_9", "x"},
+		{12, "k\x00", "\x80\x00\x00\x00\x00\x00\x00\x00"},
+		{12, "k\x00job_0", "\x80\x00\x00\x00\x00\x00\x00\x00"},
+		{13, "k\x00CS1\x001", `{"channel":"\u0000","amount":-1,"stage":"x"}`},
+		{13, "k", `{"ordered_at":"0000-01-01T00:00:00Z"}`},
 	} {
 		f.Add(r.bucket, []byte(r.key), []byte(r.raw))
 	}
@@ -134,6 +145,69 @@ func readAll(t *testing.T, tx store.Tx, key []byte) {
 	known(t, err)
 	_, _, err = tx.Events(ctx, store.EventFilter{License: id}, store.Page{})
 	known(t, err)
+	readJobs(t, tx, id)
+}
+
+// readJobs asks for jobs and orders in every way.
+func readJobs(t *testing.T, tx store.Tx, id string) {
+	t.Helper()
+	ctx := t.Context()
+	for _, id := range []string{id, "job_1", ""} {
+		_, err := tx.Job(ctx, id)
+		known(t, err)
+	}
+	for _, limit := range []int{1, 0} {
+		due, _, err := tx.DueJobs(ctx, benchTime, limit)
+		if known(t, err); err == nil && len(due) > 8 {
+			t.Errorf("%d jobs are due", len(due))
+		}
+	}
+	for _, f := range []store.JobFilter{{}, {State: license.JobWaiting}, {State: license.JobParked, Channel: id}} {
+		for p, n := (store.Page{Limit: 1}), 0; n < 10; n++ {
+			_, next, err := tx.Jobs(ctx, f, p)
+			if known(t, err); next == "" {
+				break
+			}
+			p.Cursor = next
+		}
+	}
+	_, err := tx.CountJobs(ctx)
+	known(t, err)
+	first, second, _ := strings.Cut(id, "\x00")
+	second, third, _ := strings.Cut(second, "\x00")
+	_, err = tx.Order(ctx, first, second, third)
+	known(t, err)
+	for _, f := range []store.OrderFilter{{}, {Channel: first}, {Channel: "k", ID: second, Open: true}} {
+		_, _, err := tx.Orders(ctx, f, store.Page{})
+		known(t, err)
+	}
+}
+
+// writeJobs changes, parks and deletes the jobs that there may be, and orders.
+func writeJobs(t *testing.T, tx store.Tx, key string) {
+	t.Helper()
+	ctx := t.Context()
+	known(t, tx.CreateJob(ctx, newJob("job_0", "k", benchTime)))
+	known(t, tx.CreateJob(ctx, newJob("job_5", key, benchTime)))
+	for _, id := range []string{key, "job_1", "job_2", "job_3", "job_4"} {
+		for _, change := range []func(*license.Job){
+			func(j *license.Job) { j.DueAt = benchTime.Add(time.Hour) },
+			func(j *license.Job) { j.ParkedAt = benchTime },
+			func(j *license.Job) { j.ParkedAt = time.Time{} },
+		} {
+			if j, err := tx.Job(ctx, id); err == nil {
+				change(&j)
+				known(t, tx.UpdateJob(ctx, j))
+			}
+		}
+		if j, err := tx.Job(ctx, id); err == nil && id != "job_2" {
+			known(t, tx.DeleteJob(ctx, j))
+		}
+	}
+	known(t, tx.CreateOrder(ctx, license.Order{Channel: "k", ID: "CS1", Line: "2"}))
+	if o, err := tx.Order(ctx, "k", "CS1", "1"); err == nil {
+		known(t, tx.UpdateOrder(ctx, o))
+	}
 }
 
 // writeSome changes what can be read, and adds to the audit log.
@@ -152,6 +226,7 @@ func writeSome(t *testing.T, tx store.Tx, key []byte) {
 	known(t, tx.CreateInstall(ctx, license.Install{ID: "new", LicenseID: benchLicense(2).ID}))
 	known(t, tx.PutStatusEntry(ctx, "sl_1", license.StatusEntry{Index: 7, Status: license.StatusSuspended}))
 	known(t, tx.MarkSeen(ctx, benchTime, key[:min(len(key), 500)]))
+	writeJobs(t, tx, string(key))
 	before, _, err := tx.Events(ctx, store.EventFilter{}, store.Page{})
 	if known(t, err); err != nil {
 		return

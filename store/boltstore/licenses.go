@@ -134,7 +134,7 @@ func (t *txn) Licenses(ctx context.Context, f store.Filter, p store.Page) ([]lic
 	if f.Forked {
 		forked = "forked_at" // the member's name, which stands in a record only where there was one
 	}
-	next, err := t.list(ctx, bucketLicenses, p, needles(f.Product, f.Channel, f.Customer, f.Order, f.Last4, forked),
+	next, err := t.list(ctx, bucketLicenses, p, needles(f.Product, f.Channel, f.Customer, f.Order, f.Instance, f.Last4, forked),
 		func(key, raw []byte) (bool, error) {
 			var l license.License
 			if err := decode(bucketLicenses, key, raw, &l); err != nil {

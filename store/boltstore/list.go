@@ -18,11 +18,16 @@ const scanStep = 1024
 // holds all needles to take, which says whether it counts. It returns the
 // cursor of the next page, empty when there is no further record.
 func (t *txn) list(ctx context.Context, id bucketID, p store.Page, needles [][]byte, take func(key, raw []byte) (bool, error)) (string, error) {
+	return walk(ctx, t.b.get(id).Cursor(), id, p, needles, take)
+}
+
+// walk is list along another way than one whole bucket; id tells its cursors
+// from those of other lists.
+func walk(ctx context.Context, c way, id bucketID, p store.Page, needles [][]byte, take func(key, raw []byte) (bool, error)) (string, error) {
 	after, err := parseCursor(id, p.Cursor)
 	if err != nil {
 		return "", err
 	}
-	c := t.b.get(id).Cursor()
 	key, raw := c.First()
 	if after != nil {
 		if key, raw = c.Seek(after); bytes.Equal(key, after) {

@@ -16,11 +16,12 @@ import (
 	"github.com/seed-357fa782/licensed/license"
 )
 
-// format is the version of the layout. 1: first. 2: status lists.
+// format is the version of the layout. 1: first. 2: status lists, jobs and orders.
 const format = 2
 
-// formatBuckets is how many of the buckets in layout each format has.
-var formatBuckets = [format + 1]bucketID{1: bucketLists, 2: bucketCount} //nolint:gochecknoglobals // a table
+// formatBuckets is how many of the buckets in layout each format has. Before it
+// was released format 2 had no jobs and orders.
+var formatBuckets = [format + 1]bucketID{1: bucketLists, 2: bucketJobs} //nolint:gochecknoglobals // a table
 
 const (
 	metaBucket = "meta"
@@ -172,13 +173,28 @@ func verify(db *bolt.DB, path string) (size int64, err error) {
 		case version > format:
 			return license.Errorf(license.Internal, "the file has format %d and this program knows formats up to %d; please use a newer version", version, format)
 		}
-		for _, l := range layout[:formatBuckets[version]] {
+		has := formatBuckets[version]
+		if version == format && !early(btx) {
+			has = bucketCount
+		}
+		for _, l := range layout[:has] {
 			if btx.Bucket([]byte(l.name)) == nil {
 				return license.Errorf(license.Damaged, "the file lacks the bucket %q", l.name)
 			}
 		}
 		return nil
 	})
+}
+
+// early reports whether a file of this format has none of the buckets that the
+// format got before it was released. One that has some of them was damaged.
+func early(btx *bolt.Tx) bool {
+	for _, l := range layout[formatBuckets[format]:] {
+		if btx.Bucket([]byte(l.name)) != nil {
+			return false
+		}
+	}
+	return true
 }
 
 func formatOf(meta *bolt.Bucket) (int, error) {
@@ -193,13 +209,17 @@ func formatOf(meta *bolt.Bucket) (int, error) {
 // upgrade brings a store of an older format up to this one, in one transaction.
 func upgrade(db *bolt.DB, readOnly bool) error {
 	var version int
+	var current bool
 	err := db.View(func(btx *bolt.Tx) (err error) {
 		version, err = formatOf(btx.Bucket([]byte(metaBucket)))
+		current = version == format && !early(btx)
 		return err
 	})
 	switch {
-	case err != nil || version == format:
+	case err != nil || current:
 		return err
+	case readOnly && version == format:
+		return license.Errorf(license.Conflict, "the file has an early form of format %d; start the daemon once, which brings it up to date", version)
 	case readOnly:
 		return license.Errorf(license.Conflict, "the file has the older format %d; start the daemon once, which brings it up to date", version)
 	}
@@ -212,7 +232,7 @@ func upgrade(db *bolt.DB, readOnly bool) error {
 		return btx.Bucket([]byte(metaBucket)).Put([]byte(formatKey), []byte(strconv.Itoa(format)))
 	})
 	if err != nil {
-		return fmt.Errorf("bring the file from format %d to %d: %w", version, format, err)
+		return fmt.Errorf("bring the file from format %d up to %d: %w", version, format, err)
 	}
 	return nil
 }

@@ -58,12 +58,29 @@ func filled(tb testing.TB) string {
 			tx.SetValue(ctx, "v", []byte("x")),
 			tx.PutStatusList(ctx, license.StatusList{ID: "sl_1", Length: 8, Seed: make([]byte, license.StatusSeedLen), Next: 1}),
 			tx.PutStatusEntry(ctx, "sl_1", license.StatusEntry{Index: 1, Status: license.StatusRevoked}),
+			tx.CreateJob(ctx, newJob("job_1", "k", benchTime)),
+			tx.CreateJob(ctx, newJob("job_2", "k", benchTime)),
+			tx.CreateJob(ctx, newJob("job_3", "", benchTime)),
+			tx.CreateJob(ctx, parked(newJob("job_4", "k", benchTime))),
+			tx.CreateOrder(ctx, license.Order{Channel: "k", ID: "CS1", Line: "1"}),
 		)
 	})
 	if err := errors.Join(err, s.Close()); err != nil {
 		tb.Fatal(err)
 	}
 	return path
+}
+
+func newJob(id, key string, due time.Time) license.Job {
+	return license.Job{
+		ID: id, Kind: license.JobCheck, Key: key, Channel: "koogallery", License: benchLicense(1).ID,
+		Payload: []byte(`{"code":"0123456789abcdef"}`), CreatedAt: benchTime, DueAt: due,
+	}
+}
+
+func parked(j license.Job) license.Job {
+	j.ParkedAt = benchTime
+	return j
 }
 
 func TestOpenMakesPrivateFile(t *testing.T) {
@@ -113,6 +130,8 @@ func TestOpenRefused(t *testing.T) {
 		"no format":     {setFormat("one"), license.Damaged, "no format"},
 		"not ours":      {dropBucket("meta"), license.Damaged, "not one of ours"},
 		"half a store":  {dropBucket("audit"), license.Damaged, `"audit"`},
+		"half the jobs": {dropBucket("jobsdue"), license.Damaged, `"jobsdue"`},
+		"no orders":     {dropBucket("orders"), license.Damaged, `"orders"`},
 		"holes":         {zeroPages, license.Damaged, ""},
 	}
 	for name, test := range tests {
@@ -182,10 +201,15 @@ func setFormat(v string) func(*testing.T, string) {
 	}
 }
 
-func dropBucket(name string) func(*testing.T, string) {
+func dropBucket(names ...string) func(*testing.T, string) {
 	return func(t *testing.T, path string) {
 		t.Helper()
-		edit(t, path, func(tx *bolt.Tx) error { return tx.DeleteBucket([]byte(name)) })
+		edit(t, path, func(tx *bolt.Tx) (err error) {
+			for _, name := range names {
+				err = errors.Join(err, tx.DeleteBucket([]byte(name)))
+			}
+			return err
+		})
 	}
 }
 

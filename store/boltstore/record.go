@@ -20,9 +20,13 @@ func encode(v any) ([]byte, error) {
 
 func decode(id bucketID, key, raw []byte, v any) error {
 	if err := json.Unmarshal(raw, v); err != nil {
-		return license.Errorf(license.Internal, "the record %q in %s cannot be read", key, layout[id].name).WithCause(err)
+		return unreadable(id, key).WithCause(err)
 	}
 	return nil
+}
+
+func unreadable(id bucketID, key []byte) *license.Error {
+	return license.Errorf(license.Internal, "the record %q in %s cannot be read", key, layout[id].name)
 }
 
 // answerMark separates the JSON of an install, which holds no line break, from
@@ -88,4 +92,15 @@ func utcPending(p license.Pending) license.Pending {
 	p.ExpiresAt, p.ReleasedAt = p.ExpiresAt.UTC(), p.ReleasedAt.UTC()
 	p.FirstAt, p.LastAt = p.FirstAt.UTC(), p.LastAt.UTC()
 	return p
+}
+
+func utcJob(j license.Job) license.Job {
+	j.CreatedAt, j.DueAt, j.FailedAt, j.ParkedAt = j.CreatedAt.UTC(), j.DueAt.UTC(), j.FailedAt.UTC(), j.ParkedAt.UTC()
+	return j
+}
+
+func utcOrder(o license.Order) license.Order {
+	o.OrderedAt, o.ExpiresAt = o.OrderedAt.UTC(), o.ExpiresAt.UTC()
+	o.SeenAt, o.ReadAt, o.StageAt = o.SeenAt.UTC(), o.ReadAt.UTC(), o.StageAt.UTC()
+	return o
 }

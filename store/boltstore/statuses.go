@@ -110,7 +110,7 @@ func (t *txn) StatusEntries(_ context.Context, list string) ([]license.StatusEnt
 	var out []license.StatusEntry
 	for key, raw := c.Seek(prefix); bytes.HasPrefix(key, prefix); key, raw = c.Next() {
 		if len(key) != len(prefix)+4 {
-			return nil, errEntry(key)
+			return nil, unreadable(bucketStatuses, key)
 		}
 		e, err := decodeEntry(key, raw)
 		if err != nil {
@@ -141,14 +141,10 @@ func (t *txn) PutStatusEntry(_ context.Context, list string, e license.StatusEnt
 	return t.put(bucketStatuses, entryKey(list, e.Index), value)
 }
 
-func errEntry(key []byte) error {
-	return license.Errorf(license.Internal, "the record %q in %s cannot be read", key, layout[bucketStatuses].name)
-}
-
 func decodeEntry(key, raw []byte) (license.StatusEntry, error) {
 	at := bytes.LastIndexByte(key[:max(len(key)-4, 0)], 0)
 	if at < 0 || at != len(key)-5 || len(raw) != 1 && len(raw) != 9 {
-		return license.StatusEntry{}, errEntry(key)
+		return license.StatusEntry{}, unreadable(bucketStatuses, key)
 	}
 	e := license.StatusEntry{Index: int(binary.BigEndian.Uint32(key[len(key)-4:])), Status: license.ListStatus(raw[0])}
 	if len(raw) == 9 {

@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"slices"
@@ -72,11 +73,85 @@ func wantFormat1(t *testing.T, s *boltstore.Store) {
 		}
 		err := errors.Join(err1, err2, err3, err4, err5,
 			tx.PutStatusList(ctx, license.StatusList{ID: "sl_1", Length: 8, Seed: make([]byte, license.StatusSeedLen)}),
-			tx.PutStatusEntry(ctx, "sl_1", license.StatusEntry{Index: 3, Status: license.StatusRevoked}))
-		return errors.Join(err, errTest)
+			tx.PutStatusEntry(ctx, "sl_1", license.StatusEntry{Index: 3, Status: license.StatusRevoked}),
+			useNewKinds(ctx, tx))
+		if err != nil {
+			return err
+		}
+		return errTest // which undoes it
 	})
 	if !errors.Is(err, errTest) {
 		t.Error(err)
+	}
+}
+
+// useNewKinds uses the kinds of record that format 2 got last.
+func useNewKinds(ctx context.Context, tx store.Tx) error {
+	if err := errors.Join(
+		tx.CreateJob(ctx, newJob("job_1", "k", benchTime)),
+		tx.CreateJob(ctx, parked(newJob("job_2", "k", benchTime))),
+		tx.CreateOrder(ctx, license.Order{Channel: "k", ID: "CS1", Line: "1"})); err != nil {
+		return err
+	}
+	due, _, err1 := tx.DueJobs(ctx, benchTime, 0)
+	jobs, _, err2 := tx.Jobs(ctx, store.JobFilter{}, store.Page{})
+	orders, _, err3 := tx.Orders(ctx, store.OrderFilter{}, store.Page{})
+	if len(due) != 1 || len(jobs) != 2 || len(orders) != 1 {
+		return fmt.Errorf("%d jobs of %d are due, there are %d orders", len(due), len(jobs), len(orders))
+	}
+	return errors.Join(err1, err2, err3)
+}
+
+// Before it was released format 2 had no jobs and orders. A file of that form
+// is completed when it is opened, once.
+func TestUpgradeEarly(t *testing.T) {
+	path := filled(t)
+	_, want := formatOf(t, path)
+	dropBucket("jobs", "jobsparked", "jobsdue", "jobskeys", "orders")(t, path)
+	if format, buckets := formatOf(t, path); format != "2" || buckets != want-5 {
+		t.Fatalf("the file has format %s with %d buckets", format, buckets)
+	}
+	before, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = boltstore.Open(path, boltstore.Options{ReadOnly: true})
+	if !errors.Is(err, license.Conflict) || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), "early form of format 2") || !strings.Contains(err.Error(), "start the daemon") {
+		t.Errorf("for reading only: error is %v", err)
+	}
+	if after, err := os.ReadFile(path); err != nil || !bytes.Equal(before, after) {
+		t.Errorf("the file was changed, %v", err)
+	}
+	for round := range 2 {
+		s := open(t, path)
+		err := s.Update(t.Context(), func(ctx context.Context, tx store.Tx) error {
+			i, err1 := tx.Install(ctx, benchLicense(1).ID, "ins")
+			entries, err2 := tx.StatusEntries(ctx, "sl_1")
+			if string(i.Answer) != "{}" || len(entries) != 1 {
+				t.Errorf("there is %+v, %+v", i, entries)
+			}
+			if err := errors.Join(err1, err2, useNewKinds(ctx, tx)); err != nil {
+				return err
+			}
+			return errTest // which undoes it
+		})
+		if !errors.Is(err, errTest) {
+			t.Error(err)
+		}
+		if err := errors.Join(s.Check(t.Context()), s.Close()); err != nil {
+			t.Error(err)
+		}
+		after, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if round > 0 && !bytes.Equal(before, after) {
+			t.Error("the file was written again")
+		}
+		before = after
+	}
+	if format, buckets := formatOf(t, path); format != "2" || buckets != want {
+		t.Errorf("the file has format %s with %d buckets, a new one %d", format, buckets, want)
 	}
 }
 

@@ -145,6 +145,8 @@ func TestOwnErrorComesFirst(t *testing.T) {
 func TestEveryMethodFails(t *testing.T) {
 	l := license.License{ID: "lic_1", Code: license.StoredCode{Index: []byte("1")}}
 	i := license.Install{ID: "ins", LicenseID: "lic_1"}
+	j := license.Job{ID: "job_1", Kind: license.JobCheck, DueAt: time.Unix(0, 0)}
+	o := license.Order{Channel: "k", ID: "CS1", Line: "1"}
 	methods := map[string]func(ctx context.Context, tx store.Tx) error{
 		"License":       func(ctx context.Context, tx store.Tx) error { _, err := tx.License(ctx, "x"); return err },
 		"LicenseByCode": func(ctx context.Context, tx store.Tx) error { _, err := tx.LicenseByCode(ctx, nil); return err },
@@ -179,6 +181,26 @@ func TestEveryMethodFails(t *testing.T) {
 		"StatusEntries": func(ctx context.Context, tx store.Tx) error { _, err := tx.StatusEntries(ctx, "x"); return err },
 		"PutStatusEntry": func(ctx context.Context, tx store.Tx) error {
 			return tx.PutStatusEntry(ctx, "x", license.StatusEntry{})
+		},
+		"Job":       func(ctx context.Context, tx store.Tx) error { _, err := tx.Job(ctx, "x"); return err },
+		"CreateJob": func(ctx context.Context, tx store.Tx) error { return tx.CreateJob(ctx, j) },
+		"UpdateJob": func(ctx context.Context, tx store.Tx) error { return tx.UpdateJob(ctx, j) },
+		"DeleteJob": func(ctx context.Context, tx store.Tx) error { return tx.DeleteJob(ctx, j) },
+		"DueJobs": func(ctx context.Context, tx store.Tx) error {
+			_, _, err := tx.DueJobs(ctx, time.Unix(0, 0), 1)
+			return err
+		},
+		"Jobs": func(ctx context.Context, tx store.Tx) error {
+			_, _, err := tx.Jobs(ctx, store.JobFilter{}, store.Page{})
+			return err
+		},
+		"CountJobs":   func(ctx context.Context, tx store.Tx) error { _, err := tx.CountJobs(ctx); return err },
+		"Order":       func(ctx context.Context, tx store.Tx) error { _, err := tx.Order(ctx, "k", "x", "1"); return err },
+		"CreateOrder": func(ctx context.Context, tx store.Tx) error { return tx.CreateOrder(ctx, o) },
+		"UpdateOrder": func(ctx context.Context, tx store.Tx) error { return tx.UpdateOrder(ctx, o) },
+		"Orders": func(ctx context.Context, tx store.Tx) error {
+			_, _, err := tx.Orders(ctx, store.OrderFilter{}, store.Page{})
+			return err
 		},
 		"MarkSeen": func(ctx context.Context, tx store.Tx) error { return tx.MarkSeen(ctx, time.Unix(0, 0), []byte("x")) },
 		"Value":    func(ctx context.Context, tx store.Tx) error { _, err := tx.Value(ctx, "v"); return err },

@@ -130,6 +130,59 @@ func (t *faultTx) DeletePending(ctx context.Context, channel string, index []byt
 	return t.do("DeletePending", func() error { return t.inner.DeletePending(ctx, channel, index) })
 }
 
+func (t *faultTx) Job(ctx context.Context, id string) (license.Job, error) {
+	return get(t, "Job", func() (license.Job, error) { return t.inner.Job(ctx, id) })
+}
+
+func (t *faultTx) CreateJob(ctx context.Context, j license.Job) error {
+	return t.do("CreateJob", func() error { return t.inner.CreateJob(ctx, j) })
+}
+
+func (t *faultTx) UpdateJob(ctx context.Context, j license.Job) error {
+	return t.do("UpdateJob", func() error { return t.inner.UpdateJob(ctx, j) })
+}
+
+func (t *faultTx) DeleteJob(ctx context.Context, j license.Job) error {
+	return t.do("DeleteJob", func() error { return t.inner.DeleteJob(ctx, j) })
+}
+
+func (t *faultTx) DueJobs(ctx context.Context, now time.Time, limit int) (due []license.Job, next time.Time, err error) {
+	if err := t.call("DueJobs"); err != nil {
+		return nil, time.Time{}, err
+	}
+	return t.inner.DueJobs(ctx, now, limit)
+}
+
+func (t *faultTx) Jobs(ctx context.Context, f store.JobFilter, p store.Page) ([]license.Job, string, error) {
+	if err := t.call("Jobs"); err != nil {
+		return nil, "", err
+	}
+	return t.inner.Jobs(ctx, f, p)
+}
+
+func (t *faultTx) CountJobs(ctx context.Context) (store.JobCounts, error) {
+	return get(t, "CountJobs", func() (store.JobCounts, error) { return t.inner.CountJobs(ctx) })
+}
+
+func (t *faultTx) Order(ctx context.Context, channel, id, line string) (license.Order, error) {
+	return get(t, "Order", func() (license.Order, error) { return t.inner.Order(ctx, channel, id, line) })
+}
+
+func (t *faultTx) CreateOrder(ctx context.Context, o license.Order) error {
+	return t.do("CreateOrder", func() error { return t.inner.CreateOrder(ctx, o) })
+}
+
+func (t *faultTx) UpdateOrder(ctx context.Context, o license.Order) error {
+	return t.do("UpdateOrder", func() error { return t.inner.UpdateOrder(ctx, o) })
+}
+
+func (t *faultTx) Orders(ctx context.Context, f store.OrderFilter, p store.Page) ([]license.Order, string, error) {
+	if err := t.call("Orders"); err != nil {
+		return nil, "", err
+	}
+	return t.inner.Orders(ctx, f, p)
+}
+
 func (t *faultTx) MarkSeen(ctx context.Context, sent time.Time, key []byte) error {
 	return t.do("MarkSeen", func() error { return t.inner.MarkSeen(ctx, sent, key) })
 }

@@ -22,7 +22,7 @@ func (s suite) licenses(t *testing.T) {
 	})
 
 	next := stored(l, 1)
-	next.Customer, next.Order, next.Holds, next.Machines = "", "", license.HoldMerchant, 9
+	next.Customer, next.Order, next.Instance, next.Holds, next.Machines = "", "", "", license.HoldMerchant, 9
 	next.Features, next.Transfers, next.Heard = nil, nil, license.Heard{}
 	next.ActivatedAt, next.RevokedAt, next.RevokeReason = base, base, "fraud"
 	update(t, st, func(ctx context.Context, tx store.Tx) error { return tx.UpdateLicense(ctx, next) })
@@ -178,6 +178,7 @@ func (s suite) pending(t *testing.T) {
 	second := first
 	second.ExpiresAt, second.Frozen, second.ReleasedAt, second.Messages = base, true, base, 2
 	second.Heard = license.Heard{Expiry: 1, Hold: base.UnixMilli() + 7}
+	second.Order, second.Line, second.Instance = "CS1", "CS1-000001", "inst-1"
 	for _, p := range []license.Pending{first, second} {
 		update(t, st, func(ctx context.Context, tx store.Tx) error { return tx.PutPending(ctx, p) })
 		got, err := get("koogallery")
@@ -227,20 +228,21 @@ func (s suite) values(t *testing.T) {
 func (s suite) copies(t *testing.T) {
 	st := s.open(t)
 	l, i, e := newLicense("lic_1"), newInstall("lic_1", "ins"), newEvent(license.ActionIssue, "lic_1")
+	j := newJob("job_1", "k")
 	value := []byte("value")
-	spoil := func(l license.License, i license.Install, e license.AuditEvent, value []byte) {
+	spoil := func(l license.License, i license.Install, e license.AuditEvent, j license.Job, value []byte) {
 		l.Code.Index[0], l.Code.Sealed[0], l.Transfers[0] = 'X', 'X', base.AddDate(9, 0, 0)
 		l.Features["export"] = license.FeatureText("spoilt")
 		i.Binding.Salt[0], i.Chain.Digest[0], i.Chain.Older[0], i.Answer[0] = 'X', 'X', 'X', 'X'
 		i.Binding.Components[license.KindMAC][0] = "X"
 		e.Before["customer"] = "X"
-		value[0] = 'X'
+		value[0], j.Payload[2] = 'X', 'X'
 	}
 	update(t, st, func(ctx context.Context, tx store.Tx) error {
-		l, i, e, value := l.Clone(), i.Clone(), newEvent(license.ActionIssue, "lic_1"), append([]byte{}, value...)
-		err := errors.Join(tx.CreateLicense(ctx, l), tx.CreateInstall(ctx, i), tx.SetValue(ctx, "v", value))
+		l, i, e, j, value := l.Clone(), i.Clone(), newEvent(license.ActionIssue, "lic_1"), j.Clone(), append([]byte{}, value...)
+		err := errors.Join(tx.CreateLicense(ctx, l), tx.CreateInstall(ctx, i), tx.CreateJob(ctx, j), tx.SetValue(ctx, "v", value))
 		_, appendErr := tx.Append(ctx, e)
-		spoil(l, i, e, value)
+		spoil(l, i, e, j, value)
 		return errors.Join(err, appendErr)
 	})
 	for range 2 {
@@ -249,16 +251,18 @@ func (s suite) copies(t *testing.T) {
 			gotI, err2 := tx.Installs(ctx, "lic_1")
 			gotE, _, err3 := tx.Events(ctx, store.EventFilter{}, store.Page{})
 			gotV, err4 := tx.Value(ctx, "v")
-			if err := errors.Join(err1, err2, err3, err4); err != nil {
+			gotJ, _, err5 := tx.DueJobs(ctx, base, 0)
+			if err := errors.Join(err1, err2, err3, err4, err5); err != nil {
 				return err
 			}
+			wantSame(t, "jobs", plain(gotJ...), []license.Job{asStored(j, 1)})
 			wantSame(t, "licence", gotL, stored(l, 1))
 			want := i
 			want.Revision, e.Seq = 1, 1
 			wantSame(t, "installs", gotI, []license.Install{want})
 			wantSame(t, "events", gotE, []license.AuditEvent{e})
 			wantSame(t, "value", gotV, value)
-			spoil(gotL, gotI[0], gotE[0], gotV)
+			spoil(gotL, gotI[0], gotE[0], gotJ[0], gotV)
 			return nil
 		})
 	}

@@ -39,9 +39,16 @@ func (s suite) timesExact(t *testing.T) {
 		e := newEvent(license.ActionIssue, id)
 		e.At = at
 		p := license.Pending{Channel: "k", CodeIndex: []byte(id), ExpiresAt: at, ReleasedAt: at, FirstAt: at, LastAt: at}
+		j := newJob(id, "")
+		j.CreatedAt, j.DueAt, j.FailedAt, j.ParkedAt = at, at, at, at
+		waits := newJob("waits "+id, id)
+		waits.DueAt = at
+		o := newOrder("k", id, "1")
+		o.OrderedAt, o.ExpiresAt, o.SeenAt, o.ReadAt, o.StageAt = at, at, at, at, at
 		update(t, st, func(ctx context.Context, tx store.Tx) error {
 			_, err := tx.Append(ctx, e)
-			return errors.Join(err, tx.CreateLicense(ctx, l), tx.CreateInstall(ctx, in), tx.PutPending(ctx, p))
+			return errors.Join(err, tx.CreateLicense(ctx, l), tx.CreateInstall(ctx, in), tx.PutPending(ctx, p),
+				tx.CreateJob(ctx, j), tx.CreateJob(ctx, waits), tx.CreateOrder(ctx, o))
 		})
 		if l.Transfers[1] != at || in.Unproven["d"] != at || in.Forks[license.ForkChain].At != at {
 			t.Error("the caller's record was changed")
@@ -51,8 +58,14 @@ func (s suite) timesExact(t *testing.T) {
 			in, err2 := tx.Install(ctx, id, "ins")
 			events, _, err3 := tx.Events(ctx, store.EventFilter{License: id}, store.Page{})
 			p, err4 := tx.Pending(ctx, "k", []byte(id))
-			if err := errors.Join(err1, err2, err3, err4); err != nil {
+			j, err5 := tx.Job(ctx, id)
+			o, err6 := tx.Order(ctx, "k", id, "1")
+			due, next, err7 := tx.DueJobs(ctx, at.Add(-time.Second), 0)
+			if err := errors.Join(err1, err2, err3, err4, err5, err6, err7); err != nil {
 				return err
+			}
+			if len(due) > 0 {
+				t.Errorf("%d jobs are due before %v", len(due), at)
 			}
 			want := at.UTC()
 			for n, got := range []time.Time{
@@ -60,6 +73,7 @@ func (s suite) timesExact(t *testing.T) {
 				in.BoundAt, in.SeenAt, in.DatedAt, in.EndedAt, in.LeaseUntil, in.Chain.RequestAt, in.Drifted.At,
 				in.Unproven["d"], in.Forks[license.ForkChain].At,
 				events[0].At, p.ExpiresAt, p.ReleasedAt, p.FirstAt, p.LastAt,
+				j.CreatedAt, j.DueAt, j.FailedAt, j.ParkedAt, next, o.OrderedAt, o.ExpiresAt, o.SeenAt, o.ReadAt, o.StageAt,
 			} {
 				if !got.Equal(want) || got.Location() != time.UTC {
 					t.Errorf("instant %d of %v came back as %v", n, at, got)
@@ -67,6 +81,7 @@ func (s suite) timesExact(t *testing.T) {
 			}
 			return nil
 		})
+		dropJob(t, st, waits.ID)
 	}
 }
 
@@ -78,23 +93,29 @@ func (s suite) timesZero(t *testing.T) {
 	in.BoundAt, in.SeenAt, in.DatedAt, in.LeaseUntil, in.Chain = time.Time{}, time.Time{}, time.Time{}, time.Time{}, license.Chain{}
 	in.Unproven, in.Drifted, in.Forks = nil, license.Drifted{}, nil
 	p := license.Pending{Channel: "k", CodeIndex: []byte("x")}
+	j := license.Job{ID: "job_1", DueAt: base}
+	o := license.Order{Channel: "k", ID: "x", Line: "1"}
 	update(t, st, func(ctx context.Context, tx store.Tx) error {
-		return errors.Join(tx.CreateLicense(ctx, l), tx.CreateInstall(ctx, in), tx.PutPending(ctx, p))
+		return errors.Join(tx.CreateLicense(ctx, l), tx.CreateInstall(ctx, in), tx.PutPending(ctx, p), tx.CreateJob(ctx, j), tx.CreateOrder(ctx, o))
 	})
 	view(t, st, func(ctx context.Context, tx store.Tx) error {
 		gotL, err1 := tx.License(ctx, "lic_1")
 		gotI, err2 := tx.Install(ctx, "lic_1", "ins")
 		gotP, err3 := tx.Pending(ctx, "k", []byte("x"))
-		in.Revision = 1
+		gotJ, err4 := tx.Job(ctx, "job_1")
+		gotO, err5 := tx.Order(ctx, "k", "x", "1")
+		in.Revision, j.Revision, o.Revision = 1, 1, 1
+		wantSame(t, "job", gotJ, j)
+		wantSame(t, "order", gotO, o)
 		wantSame(t, "licence", gotL, stored(l, 1))
 		wantSame(t, "install", gotI, in)
 		wantSame(t, "pending", gotP, p)
-		for _, at := range []time.Time{gotL.ActivatedAt, gotL.ExpiresAt, gotI.SeenAt, gotI.DatedAt, gotI.Drifted.At, gotL.ForkedAt, gotP.FirstAt} {
+		for _, at := range []time.Time{gotL.ActivatedAt, gotL.ExpiresAt, gotI.SeenAt, gotI.DatedAt, gotI.Drifted.At, gotL.ForkedAt, gotP.FirstAt, gotJ.ParkedAt, gotO.SeenAt} {
 			if !at.IsZero() {
 				t.Errorf("a zero time came back as %v", at)
 			}
 		}
-		return errors.Join(err1, err2, err3)
+		return errors.Join(err1, err2, err3, err4, err5)
 	})
 }
 
@@ -246,12 +267,16 @@ func (s suite) reopen(t *testing.T) {
 	prepare(t, st)
 	update(t, st, writeEverything)
 	before, events := getLicense(t, st, "lic_1"), allEvents(t, st)
+	job, order := getJob(t, st, "job_4"), getOrder(t, st, "1")
 	if err := st.Close(); err != nil {
 		t.Fatal(err)
 	}
 	st = openWith(t, open)
 	wantSame(t, "licence", getLicense(t, st, "lic_1"), before)
 	wantSame(t, "events", allEvents(t, st), events)
+	wantSame(t, "job", getJob(t, st, "job_4"), job)
+	wantSame(t, "order", getOrder(t, st, "1"), order)
+	wantDue(t, st, base, time.Time{}, "job_2")
 	if err := mark(t, st, base.Add(2*store.MarkKept), "m2"); !errors.Is(err, store.Exists) {
 		t.Errorf("the mark is gone: %v", err)
 	}

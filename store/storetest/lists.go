@@ -283,6 +283,7 @@ func (s suite) pagesFiltered(t *testing.T) {
 			l := newLicense(id)
 			l.ExpiresAt = base.Add(time.Duration(i) * time.Hour)
 			l.Order = fmt.Sprint(i % 3)
+			l.Instance = fmt.Sprint("inst-", i/2)
 			l.Customer = fmt.Sprintf(`"<%d>" \ `, i%2)
 			if i%5 == 0 {
 				l.Channel = license.ChannelManual
@@ -302,6 +303,7 @@ func (s suite) pagesFiltered(t *testing.T) {
 			want []string
 		}{
 			"order":    {store.Filter{Order: "1"}, []string{"01", "04", "07", "10", "13", "16", "19", "22", "25", "28"}},
+			"instance": {store.Filter{Instance: "inst-1"}, []string{"02", "03"}},
 			"customer": {store.Filter{Customer: `"<1>" \ `, Channel: license.ChannelManual}, []string{"05", "15", "25"}},
 			"state":    {store.Filter{State: license.StateExpired, Now: base.Add(2 * time.Hour)}, []string{"00", "01", "02"}},
 			"expiring": {store.Filter{ExpiringBefore: base.Add(4 * time.Hour), Now: base.Add(time.Hour)}, []string{"02", "03"}},

@@ -28,13 +28,15 @@ type state struct {
 	values   map[string]string
 	lists    map[string]license.StatusList
 	statuses map[string]license.ListStatus // by list and index
+	jobs     map[string]license.Job
+	orders   map[[3]string]license.Order // by channel, id and line
 }
 
 func (s state) clone() state {
 	return state{
 		maps.Clone(s.licenses), maps.Clone(s.codes), maps.Clone(s.installs), slices.Clone(s.events),
 		maps.Clone(s.pending), maps.Clone(s.marks), maps.Clone(s.values),
-		maps.Clone(s.lists), maps.Clone(s.statuses),
+		maps.Clone(s.lists), maps.Clone(s.statuses), maps.Clone(s.jobs), maps.Clone(s.orders),
 	}
 }
 
@@ -55,7 +57,7 @@ var (
 func drawCommand(t *rapid.T) command {
 	id, install, name := drawID.Draw(t, "id"), drawInstall.Draw(t, "install"), drawName.Draw(t, "name")
 	n := rapid.IntRange(0, 3).Draw(t, "n")
-	switch kind := rapid.IntRange(0, 10).Draw(t, "kind"); kind {
+	switch kind := rapid.IntRange(0, 18).Draw(t, "kind"); kind {
 	case 0:
 		return createLicense(id, name)
 	case 1, 2:
@@ -74,8 +76,12 @@ func drawCommand(t *rapid.T) command {
 		return putList(name, n)
 	case 9:
 		return putStatus(name, n, license.ListStatus(rapid.IntRange(0, 2).Draw(t, "status")))
-	default:
+	case 10:
 		return setValue(name, n)
+	case 11:
+		return modelOrder(drawOrder.Draw(t, "order"), n)
+	default:
+		return drawJobCommand(t, n)
 	}
 }
 
@@ -296,6 +302,8 @@ func (s suite) model(t *testing.T) {
 			map[string]string{},
 			map[string]license.StatusList{},
 			map[string]license.ListStatus{},
+			map[string]license.Job{},
+			map[[3]string]license.Order{},
 		}
 		for range rapid.IntRange(1, 8).Draw(rt, "transactions") {
 			commands := make([]command, rapid.IntRange(1, 8).Draw(rt, "commands"))
@@ -355,6 +363,11 @@ func compare(ctx context.Context, t *rapid.T, st store.Store, want state) {
 			map[string]string{},
 			map[string]license.StatusList{},
 			map[string]license.ListStatus{},
+			map[string]license.Job{},
+			map[[3]string]license.Order{},
+		}
+		if err := errors.Join(got.readJobs(ctx, tx), compareTurns(ctx, tx, want)); err != nil {
+			return err
 		}
 		lists, err := tx.StatusLists(ctx)
 		if err != nil {

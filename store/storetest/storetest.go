@@ -49,7 +49,7 @@ func Run(t *testing.T, create func(t *testing.T) Opener) {
 		}},
 		{"Paging", map[string]func(t *testing.T){
 			"Pages": s.pages, "Limits": s.pageLimits, "WhileAdding": s.pagesWhileAdding,
-			"ForeignCursor": s.foreignCursor, "Filtered": s.pagesFiltered,
+			"ForeignCursor": s.foreignCursor, "CursorsApart": s.cursorsApart, "Filtered": s.pagesFiltered,
 		}},
 		{"Time", map[string]func(t *testing.T){
 			"Exact": s.timesExact, "Zero": s.timesZero,
@@ -59,6 +59,14 @@ func Run(t *testing.T, create func(t *testing.T) Opener) {
 		}},
 		{"Statuses", map[string]func(t *testing.T){
 			"Lists": s.statusLists, "Entries": s.statusEntries, "Refused": s.statusRefused, "Draws": s.statusDraws,
+		}},
+		{"Jobs", map[string]func(t *testing.T){
+			"CRUD": s.jobs, "Refused": s.jobRefused, "Due": s.jobsDue, "Limits": s.jobLimits, "Lease": s.jobLease,
+			"Key": s.jobsOfKey, "ManyOfKey": s.manyOfKey, "Undo": s.jobsUndone, "Contended": s.jobsContended,
+			"List": s.jobList, "WhileChanging": s.jobsWhileChanging, "Counts": s.jobCounts,
+		}},
+		{"Orders", map[string]func(t *testing.T){
+			"CRUD": s.orders, "Refused": s.orderRefused, "List": s.orderList,
 		}},
 		{"Life", map[string]func(t *testing.T){
 			"Cancelled": s.cancelled, "CarriedThrough": s.carriedThrough, "Reopen": s.reopen, "Closed": s.closed,
@@ -145,6 +153,7 @@ func newLicense(id string) license.License {
 		Channel:   "koogallery",
 		Customer:  "Müller & Söhne <info>",
 		Order:     "CS-" + id,
+		Instance:  "inst-" + id,
 		Code:      license.StoredCode{Last4: "7K2M", Index: []byte("index of " + id), Sealed: []byte{0, 255, 10, 13}},
 		Machines:  2,
 		Mode:      license.ModeNode,

@@ -4,7 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/seed-357fa782/licensed/license"
 	"github.com/seed-357fa782/licensed/store"
@@ -21,7 +25,15 @@ func writeEverything(ctx context.Context, tx store.Tx) error {
 	if err != nil {
 		return err
 	}
+	parking, err1 := tx.Job(ctx, "job_1")
+	waiting, err2 := tx.Job(ctx, "job_2")
+	done, err3 := tx.Job(ctx, "job_3")
+	o, err4 := tx.Order(ctx, "k", "CS1", "1")
+	if err := errors.Join(err1, err2, err3, err4); err != nil {
+		return err
+	}
 	l.Customer, i.Seat = "changed", "changed"
+	parking.ParkedAt, waiting.ParkedAt, o.Stage = base, time.Time{}, license.StageCompleted
 	pending := license.Pending{Channel: "k", CodeIndex: []byte("p2"), FirstAt: base, LastAt: base}
 	err = errors.Join(
 		tx.UpdateLicense(ctx, l), tx.CreateLicense(ctx, newLicense("lic_2")),
@@ -33,6 +45,8 @@ func writeEverything(ctx context.Context, tx store.Tx) error {
 		tx.PutStatusEntry(ctx, "sl_1", license.StatusEntry{Index: 1}),
 		tx.PutStatusEntry(ctx, "sl_1", license.StatusEntry{Index: 2, Status: license.StatusRevoked}),
 		tx.PutStatusEntry(ctx, "sl_2", license.StatusEntry{Index: 1, Status: license.StatusRevoked}),
+		tx.UpdateJob(ctx, parking), tx.UpdateJob(ctx, waiting), tx.DeleteJob(ctx, done), tx.CreateJob(ctx, newJob("job_4", "k")),
+		tx.UpdateOrder(ctx, o), tx.CreateOrder(ctx, newOrder("k", "CS1", "2")),
 	)
 	_, appendErr := tx.Append(ctx, newEvent(license.ActionRenew, "lic_1"))
 	return errors.Join(err, appendErr)
@@ -51,6 +65,10 @@ func prepare(t *testing.T, st store.Store) {
 			tx.MarkSeen(ctx, base, []byte("m1")),
 			tx.PutStatusList(ctx, newList("sl_1")),
 			tx.PutStatusEntry(ctx, "sl_1", license.StatusEntry{Index: 1, Status: license.StatusSuspended}),
+			tx.CreateJob(ctx, newJob("job_1", "k")),
+			tx.CreateJob(ctx, parkedJob("job_2", "k")),
+			tx.CreateJob(ctx, newJob("job_3", "m")),
+			tx.CreateOrder(ctx, newOrder("k", "CS1", "1")),
 		)
 	})
 }
@@ -90,6 +108,19 @@ func wantUntouched(t *testing.T, st store.Store) {
 		entries, err := tx.StatusEntries(ctx, "sl_1")
 		if err != nil || len(entries) != 1 || entries[0].Index != 1 {
 			return fmt.Errorf("statuses are %+v, %w", entries, err)
+		}
+		jobs, _, err := tx.Jobs(ctx, store.JobFilter{}, store.Page{})
+		prepared := []license.Job{asStored(newJob("job_1", "k"), 1), asStored(parkedJob("job_2", "k"), 1), asStored(newJob("job_3", "m"), 1)}
+		if diff := cmp.Diff(prepared, plain(jobs...)); err != nil || diff != "" {
+			return fmt.Errorf("jobs (-want +got):\n%s, %w", diff, err)
+		}
+		due, _, err := tx.DueJobs(ctx, base, 0)
+		if err != nil || !slices.Equal(jobIDs(due), []string{"job_1", "job_3"}) {
+			return fmt.Errorf("due are %v, %w", jobIDs(due), err)
+		}
+		orders, _, err := tx.Orders(ctx, store.OrderFilter{}, store.Page{})
+		if err != nil || len(orders) != 1 || orders[0].Revision != 1 || orders[0].Stage == license.StageCompleted {
+			return fmt.Errorf("orders are %+v, %w", orders, err)
 		}
 		if v, err := tx.Value(ctx, "v1"); err != nil || string(v) != "x" {
 			return fmt.Errorf("value is %q, %w", v, err)
@@ -197,6 +228,18 @@ func (s suite) seesOwnWrites(t *testing.T) {
 		if err != nil || len(events) != 2 {
 			return fmt.Errorf("events are %+v, %w", events, err)
 		}
+		due, _, err := tx.DueJobs(ctx, base, 0)
+		if err != nil || !slices.Equal(jobIDs(due), []string{"job_2"}) || due[0].Revision != 2 {
+			return fmt.Errorf("due are %+v, %w", due, err)
+		}
+		jobs, _, err := tx.Jobs(ctx, store.JobFilter{}, store.Page{})
+		if err != nil || !slices.Equal(jobIDs(jobs), []string{"job_1", "job_2", "job_4"}) {
+			return fmt.Errorf("jobs are %v, %w", jobIDs(jobs), err)
+		}
+		orders, _, err := tx.Orders(ctx, store.OrderFilter{Stage: license.StageCompleted}, store.Page{})
+		if err != nil || len(orders) != 1 || orders[0].Revision != 2 {
+			return fmt.Errorf("orders are %+v, %w", orders, err)
+		}
 		return expect("mark", tx.MarkSeen(ctx, base.Add(2*store.MarkKept), []byte("m2")), store.Exists)
 	})
 }
@@ -217,6 +260,11 @@ func (s suite) viewCannotWrite(t *testing.T) {
 			"SetValue":       tx.SetValue(ctx, "v1", nil),
 			"PutStatusList":  tx.PutStatusList(ctx, newList("sl_3")),
 			"PutStatusEntry": tx.PutStatusEntry(ctx, "sl_1", license.StatusEntry{Index: 9, Status: license.StatusRevoked}),
+			"CreateJob":      tx.CreateJob(ctx, newJob("job_9", "")),
+			"UpdateJob":      tx.UpdateJob(ctx, asStored(newJob("job_1", "k"), 1)),
+			"DeleteJob":      tx.DeleteJob(ctx, asStored(newJob("job_1", "k"), 1)),
+			"CreateOrder":    tx.CreateOrder(ctx, newOrder("k", "CS9", "1")),
+			"UpdateOrder":    tx.UpdateOrder(ctx, license.Order{Channel: "k", ID: "CS1", Line: "1", Revision: 1}),
 			"Append":         appendErr,
 		} {
 			if err == nil {
@@ -260,8 +308,16 @@ func (s suite) endedTx(t *testing.T) {
 		if _, err := tx.License(t.Context(), "lic_1"); err == nil {
 			t.Error("a transaction was read after its end")
 		}
-		if err := tx.SetValue(t.Context(), "v", []byte("x")); err == nil {
-			t.Error("a transaction was written after its end")
+		for what, err := range map[string]error{
+			"SetValue": tx.SetValue(t.Context(), "v", []byte("x")), "CreateJob": tx.CreateJob(t.Context(), newJob("job_1", "")),
+			"CreateOrder": tx.CreateOrder(t.Context(), newOrder("k", "CS1", "1")),
+		} {
+			if err == nil {
+				t.Errorf("%s worked after the end of the transaction", what)
+			}
+		}
+		if _, _, err := tx.DueJobs(t.Context(), base, 0); err == nil {
+			t.Error("jobs were read after the end of the transaction")
 		}
 	}
 }
