@@ -2,9 +2,6 @@ package koogallery
 
 import (
 	"encoding/json"
-	"errors"
-	"mime"
-	"net/http"
 	"strconv"
 	"strings"
 	"time"
@@ -56,11 +53,6 @@ type activateRequest struct {
 	RealEffectTime string `json:"real_effect_time,omitempty"`
 }
 
-type activateBatchRequest struct {
-	LicenseList    []string `json:"license_list"`
-	RealEffectTime string   `json:"real_effect_time,omitempty"`
-}
-
 type queryRequest struct {
 	License string `json:"license"`
 }
@@ -70,85 +62,6 @@ func effectTime(t time.Time) string {
 		return ""
 	}
 	return t.UTC().Format(compactLayout)
-}
-
-// readAnswer separates success, business errors and everything that is no
-// answer of the open API at all.
-func readAnswer(host string, resp *http.Response, body []byte, codes []Code) (json.RawMessage, error) {
-	status := resp.StatusCode
-	unavailable := func(why string) error {
-		if status == http.StatusUnauthorized {
-			return &APIError{HTTPStatus: status, RequestID: requestID(resp, "", codes)}
-		}
-		return &UnavailableError{Host: host, HTTPStatus: status, Err: errors.New(why)}
-	}
-	if status >= 300 && status < 400 {
-		return nil, unavailable("redirects are not followed")
-	}
-	if media, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type")); media == "text/html" {
-		return nil, unavailable("answer is HTML")
-	}
-	var env struct {
-		ErrorCode scalar          `json:"error_code"`
-		ErrorMsg  scalar          `json:"error_msg"`
-		RequestID scalar          `json:"request_id"`
-		Data      json.RawMessage `json:"data"`
-	}
-	// The decoder's own error can quote the answer, so it is not passed on.
-	switch err := json.Unmarshal(body, &env); {
-	case len(body) == 0:
-		return nil, unavailable("answer is empty")
-	case err != nil:
-		return nil, unavailable("answer is not a whole JSON object")
-	case env.ErrorCode == "":
-		return nil, unavailable("answer has no error_code")
-	case env.ErrorCode == codeOK && status/100 == 2:
-		return env.Data, nil
-	case env.ErrorCode == codeOK:
-		return nil, unavailable("success with this status is a contradiction")
-	}
-	return nil, &APIError{
-		HTTPStatus: status,
-		Code:       cleanCode(string(env.ErrorCode), codes),
-		Msg:        clean(string(env.ErrorMsg), 1024, codes),
-		RequestID:  requestID(resp, string(env.RequestID), codes),
-	}
-}
-
-func requestID(resp *http.Response, fromBody string, codes []Code) string {
-	if fromBody == "" {
-		fromBody = resp.Header.Get("X-Request-Id")
-	}
-	return clean(fromBody, 64, codes)
-}
-
-// cleanCode leaves what looks like an error code alone: taking a very short
-// authorization code out of it would make another error of it.
-func cleanCode(s string, codes []Code) string {
-	short := len(s) <= 16
-	for i := 0; short && i < len(s); i++ {
-		c := s[i]
-		short = isDigit(c) || c == '.' || c == '_' || 'A' <= c && c <= 'Z'
-	}
-	if short {
-		return s
-	}
-	return clean(s, 64, codes)
-}
-
-// clean makes a text from outside fit for a log: without the codes of the call,
-// which a message may quote, without control characters, and short.
-func clean(s string, maxLen int, codes []Code) string {
-	for _, c := range codes {
-		s = strings.ReplaceAll(s, c.Reveal(), redacted)
-	}
-	s = strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7F {
-			return ' '
-		}
-		return r
-	}, strings.ToValidUTF8(s, "?"))
-	return cutText(s, maxLen)
 }
 
 // scalar is a JSON string, or the literal text of a number or boolean. Null,
@@ -192,8 +105,11 @@ func (d details) expiry(loc *time.Location) (time.Time, bool) {
 		"expiry_time", "expiryTime", "expiration_time", "expirationTime", "expire_at", "expireAt"), loc)
 }
 
-func (d details) amount() int64 {
-	n, err := strconv.ParseInt(strings.TrimSpace(d.first("amount")), 10, 64)
+func (d details) amount() int64 { return d.number("amount") }
+
+// number is 0 where there is none, or no whole number that is not negative.
+func (d details) number(names ...string) int64 {
+	n, err := strconv.ParseInt(strings.TrimSpace(d.first(names...)), 10, 64)
 	if err != nil || n < 0 {
 		return 0
 	}
@@ -250,9 +166,10 @@ func readActivation(data json.RawMessage, loc *time.Location) Activation {
 	}
 }
 
-func readCodeInfo(data json.RawMessage, loc *time.Location) (CodeInfo, error) {
-	var d details
-	if err := json.Unmarshal(data, &d); err != nil || d.first("status") == "" {
+// codeInfo reads the state of one code. An expiry that is there and cannot be
+// read is an error, so that it is not taken for "never".
+func (d details) codeInfo(loc *time.Location) (CodeInfo, error) {
+	if d.first("status") == "" {
 		return CodeInfo{}, &malformedError{"data without a status"}
 	}
 	expires, ok := d.expiry(loc)

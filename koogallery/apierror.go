@@ -7,11 +7,14 @@ import (
 	"strings"
 )
 
-// What the open API refuses, for errors.Is (access guide …649195).
+// What the open API refuses, for errors.Is (access guide …649195; of uploads
+// …649352).
 var (
-	// ErrInternal is 92020001; the same call may succeed later.
+	// ErrInternal is 92020001, CBC.0999 or 91381036; the same call may succeed
+	// later.
 	ErrInternal = errors.New("marketplace: internal error")
-	// ErrInvalidParam is 92020002, and what this package refuses to send.
+	// ErrInvalidParam is 92020002 or CBC.0101, and what this package refuses to
+	// send.
 	ErrInvalidParam = errors.New("marketplace: invalid parameter")
 	// ErrAlreadyActive is 92020003: the code's state does not allow it. To
 	// Activate it nearly always means that the code is active already, perhaps
@@ -26,7 +29,8 @@ var (
 	// ErrInvalidBatch is 92020020: a batch holds an invalid code.
 	ErrInvalidBatch = errors.New("marketplace: batch holds an invalid code")
 	// ErrUnauthorized is any refusal of AK/SK or signature, which a wrong clock
-	// causes too: HTTP 401, a gateway code APIGW…, or 403 of an older edition.
+	// causes too: HTTP 401, a gateway code APIGW…, CBC.0150, or 403 of an older
+	// edition.
 	ErrUnauthorized = errors.New("marketplace: not authorized")
 	// ErrRequestParam is 95000001.
 	ErrRequestParam = errors.New("marketplace: request parameter does not fit its pattern")
@@ -36,6 +40,27 @@ var (
 	ErrRequestContentType = errors.New("marketplace: content type not supported")
 	// ErrRequestUnreadable is 95000004.
 	ErrRequestUnreadable = errors.New("marketplace: request message is not readable")
+	// ErrResourceInvalid is 91381033 of an upload: the licence resource is not
+	// valid.
+	ErrResourceInvalid = errors.New("marketplace: licence resource is not valid")
+	// ErrApplyInvalid is 91381034 of an upload: there is no such application,
+	// or none any more.
+	ErrApplyInvalid = errors.New("marketplace: licence application is not valid")
+	// ErrNoRemainder is 91381035 of an upload: the period has no amount left.
+	ErrNoRemainder = errors.New("marketplace: licence period has no amount left")
+	// ErrLicenseFormat is 91381037 of an upload.
+	ErrLicenseFormat = errors.New("marketplace: licence format is not valid")
+	// ErrApplyDenied is 91381038 of an upload.
+	ErrApplyDenied = errors.New("marketplace: licence application was denied")
+	// ErrPermission is 91380150 of an upload: the account lacks the role.
+	ErrPermission = errors.New("marketplace: role has no permission")
+	// ErrBatchUnusable means that the marketplace does not have a call for
+	// several codes, or not in the shape which this package knows: use the one
+	// for single codes.
+	ErrBatchUnusable = errors.New("marketplace: call for several codes is not usable")
+	// ErrNotAnswered means that the answer about several codes tells nothing
+	// about this one that can be believed: use the call for single codes.
+	ErrNotAnswered = errors.New("marketplace: answer does not tell about this code")
 	// ErrUnavailable means that no usable answer came: no connection, an
 	// untrusted certificate, a redirect, a gateway's 5xx or 429, HTML, half a
 	// body. Whether the call took effect is not known.
@@ -72,34 +97,38 @@ func (e *APIError) Error() string {
 // Unwrap classifies the error: by its code, and by the HTTP status only where
 // the code is the gateway's, of an older edition, or unknown.
 func (e *APIError) Unwrap() error {
-	switch e.Code {
-	case "92020001":
-		if e.HTTPStatus == http.StatusForbidden {
-			return ErrUnauthorized // older edition: 403/92020001 "Unauthorized"
-		}
-		return ErrInternal
-	case "92020002":
-		return ErrInvalidParam
-	case "92020003":
-		return ErrAlreadyActive
-	case "92020004":
-		return ErrNotReceived
-	case "92020005":
-		return ErrUnknownCode
-	case "92020011":
-		return ErrNotActivated
-	case "92020020":
-		return ErrInvalidBatch
-	case "95000001":
-		return ErrRequestParam
-	case "95000002":
-		return ErrRequestMethod
-	case "95000003":
-		return ErrRequestContentType
-	case "95000004":
-		return ErrRequestUnreadable
+	if e.Code == "92020001" && e.HTTPStatus == http.StatusForbidden {
+		return ErrUnauthorized // older edition: 403/92020001 "Unauthorized"
+	}
+	if kind, known := apiErrors[e.Code]; known {
+		return kind
 	}
 	return e.byStatus()
+}
+
+var apiErrors = map[string]error{
+	"92020001": ErrInternal,
+	"92020002": ErrInvalidParam,
+	"92020003": ErrAlreadyActive,
+	"92020004": ErrNotReceived,
+	"92020005": ErrUnknownCode,
+	"92020011": ErrNotActivated,
+	"92020020": ErrInvalidBatch,
+	"95000001": ErrRequestParam,
+	"95000002": ErrRequestMethod,
+	"95000003": ErrRequestContentType,
+	"95000004": ErrRequestUnreadable,
+	// Uploads.
+	"CBC.0101": ErrInvalidParam,
+	"CBC.0150": ErrUnauthorized,
+	"CBC.0999": ErrInternal,
+	"91380150": ErrPermission,
+	"91381033": ErrResourceInvalid,
+	"91381034": ErrApplyInvalid,
+	"91381035": ErrNoRemainder,
+	"91381036": ErrInternal,
+	"91381037": ErrLicenseFormat,
+	"91381038": ErrApplyDenied,
 }
 
 func (e *APIError) byStatus() error {
@@ -144,7 +173,20 @@ func (e *UnavailableError) Unwrap() []error { return []error{ErrUnavailable, e.E
 func (e *UnavailableError) Retryable() bool { return true }
 
 // Retryable reports whether the call that failed with err may succeed later
-// with nobody doing anything: ErrUnavailable and ErrInternal.
+// with nobody doing anything: ErrUnavailable and ErrInternal, but not
+// ErrBatchUnusable.
 func Retryable(err error) bool {
+	if errors.Is(err, ErrBatchUnusable) {
+		return false
+	}
 	return errors.Is(err, ErrUnavailable) || errors.Is(err, ErrInternal)
 }
+
+// batchUnusableError is ErrBatchUnusable with the reason.
+type batchUnusableError struct{ err error }
+
+func (e *batchUnusableError) Error() string {
+	return "call for several codes is not usable: " + e.err.Error()
+}
+
+func (e *batchUnusableError) Unwrap() []error { return []error{ErrBatchUnusable, e.err} }

@@ -1,14 +1,12 @@
 package koogallery
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"net/url"
@@ -26,7 +24,7 @@ const (
 
 // Limits of the open API.
 const (
-	MaxBatch       = 100     // codes in one ActivateBatch
+	MaxBatch       = 100     // codes in one call which takes several
 	MaxCode        = 64      // characters of a code
 	MaxAnswer      = 1 << 20 // bytes read of an answer
 	DefaultTimeout = 10 * time.Second
@@ -60,6 +58,14 @@ type ClientOptions struct {
 	Timeout time.Duration
 	// Location is where the expiry times in answers are at home; nil means UTC.
 	Location *time.Location
+	// PlainCharacters sends a licence as CHARACTERS in a plain JSON body instead
+	// of a multipart one with a single part. The pages show only files, so which
+	// of the two is taken is not known.
+	PlainCharacters bool
+	// OrderSuccess are the values of resultCode which mean success to Order;
+	// empty means those which the other interfaces have: MKT.0000, CBC.0000,
+	// 92020000 and 000000. That of this call is not known.
+	OrderSuccess []string
 	// Now is the clock that dates signatures; nil means time.Now. The gateway
 	// refuses dates more than about 15 minutes off.
 	Now func() time.Time
@@ -179,34 +185,14 @@ func (c *Client) Activate(ctx context.Context, code Code, effective time.Time) (
 	if err := checkCodes(code); err != nil {
 		return Activation{}, fmt.Errorf("activate: %w", err)
 	}
-	data, err := c.call(ctx, "/v1/license/activate", activateRequest{
+	data, err := c.post(ctx, "/v1/license/activate", activateRequest{
 		License:        code.Reveal(),
 		RealEffectTime: effectTime(effective),
-	}, code)
+	}, code.Reveal())
 	if err != nil {
 		return Activation{}, fmt.Errorf("activate: %w", err)
 	}
 	return readActivation(data, c.opts.Location), nil
-}
-
-// ActivateBatch activates 1 to MaxBatch codes (v2). The answer says nothing
-// about single codes, and whether one bad code fails all is not documented:
-// Query each one, or use Activate. Errors are those of Activate.
-func (c *Client) ActivateBatch(ctx context.Context, codes []Code, effective time.Time) error {
-	if len(codes) == 0 || len(codes) > MaxBatch {
-		return fmt.Errorf("activate batch of %d codes, 1 to %d allowed: %w", len(codes), MaxBatch, ErrInvalidParam)
-	}
-	if err := checkCodes(codes...); err != nil {
-		return fmt.Errorf("activate batch: %w", err)
-	}
-	req := activateBatchRequest{RealEffectTime: effectTime(effective)}
-	for _, code := range codes {
-		req.LicenseList = append(req.LicenseList, code.Reveal())
-	}
-	if _, err := c.call(ctx, "/v2/license/activate", req, codes...); err != nil {
-		return fmt.Errorf("activate batch: %w", err)
-	}
-	return nil
 }
 
 // Query reads the authoritative state of a code (v1, formerly heartbeat, access
@@ -216,11 +202,15 @@ func (c *Client) Query(ctx context.Context, code Code) (CodeInfo, error) {
 	if err := checkCodes(code); err != nil {
 		return CodeInfo{}, fmt.Errorf("query: %w", err)
 	}
-	data, err := c.call(ctx, "/v1/license/heartbeat", queryRequest{License: code.Reveal()}, code)
+	data, err := c.post(ctx, "/v1/license/heartbeat", queryRequest{License: code.Reveal()}, code.Reveal())
 	if err != nil {
 		return CodeInfo{}, fmt.Errorf("query: %w", err)
 	}
-	info, err := readCodeInfo(data, c.opts.Location)
+	var d details
+	if err := json.Unmarshal(data, &d); err != nil {
+		return CodeInfo{}, fmt.Errorf("query: %w", &malformedError{"data is no object"})
+	}
+	info, err := d.codeInfo(c.opts.Location)
 	if err != nil {
 		return CodeInfo{}, fmt.Errorf("query: %w", err)
 	}
@@ -235,55 +225,4 @@ func checkCodes(codes ...Code) error {
 		}
 	}
 	return nil
-}
-
-// call tries the base URLs in order. Another one is tried only while no usable
-// answer came: a business error is an answer, and one that is throttled will be
-// so under the other name too.
-func (c *Client) call(ctx context.Context, path string, request any, codes ...Code) (json.RawMessage, error) {
-	body, err := json.Marshal(request)
-	if err != nil {
-		return nil, fmt.Errorf("encode request: %w", err)
-	}
-	var failures []error
-	for _, base := range c.bases {
-		data, err := c.attempt(ctx, base, path, body, codes)
-		if err == nil {
-			return data, nil
-		}
-		failures = append(failures, err)
-		var api *APIError
-		throttled := errors.As(err, &api) && api.HTTPStatus == http.StatusTooManyRequests
-		if !errors.Is(err, ErrUnavailable) || throttled || ctx.Err() != nil {
-			break
-		}
-	}
-	return nil, errors.Join(failures...)
-}
-
-func (c *Client) attempt(ctx context.Context, base *url.URL, path string, body []byte, codes []Code) (json.RawMessage, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.opts.Timeout)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, base.String()+apiPath+path, bytes.NewReader(body))
-	if err != nil {
-		return nil, err
-	}
-	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("Accept", "application/json")
-	if err := SignRequest(req, body, c.opts.AccessKeyID, c.opts.SecretAccessKey, c.opts.Now()); err != nil {
-		return nil, err
-	}
-	resp, err := c.http.Do(req)
-	if err != nil {
-		return nil, &UnavailableError{Host: base.Host, Err: err}
-	}
-	defer func() { _ = resp.Body.Close() }() // read to its end or given up
-	answer, err := io.ReadAll(io.LimitReader(resp.Body, MaxAnswer+1))
-	if err == nil && len(answer) > MaxAnswer {
-		err = errors.New("answer is too long")
-	}
-	if err != nil {
-		return nil, &UnavailableError{Host: base.Host, HTTPStatus: resp.StatusCode, Err: err}
-	}
-	return readAnswer(base.Host, resp, answer, codes)
 }

@@ -2,6 +2,7 @@ package koogallery_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -26,6 +27,8 @@ func Example() {
 				fmt.Println("callback:", m.Status, m.License)
 			case koogallery.ReleaseLicenseCode:
 				fmt.Println("callback: release", m.License)
+			default:
+				return errors.New("not handled")
 			}
 			return nil
 		},

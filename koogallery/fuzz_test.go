@@ -77,6 +77,10 @@ func FuzzVerify(f *testing.F) {
 	f.Add("timestamp=01735689600123&nonce=Qh7RzT0mWv3LbX9&signature=00", []byte(`{}`))
 	f.Add("timestamp=1735689600123&nonce=%00", []byte("\ufeff{\"activity\":{}}"))
 	f.Add("a=1;b=2&nonce", []byte(``))
+	for _, v := range vectors(f).Published {
+		f.Add(good, []byte(v.Body))
+	}
+	f.Add(good, []byte(`{"activity":"getLicenseAsync","eventId":"e","instanceId":"i","effectiveTime":"2023-10-27 10:30:15 z","expireTime":{},"deviceFingerprint":"||"}`))
 	forged := koogallery.NewAccessKey("not the key")
 	f.Fuzz(func(t *testing.T, rawQuery string, body []byte) {
 		query, err := url.ParseQuery(rawQuery)

@@ -9,6 +9,8 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -84,5 +86,101 @@ func TestHandler(t *testing.T) {
 	h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
 	if w.Code != http.StatusMethodNotAllowed || w.Header().Get("Allow") != http.MethodPost {
 		t.Errorf("GET: HTTP %d, %v", w.Code, w.Header())
+	}
+}
+
+// TestHandlerAnswers plays the messages of online provisioning.
+func TestHandlerAnswers(t *testing.T) {
+	var reported []string
+	h := &koogallery.Handler{
+		Verifier:   newVerifier(),
+		Activities: append(koogallery.InstanceActivities(), koogallery.ActivityOrderNotify),
+		Answer: func(_ context.Context, _ koogallery.Callback, msg koogallery.Message) (koogallery.Result, error) {
+			switch m := msg.(type) {
+			case koogallery.NewInstance:
+				return koogallery.Result{Code: koogallery.ResultOK, InstanceID: map[string]string{"o": "id of o"}[m.OrderID]}, nil
+			case koogallery.GetLicenseAsync:
+				if m.DeviceFingerprint.IsZero() {
+					return koogallery.Result{}, &koogallery.ResultError{Code: koogallery.ResultDeviceRequired}
+				}
+				return koogallery.Result{Code: koogallery.ResultInProgress}, nil
+			case koogallery.OrderNotify:
+				return koogallery.Result{}, nil // forgot to say success
+			}
+			return koogallery.Result{Code: koogallery.ResultOK}, nil
+		},
+		Report: func(_ context.Context, msg koogallery.Message, err error) {
+			name := "-"
+			if msg != nil {
+				name = string(msg.Activity())
+			}
+			reported = append(reported, name+" "+string(koogallery.ResultOf(err).Code))
+		},
+	}
+	n := 0
+	post := func(body string) string {
+		t.Helper()
+		n++
+		q := koogallery.SignedQuery(testKey, strings.Repeat("n", n), testNow, []byte(body))
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequest(http.MethodPost, "/?"+q.Encode(), strings.NewReader(body)))
+		return w.Body.String()
+	}
+	got := []string{
+		post(`{"activity":"newInstance","orderId":"o","orderLineId":"l","businessId":"b"}`),
+		post(`{"activity":"newInstance","orderId":"without id","orderLineId":"l","businessId":"b"}`),
+		post(`{"activity":"newInstance","orderId":"o","orderLineId":"l","businessId":"b","testFlag":"1"}`),
+		post(`{"activity":"getLicenseAsync","instanceId":"i","eventId":"e","effectiveTime":"2023-10-27 10:30:15 z","deviceFingerprint":"d"}`),
+		post(`{"activity":"getLicenseAsync","instanceId":"i","eventId":"e","effectiveTime":"2023-10-27 10:30:15 z"}`),
+		post(`{"activity":"releaseInstance","instanceId":"i"}`),
+		post(`{"activity":"orderNotify","orderId":"o"}`),
+		post(`{"activity":"releaseLicenseCode","license":"PL1"}`),
+		post(`{"activity":"releaseLicenseCode","license":"PL1","testFlag":"1"}`),
+		post(`{"activity":{}}`),
+	}
+	want := []string{
+		`{"resultCode":"000000","resultMsg":"success.","instanceId":"id of o"}`,
+		`{"resultCode":"000005","resultMsg":"other inner error"}`,
+		`{"resultCode":"000000","resultMsg":"success.","instanceId":"b"}`,
+		`{"resultCode":"000004","resultMsg":"request is processing"}`,
+		`{"resultCode":"000903","resultMsg":"deviceFingerprint is required"}`,
+		`{"resultCode":"000000","resultMsg":"success."}`,
+		`{"resultCode":"000005","resultMsg":"other inner error"}`,
+		`{"resultCode":"000002","resultMsg":"param is invalid: activity"}`,
+		`{"resultCode":"000002","resultMsg":"param is invalid: activity"}`,
+		`{"resultCode":"000002","resultMsg":"param is invalid: activity"}`,
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("answers (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{
+		"newInstance 000000", "newInstance 000005", "newInstance 000000", "getLicenseAsync 000000", "getLicenseAsync 000903",
+		"releaseInstance 000000", "orderNotify 000005", "- 000002", "- 000002", "- 000002",
+	}, reported); diff != "" {
+		t.Errorf("reported (-want +got):\n%s", diff)
+	}
+}
+
+// TestHandlerTakesLicenceCodesOnly: without a list other activities are
+// refused, debug calls too.
+func TestHandlerTakesLicenceCodesOnly(t *testing.T) {
+	h := &koogallery.Handler{
+		Verifier: newVerifier(),
+		Handle:   func(context.Context, koogallery.Callback, koogallery.Message) error { t.Error("handled"); return nil },
+	}
+	for activity := range activityRules {
+		body := goodBody(activity)
+		body["testFlag"] = "1"
+		text := encode(t, body)
+		q := koogallery.SignedQuery(testKey, string(activity), testNow, []byte(text))
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequest(http.MethodPost, "/?"+q.Encode(), strings.NewReader(text)))
+		want := "000002"
+		if slices.Contains(koogallery.LicenseCodeActivities(), activity) {
+			want = "000000"
+		}
+		if !strings.Contains(w.Body.String(), want) {
+			t.Errorf("%s: %s", activity, w.Body)
+		}
 	}
 }

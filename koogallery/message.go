@@ -2,6 +2,7 @@ package koogallery
 
 import (
 	"slices"
+	"strconv"
 	"time"
 	"unicode/utf8"
 )
@@ -9,15 +10,25 @@ import (
 // Activity names what a callback is about.
 type Activity string
 
-// The activities which ParseMessage knows: licence 2.0.
+// The activities of licence 2.0.
 const (
 	ActivityRefreshLicenseCode      Activity = "refreshLicenseCode"
 	ActivityUpdateLicenseCodeStatus Activity = "updateLicenseCodeStatus"
 	ActivityReleaseLicenseCode      Activity = "releaseLicenseCode"
 )
 
-// Message is one of RefreshLicenseCode, UpdateLicenseCodeStatus and
-// ReleaseLicenseCode (not pointers to them). Later releases add types.
+// LicenseCodeActivities returns the three activities of licence 2.0, for
+// Handler.Activities.
+func LicenseCodeActivities() []Activity {
+	return []Activity{ActivityRefreshLicenseCode, ActivityUpdateLicenseCodeStatus, ActivityReleaseLicenseCode}
+}
+
+// Message is one of these, not a pointer to it: RefreshLicenseCode,
+// UpdateLicenseCodeStatus and ReleaseLicenseCode of licence 2.0; NewInstance,
+// RefreshInstance, UpdateInstanceStatus, ReleaseInstance and GetLicenseAsync of
+// online provisioning; OrderNotify; V1GetLicense, V1RefreshLicense,
+// V1ExpireLicense and V1ReleaseLicense of licence 1.0. Later releases may add
+// types, so a switch needs a default which refuses.
 type Message interface {
 	// Activity is the name of the message on the wire.
 	Activity() Activity
@@ -27,16 +38,16 @@ type Message interface {
 	Test() bool
 }
 
-// Scene is the cause of a RefreshLicenseCode.
+// Scene is the cause of a RefreshLicenseCode or RefreshInstance.
 type Scene string
 
-// The documented scenes.
+// The scenes which both have.
 const (
 	SceneRenewal                  Scene = "RENEWAL"
 	SceneUnsubscribeRenewalPeriod Scene = "UNSUBSCRIBE_RENEWAL_PERIOD" // a paid renewal was cancelled
 )
 
-// Status is what an UpdateLicenseCodeStatus asks for.
+// Status is what an UpdateLicenseCodeStatus or UpdateInstanceStatus asks for.
 type Status string
 
 // The documented statuses.
@@ -93,59 +104,75 @@ func (ReleaseLicenseCode) Activity() Activity { return ActivityReleaseLicenseCod
 // Test is TestFlag.
 func (m ReleaseLicenseCode) Test() bool { return m.TestFlag }
 
-// activities is the table of everything that can be read. A new activity is a
-// type and a line here.
+// activities is the table of every POST message that can be read. A new
+// activity is a type and a line here.
 var activities = [...]struct {
 	name   Activity
 	decode func(r *fieldReader) Message
 }{
-	{ActivityRefreshLicenseCode, func(r *fieldReader) Message {
-		return RefreshLicenseCode{
-			Scene:       Scene(r.oneOf("scene", 64, string(SceneRenewal), string(SceneUnsubscribeRenewalPeriod))),
-			OrderID:     r.mandatory("orderId", 64),
-			OrderLineID: r.mandatory("orderLineId", 64),
-			License:     NewCode(r.mandatory("license", 64)),
-			ProductID:   r.optional("productId", 64),
-			ExpireTime:  r.instant("expireTime", 20),
-			TestFlag:    r.testFlag(),
-		}
-	}},
-	{ActivityUpdateLicenseCodeStatus, func(r *fieldReader) Message {
-		return UpdateLicenseCodeStatus{
-			License:  NewCode(r.mandatory("license", 64)),
-			Status:   Status(r.oneOf("status", 32, string(StatusFreeze), string(StatusUnfreeze))),
-			TestFlag: r.testFlag(),
-		}
-	}},
-	{ActivityReleaseLicenseCode, func(r *fieldReader) Message {
-		return ReleaseLicenseCode{
-			License:     NewCode(r.mandatory("license", 64)),
-			OrderID:     r.optional("orderId", 64),
-			OrderLineID: r.optional("orderLineId", 64),
-			TestFlag:    r.testFlag(),
-		}
-	}},
+	{ActivityRefreshLicenseCode, decodeRefreshLicenseCode},
+	{ActivityUpdateLicenseCodeStatus, decodeUpdateLicenseCodeStatus},
+	{ActivityReleaseLicenseCode, decodeReleaseLicenseCode},
+	{ActivityNewInstance, decodeNewInstance},
+	{ActivityRefreshInstance, decodeRefreshInstance},
+	{ActivityUpdateInstanceStatus, decodeUpdateInstanceStatus},
+	{ActivityReleaseInstance, decodeReleaseInstance},
+	{ActivityGetLicenseAsync, decodeGetLicenseAsync},
+	{ActivityOrderNotify, decodeOrderNotify},
+}
+
+func decodeRefreshLicenseCode(r *fieldReader) Message {
+	return RefreshLicenseCode{
+		Scene:       Scene(r.oneOf("scene", 64, string(SceneRenewal), string(SceneUnsubscribeRenewalPeriod))),
+		OrderID:     r.mandatory("orderId", 64),
+		OrderLineID: r.mandatory("orderLineId", 64),
+		License:     NewCode(r.mandatory("license", 64)),
+		ProductID:   r.optional("productId", 64),
+		ExpireTime:  r.instant("expireTime", 20, r.loc),
+		TestFlag:    r.testFlag(),
+	}
+}
+
+func decodeUpdateLicenseCodeStatus(r *fieldReader) Message {
+	return UpdateLicenseCodeStatus{
+		License:  NewCode(r.mandatory("license", 64)),
+		Status:   Status(r.oneOf("status", 32, string(StatusFreeze), string(StatusUnfreeze))),
+		TestFlag: r.testFlag(),
+	}
+}
+
+func decodeReleaseLicenseCode(r *fieldReader) Message {
+	return ReleaseLicenseCode{
+		License:     NewCode(r.mandatory("license", 64)),
+		OrderID:     r.optional("orderId", 64),
+		OrderLineID: r.optional("orderLineId", 64),
+		TestFlag:    r.testFlag(),
+	}
 }
 
 // Parser turns authentic calls into messages. The zero value is ready.
 type Parser struct {
-	// Location is where expireTime is at home; nil means UTC. The licence pages
-	// do not say; compare with what Client.Query answers.
+	// Location is where an expireTime is at home that names no zone; nil means
+	// UTC. The pages do not say; compare with what Client.Query answers. The
+	// times of GetLicenseAsync are documented to be in UTC and stay so.
 	Location *time.Location
 }
 
 // ParseMessage is Parser{}.Parse.
 func ParseMessage(cb Callback) (Message, error) { return Parser{}.Parse(cb) }
 
-// Parse interprets a call. Scalars are read as text, so testFlag 0 and "0" are
+// Parse interprets a call of licence 2.0, online provisioning or the order
+// notification; ParseV1 is for licence 1.0. Scalars are read as text, so testFlag 0 and "0" are
 // one; null is absent; unknown fields are ignored. A *ResultError with 000002
 // names the first field, in the order of the documented table, which is
 // missing though mandatory, longer than the table allows (in characters), an
 // object or array, or none of the documented values. A body which is no object
 // and an activity which is not known are 000002 too.
 //
-// expireTime is yyyyMMddHHmmss, or 17 digits with milliseconds, which are cut
-// off; dates which the calendar does not have are refused.
+// A time is yyyyMMddHHmmss, or 17 digits with milliseconds, which are cut off,
+// or "yyyy-MM-dd HH:mm:ss" with or without a z (in either case, with or without
+// a blank in front) which stands for UTC. Dates which the calendar does not
+// have are refused.
 func (p Parser) Parse(cb Callback) (Message, error) {
 	name, err := cb.Field("activity")
 	if err != nil {
@@ -232,12 +259,52 @@ func (r *fieldReader) oneOf(name string, maxLen int, values ...string) string {
 	return s
 }
 
-func (r *fieldReader) instant(name string, maxLen int) time.Time {
-	t, ok := parseCompact(r.mandatory(name, maxLen), r.loc)
+// instant reads a time which, if it names no zone, is at home in loc.
+func (r *fieldReader) instant(name string, maxLen int, loc *time.Location) time.Time {
+	return r.readInstant(name, r.mandatory(name, maxLen), loc)
+}
+
+// optionalInstant is the zero time where the field is absent, null or empty.
+func (r *fieldReader) optionalInstant(name string, maxLen int, loc *time.Location) time.Time {
+	s := r.optional(name, maxLen)
+	if s == "" {
+		return time.Time{}
+	}
+	return r.readInstant(name, s, loc)
+}
+
+func (r *fieldReader) readInstant(name, s string, loc *time.Location) time.Time {
+	t, ok := parseInstant(s, loc)
 	if !ok {
 		r.fail(name)
 	}
 	return t
+}
+
+// number reads an optional whole number that is not negative; absent is 0.
+func (r *fieldReader) number(name string) int64 {
+	s := r.optional(name, 18)
+	if s == "" {
+		return 0
+	}
+	n, err := strconv.ParseUint(s, 10, 63)
+	if err != nil {
+		r.fail(name)
+		return 0
+	}
+	return int64(n)
+}
+
+// deviceFingerprint is bounded in bytes, and beyond the table: see
+// MaxDeviceFingerprint.
+func (r *fieldReader) deviceFingerprint() DeviceFingerprint {
+	const name = "deviceFingerprint"
+	s := r.optional(name, MaxDeviceFingerprint)
+	if len(s) > MaxDeviceFingerprint {
+		r.fail(name)
+		return DeviceFingerprint{}
+	}
+	return NewDeviceFingerprint(s)
 }
 
 // testFlag is true for 1 and false for 0, an empty text and absence. Anything

@@ -2,6 +2,7 @@ package koogallery
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
@@ -22,13 +23,13 @@ const (
 	ResultAuthFailed     ResultCode = "000001" // signature missing or wrong, or a copy
 	ResultInvalidParam   ResultCode = "000002"
 	ResultUnknownCode    ResultCode = "000003" // authorization code (or instance) does not exist
-	ResultInProgress     ResultCode = "000004" // avoid it: how the platform goes on is not documented
+	ResultInProgress     ResultCode = "000004" // for getLicenseAsync; for others it is not documented how the platform goes on
 	ResultInternal       ResultCode = "000005"
-	ResultNoResource     ResultCode = "000100"
-	ResultQuotaUsed      ResultCode = "000900"
-	ResultOutsidePeriod  ResultCode = "000901"
-	ResultExpiryRequired ResultCode = "000902"
-	ResultDeviceRequired ResultCode = "000903"
+	ResultNoResource     ResultCode = "000100" // newInstance
+	ResultQuotaUsed      ResultCode = "000900" // getLicenseAsync: quota of the order in force is used up
+	ResultOutsidePeriod  ResultCode = "000901" // getLicenseAsync: outside the order's validity period
+	ResultExpiryRequired ResultCode = "000902" // getLicenseAsync: a period licence needs an expiry
+	ResultDeviceRequired ResultCode = "000903" // getLicenseAsync: fingerprint or hardware code is required
 )
 
 // Text is the message which goes with a code: the vendor's own for the first
@@ -66,10 +67,16 @@ type Result struct {
 	// Msg replaces the code's own text. It is shown in the seller console, so
 	// keep internals out of it. Cut after MaxResultMsg characters.
 	Msg string
-	// InstanceID is the merchant's id for a purchase. Only newInstance of the
-	// online-provisioning guide answers with one.
+	// License is the licence which a getLicense of licence 1.0 answers with.
+	License LicenseText
+	// InstanceID is the merchant's id for a purchase, up to MaxInstanceID
+	// characters. Only newInstance, and getLicense of licence 1.0, answer with
+	// one.
 	InstanceID string
 }
+
+// MaxInstanceID is the longest instance id in characters.
+const MaxInstanceID = 64
 
 // AppendJSON appends {"resultCode":"000000","resultMsg":"success."} to dst. A
 // Result without a code is ResultInternal: success has to be said.
@@ -84,6 +91,10 @@ func (r Result) AppendJSON(dst []byte) []byte {
 	dst = appendQuoted(dst, string(r.Code))
 	dst = append(dst, `,"resultMsg":`...)
 	dst = appendQuoted(dst, cutText(strings.ToValidUTF8(r.Msg, "\ufffd"), MaxResultMsg))
+	if !r.License.IsZero() {
+		dst = append(dst, `,"license":`...)
+		dst = appendQuoted(dst, strings.ToValidUTF8(r.License.Reveal(), "\ufffd"))
+	}
 	if r.InstanceID != "" {
 		dst = append(dst, `,"instanceId":`...)
 		dst = appendQuoted(dst, strings.ToValidUTF8(r.InstanceID, "\ufffd"))
@@ -91,19 +102,23 @@ func (r Result) AppendJSON(dst []byte) []byte {
 	return append(dst, '}')
 }
 
-// MarshalJSON is AppendJSON.
+// MarshalJSON is AppendJSON: it is the answer itself, a licence in clear
+// included.
 func (r Result) MarshalJSON() ([]byte, error) { return r.AppendJSON(nil), nil }
 
 // WriteResult answers a callback: always HTTP 200, even for a refusal, because
 // the platform reads the code in the body.
 func WriteResult(w http.ResponseWriter, r Result) error {
-	body := r.AppendJSON(make([]byte, 0, 128))
+	return writeJSON(w, r.AppendJSON(make([]byte, 0, 128)))
+}
+
+func writeJSON(w http.ResponseWriter, body []byte) error {
 	h := w.Header()
 	h.Set("Content-Type", "application/json")
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	h.Set("Cache-Control", "no-store")
 	w.WriteHeader(http.StatusOK)
-	_, err := w.Write(body)
+	_, err := w.Write(body) //nolint:gosec // JSON under its own media type is no page
 	return err
 }
 
@@ -116,6 +131,7 @@ var (
 	ErrRepeated         = errors.New("query parameter repeated")             // 000002
 	ErrSignatureMissing = errors.New("signature missing")                    // 000001
 	ErrSignature        = errors.New("signature does not fit")               // 000001
+	ErrAmbiguous        = errors.New("parameters can be read in two ways")   // 000002, licence 1.0
 	ErrReplayed         = errors.New("request was seen before")              // 000001
 	ErrPayload          = errors.New("body cannot be read")                  // 000002
 	ErrActivity         = errors.New("activity missing or unknown")          // 000002
@@ -162,6 +178,30 @@ func ResultOf(err error) Result {
 		r.Msg = re.Code.Text() + ": " + re.Field
 	}
 	return r
+}
+
+// completed is r, or an error where r names no code or is a success without what
+// the answer to msg must hold.
+func completed(msg Message, r Result) (Result, error) {
+	needsID, needsLicense := false, false
+	switch msg.(type) {
+	case NewInstance:
+		needsID = true
+	case V1GetLicense:
+		needsID, needsLicense = true, true
+	}
+	success := r.Code == ResultOK
+	switch {
+	case r.Code == "":
+		return Result{}, fmt.Errorf("answer to %s: no result code", msg.Activity())
+	case utf8.RuneCountInString(r.InstanceID) > MaxInstanceID:
+		return Result{}, fmt.Errorf("answer to %s: InstanceID is longer than %d characters", msg.Activity(), MaxInstanceID)
+	case success && needsID && r.InstanceID == "":
+		return Result{}, fmt.Errorf("answer to %s: success needs an InstanceID", msg.Activity())
+	case success && needsLicense && r.License.IsZero():
+		return Result{}, fmt.Errorf("answer to %s: success needs a License", msg.Activity())
+	}
+	return r, nil
 }
 
 func refuse(code ResultCode, field string, reason error) error {

@@ -39,6 +39,26 @@ func NewCode(s string) Code { return Code{newSecret(s)} }
 // Equal compares in constant time.
 func (c Code) Equal(other Code) bool { return c.equal(other.secret) }
 
+// LicenseText is a licence as the merchant gives it to the buyer. Who has one
+// that is bound to no device can use it.
+type LicenseText struct{ secret }
+
+// NewLicenseText holds s as it is.
+func NewLicenseText(s string) LicenseText { return LicenseText{newSecret(s)} }
+
+// Equal compares in constant time.
+func (l LicenseText) Equal(other LicenseText) bool { return l.equal(other.secret) }
+
+// PersonalData is a person's mobile number, e-mail address or name. Licence 1.0
+// sends it encrypted, see Decrypt.
+type PersonalData struct{ secret }
+
+// NewPersonalData holds s as it is.
+func NewPersonalData(s string) PersonalData { return PersonalData{newSecret(s)} }
+
+// Equal compares in constant time.
+func (d PersonalData) Equal(other PersonalData) bool { return d.equal(other.secret) }
+
 // secret is a text which shows itself only when asked by name. It is held
 // behind a pointer because fmt prints the unexported fields of a surrounding
 // struct without calling their methods; it then prints an address.

@@ -64,7 +64,45 @@ type vectorFile struct {
 			OK    bool   `json:"documented_ok"`
 		} `json:"cases"`
 	} `json:"callback_timestamp_window"`
-	SDK []sdkVector `json:"sdk_hmac_sha256"`
+	Published []struct {
+		ID   string `json:"id"`
+		Body string `json:"body"`
+	} `json:"callback_published_unverifiable"`
+	SDK          []sdkVector    `json:"sdk_hmac_sha256"`
+	V1Tokens     []v1Vector     `json:"v1_auth_token"`
+	V1BodySign   []v1BodyVector `json:"v1_body_sign"`
+	V1Encryption []struct {
+		ID          string                `json:"id"`
+		AccessKey   string                `json:"access_key"`
+		EncryptType koogallery.Encryption `json:"encrypt_type"`
+		IV          string                `json:"iv"`
+		Plain       string                `json:"plain"`
+		AESKey      string                `json:"aes_key_hex"`
+		Value       string                `json:"value"`
+	} `json:"v1_encryption"`
+	Devices []struct {
+		MAC         []string `json:"mac"`
+		Disk        []string `json:"disk"`
+		Board       string   `json:"board"`
+		CPU         string   `json:"cpu"`
+		Fingerprint string   `json:"fingerprint"`
+	} `json:"device_fingerprint"`
+}
+
+type v1Vector struct {
+	ID           string            `json:"id"`
+	AccessKey    string            `json:"access_key"`
+	Params       map[string]string `json:"params"`
+	AuthToken    string            `json:"auth_token"`
+	URL          string            `json:"url"`
+	PrintedToken string            `json:"printed_order_auth_token"`
+}
+
+type v1BodyVector struct {
+	ID        string `json:"id"`
+	AccessKey string `json:"access_key"`
+	Body      []byte `json:"body_base64"`
+	Header    string `json:"header"`
 }
 
 func vectors(tb testing.TB) vectorFile {
@@ -77,8 +115,15 @@ func vectors(tb testing.TB) vectorFile {
 	if err := json.Unmarshal(data, &v); err != nil {
 		tb.Fatal(err)
 	}
-	if len(v.CallbackPost) == 0 || len(v.CallbackCases) == 0 || len(v.CallbackWindow.Cases) == 0 || len(v.SDK) == 0 {
-		tb.Fatal("vectors.json lacks a section")
+	for name, n := range map[string]int{
+		"callback_post": len(v.CallbackPost), "callback_cases": len(v.CallbackCases),
+		"callback_timestamp_window": len(v.CallbackWindow.Cases), "callback_published_unverifiable": len(v.Published),
+		"sdk_hmac_sha256": len(v.SDK), "v1_auth_token": len(v.V1Tokens), "v1_body_sign": len(v.V1BodySign),
+		"v1_encryption": len(v.V1Encryption), "device_fingerprint": len(v.Devices),
+	} {
+		if n == 0 {
+			tb.Fatalf("vectors.json lacks %s", name)
+		}
 	}
 	return v
 }

@@ -119,7 +119,7 @@ func (s *Sandbox) debug(c debugCase) int64 {
 
 func (c debugCase) fields(s *Sandbox) (map[string]string, bool) {
 	fields := map[string]string{"license": c.code, "testFlag": "1"}
-	switch c.activity {
+	switch c.activity { //nolint:exhaustive // the stand-in sends only these
 	case koogallery.ActivityRefreshLicenseCode:
 		fields["scene"] = string(koogallery.SceneRenewal)
 		fields["orderId"], fields["orderLineId"], fields["productId"] = "test", "test", "test"
