@@ -127,9 +127,45 @@ func (d *Daemon) Start() error {
 			d.log.Error("status lists cannot be published; the last ones are served", "error", err.Error())
 		})
 	})
+	d.serving.Go(func() { d.authority.RunOutbox(ctx, d.reportJob) })
+	for _, m := range d.config.Marketplaces {
+		if m.Sync.Daily && m.OpenAPI.Enabled() {
+			d.serving.Go(func() { d.authority.RunReconcile(ctx, m.Name, d.reportReconciled) })
+		}
+	}
 	d.ready.Store(true)
 	d.log.Info("licensed is serving", "public", d.Addr(), "ops", d.OpsAddr(), "admin", d.AdminSocket(), "issuer", d.ring.KeySet().Issuer)
 	return nil
+}
+
+// reportReconciled logs what the daily comparison with a marketplace came to.
+func (d *Daemon) reportReconciled(r authority.Reconciled, err error) {
+	if err != nil {
+		d.log.Warn("the codes of a marketplace cannot be compared with what it says; it is tried again", "marketplace", r.Channel, "error", err.Error())
+		return
+	}
+	level := slog.LevelInfo
+	if r.Repaired > 0 || r.Failed > 0 {
+		level = slog.LevelWarn
+	}
+	d.log.Log(context.Background(), level, "all codes of a marketplace were compared with what it says", "marketplace", r.Channel,
+		"checked", r.Checked, "repaired", r.Repaired, "end_set_by_merchant", r.Own, "failed", r.Failed, "last_failure", r.Failure)
+}
+
+// reportJob logs what the outbox failed to do.
+func (d *Daemon) reportJob(o authority.JobOutcome) {
+	attrs := []any{
+		"job", o.Job.ID, "kind", o.Job.Kind, "marketplace", o.Job.Channel, "license", o.Job.License,
+		"attempts", o.Job.Attempts, "error", o.Err.Error(),
+	}
+	switch {
+	case o.Job.ID == "":
+		d.log.Error("the outbox cannot be read", "error", o.Err.Error())
+	case o.Parked:
+		d.log.Error("a call to the marketplace was given up; see licensectl marketplace outbox", attrs...)
+	default:
+		d.log.Warn("a call to the marketplace failed and is tried again", attrs...)
+	}
 }
 
 // Stop answers what is under way, until ctx ends, and closes everything. It

@@ -167,7 +167,8 @@ func (s *settings) addMarketplace(m config.Marketplace, now func() time.Time, fa
 		fail("open_api", err)
 		if err == nil {
 			s.upstreams = append(s.upstreams, up)
-			ch.Upstream = up
+			ch.Upstream, ch.Desk = up, up
+			s.entries[len(s.entries)-1].Desk = true
 		}
 	}
 	s.channels = append(s.channels, ch)

@@ -6,6 +6,7 @@ import (
 	"crypto/hkdf"
 	"crypto/hmac"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"hash"
 	"slices"
@@ -25,6 +26,8 @@ const (
 
 	// sealedV1 is AES-256-GCM with a random nonce: byte 1, nonce (12), text, tag (16).
 	sealedV1 = 1
+	// sealedTextV1 is the same of a text that is no code: byte 2, nonce (12), text, tag (16).
+	sealedTextV1 = 2
 )
 
 // What the keys derived from the data key are for.
@@ -118,6 +121,37 @@ func (k *CodeKey) Open(sealed []byte, licenseID string) (license.Code, error) {
 	}
 	return code, nil
 }
+
+// SealText encrypts a text that is no code, such as what identifies a device,
+// and binds it to what it is about. An empty text has an empty form.
+func (k *CodeKey) SealText(text, about string) ([]byte, error) {
+	if text == "" {
+		return nil, nil
+	}
+	if about == "" {
+		return nil, errors.New("seal a text: it is about nothing")
+	}
+	out := make([]byte, 1, 1+len(text)+k.aead().Overhead())
+	out[0] = sealedTextV1
+	return k.aead().Seal(out, nil, []byte(text), textContext(about)), nil //nolint:gosec // G407: this mode draws the nonce itself
+}
+
+// OpenText returns the text that SealText has encrypted about the same.
+func (k *CodeKey) OpenText(sealed []byte, about string) (string, error) {
+	if len(sealed) == 0 {
+		return "", nil
+	}
+	if sealed[0] != sealedTextV1 {
+		return "", errors.New("open a sealed text: its form is not known")
+	}
+	text, err := k.aead().Open(nil, nil, sealed[1:], textContext(about))
+	if err != nil {
+		return "", errors.New("open a sealed text: it is damaged, is about something else, or was sealed under another data key")
+	}
+	return string(text), nil
+}
+
+func textContext(about string) []byte { return append([]byte{sealedTextV1}, about...) }
 
 // sealContext binds a sealed code to its form and its licence.
 func sealContext(licenseID string) []byte {

@@ -49,10 +49,12 @@ type License struct {
 	Customer     string         `json:"customer"`
 	Channel      string         `json:"channel"`
 	Order        string         `json:"order"`
+	Instance     string         `json:"instance,omitempty" doc:"What a marketplace calls the purchase by (online provisioning)."`
 	State        license.State  `json:"state"`
 	IssuedAt     *time.Time     `json:"issued_at"`
 	ActivatedAt  *time.Time     `json:"activated_at"`
 	ExpiresAt    *time.Time     `json:"expires_at" doc:"The end; null for a perpetual licence."`
+	OwnEnd       bool           `json:"own_end,omitempty" doc:"The merchant has set the end of what a marketplace sold."`
 	ReleasedAt   *time.Time     `json:"released_at"`
 	RevokedAt    *time.Time     `json:"revoked_at"`
 	RevokeReason string         `json:"revoke_reason,omitempty"`
@@ -113,7 +115,7 @@ type Drift struct {
 // NewLicense gives a licence its shown form, with its state at now.
 func NewLicense(l license.License, installs []license.Install, now time.Time) License {
 	out := License{
-		ID: l.ID, CodeLast4: l.Code.Last4, Product: l.Product, Customer: l.Customer, Channel: l.Channel, Order: l.Order,
+		ID: l.ID, CodeLast4: l.Code.Last4, Product: l.Product, Customer: l.Customer, Channel: l.Channel, Order: l.Order, Instance: l.Instance, OwnEnd: l.OwnEnd,
 		State: l.StateAt(now), IssuedAt: instant(l.IssuedAt), ActivatedAt: instant(l.ActivatedAt),
 		ExpiresAt: instant(l.ExpiresAt), ReleasedAt: instant(l.ReleasedAt), RevokedAt: instant(l.RevokedAt),
 		RevokeReason: l.RevokeReason, Holds: l.Holds.Names(), Machines: l.Machines, Mode: l.Mode,

@@ -94,6 +94,9 @@ type adoption struct {
 
 	sold  license.Sold // what an activation told, now or before
 	heard int64        // the newest message about the end before the query went out
+
+	changed bool // record has changed something
+	own     bool // the merchant has set another end than the marketplace says, which stays
 }
 
 func (ad *adoption) run(ctx context.Context) error {
@@ -214,6 +217,7 @@ func (ad *adoption) record(ctx context.Context, e Entitlement) error {
 			}
 		}
 		is := was.Clone()
+		ad.changed, ad.own = false, false
 		if err := ad.apply(&is, e, pending, now); err != nil {
 			return err
 		}
@@ -242,6 +246,7 @@ func (ad *adoption) save(ctx context.Context, tx store.Tx, known bool, was, is l
 		if event.Before, event.After = difference(was, is); len(event.After) == 0 {
 			return nil
 		}
+		ad.changed = true
 		if err := tx.UpdateLicense(ctx, is); err != nil {
 			return fmt.Errorf("update %s: %w", is.ID, err)
 		}
@@ -336,6 +341,10 @@ func (ad *adoption) apply(l *license.License, e Entitlement, pending license.Pen
 // applyEnd sets the end: that of the query, unless a message about it came in
 // while the query was under way; else the last one that is known.
 func (ad *adoption) applyEnd(l *license.License, e Entitlement, pending license.Pending, now time.Time) error {
+	if l.OwnEnd {
+		ad.own = !e.ExpiresAt.IsZero() && !e.ExpiresAt.Equal(l.ExpiresAt)
+		return nil
+	}
 	if !pending.ExpiresAt.IsZero() {
 		l.ExpiresAt = pending.ExpiresAt
 	}

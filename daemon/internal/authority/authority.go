@@ -26,6 +26,10 @@ import (
 type Codes interface {
 	Index(code license.Code) []byte
 	Seal(code license.Code, licenseID string) ([]byte, error)
+	Open(sealed []byte, licenseID string) (license.Code, error)
+	// SealText and OpenText keep another text secret, under the same key.
+	SealText(text, about string) ([]byte, error)
+	OpenText(sealed []byte, about string) (string, error)
 }
 
 // Channel is a marketplace entry that codes can come from.
@@ -33,6 +37,7 @@ type Channel struct {
 	Name     string
 	Pattern  *regexp.Regexp // what may be asked upstream at all
 	Upstream Upstream       // nil: codes cannot be activated through it
+	Desk     Desk           // nil: orders cannot be read, nor licences for devices delivered
 	// PerpetualWithoutExpiry takes a code that was activated elsewhere, and for
 	// which the marketplace names no expiry, as sold without end.
 	PerpetualWithoutExpiry bool
@@ -102,6 +107,7 @@ type Authority struct {
 	gate     *gate
 	clock    func() time.Time
 	guard    *guard
+	jobs     chan struct{} // holds a token when there may be something to do
 }
 
 // New checks the options and returns an Authority.
@@ -112,7 +118,7 @@ func New(o Options) (*Authority, error) {
 	a := &Authority{
 		custody: o.Custody, codes: o.Codes, channels: o.Channels,
 		undo: o.UndoWindow, random: o.Random, ids: &license.IDs{Random: o.Random}, clock: o.Now, gate: newGate(),
-		products: make(map[string]license.Product), byMarket: make(map[string]string),
+		products: make(map[string]license.Product), byMarket: make(map[string]string), jobs: make(chan struct{}, 1),
 	}
 	if a.clock == nil {
 		a.clock = time.Now //nolint:forbidigo // the one default of Now
@@ -123,7 +129,7 @@ func New(o Options) (*Authority, error) {
 	}
 	dated := recorded{Store: o.Store, guard: a.guard}
 	a.lists = newStatusLists(dated, a)
-	a.store = settled{Store: dated, undo: a.undo, lists: a.lists}
+	a.store = settled{Store: dated, undo: a.undo, lists: a.lists, queued: a.wakeOutbox}
 	for _, ch := range o.Channels {
 		if ch.Name == license.ChannelManual {
 			return nil, fmt.Errorf("authority: a marketplace entry cannot be called %q, which is where the merchant's own codes come from", ch.Name)

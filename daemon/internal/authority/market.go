@@ -10,13 +10,14 @@ import (
 	"github.com/seed-357fa782/licensed/store"
 )
 
-// Message is what a marketplace says about a code: one of EventSetExpiry,
-// EventFreeze, EventUnfreeze and EventRelease.
+// Message is what a marketplace says about a code or an instance: one of
+// EventSetExpiry, EventFreeze, EventUnfreeze and EventRelease.
 type Message struct {
 	Channel   string // the entry that authenticated it
 	Event     license.Event
-	Code      license.Code
-	ExpiresAt time.Time // with EventSetExpiry
+	Code      license.Code // either this
+	Instance  string       // or this
+	ExpiresAt time.Time    // with EventSetExpiry
 	Order     string
 	SentAt    time.Time // its own timestamp
 	ReplayKey []byte    // names this very message; the same again is a replay
@@ -31,23 +32,24 @@ type Outcome struct {
 
 // Message applies what a marketplace says. A message touches only licences of
 // the channel that authenticated it; about any other code it is recorded and
-// applied when that code is activated. A message that was taken before is
-// Replayed.
+// applied when that code is activated; an instance that was not made here is
+// ErrNoInstance. A message that was taken before is Replayed.
 func (a *Authority) Message(ctx context.Context, m Message) (Outcome, error) {
-	now, index := a.now(), a.codes.Index(m.Code)
+	now := a.now()
+	index, last4, err := a.aboutWhat(m)
+	if err != nil {
+		return Outcome{}, err
+	}
 	var out Outcome
-	err := a.store.Update(ctx, func(ctx context.Context, tx store.Tx) error {
+	err = a.store.Update(ctx, func(ctx context.Context, tx store.Tx) error {
 		out = Outcome{}
-		if err := tx.MarkSeen(ctx, m.SentAt, m.ReplayKey); err != nil {
-			if errors.Is(err, store.Exists) {
-				return license.Errorf(license.Replayed, "this message was taken before")
-			}
-			return fmt.Errorf("mark a message: %w", err)
+		if err := markSeen(ctx, tx, m.SentAt, m.ReplayKey); err != nil {
+			return err
 		}
 		l, err := tx.LicenseByCode(ctx, index)
 		if errors.Is(err, license.NotFound) || err == nil && l.Channel != m.Channel {
 			out.Changed = true
-			return a.remember(ctx, tx, m, index, now)
+			return a.remember(ctx, tx, m, index, last4, now)
 		}
 		if err != nil {
 			return fmt.Errorf("look a code up: %w", err)
@@ -59,6 +61,14 @@ func (a *Authority) Message(ctx context.Context, m Message) (Outcome, error) {
 		return Outcome{}, err
 	}
 	return out, nil
+}
+
+// aboutWhat is where the licence of a message is found.
+func (a *Authority) aboutWhat(m Message) (index []byte, last4 string, err error) {
+	if m.Instance != "" {
+		return a.instanceIndex(m.Channel, m.Instance)
+	}
+	return a.codes.Index(m.Code), m.Code.Last4(), nil
 }
 
 // hear applies a message to the licence that it is about.
@@ -96,15 +106,21 @@ func (a *Authority) hear(ctx context.Context, tx store.Tx, l license.License, m 
 	if _, err := tx.Append(ctx, event); err != nil {
 		return Outcome{}, fmt.Errorf("audit %s: %w", event.Action, err)
 	}
+	if changed && m.Event == license.EventSetExpiry {
+		return out, a.checkLater(ctx, tx, next)
+	}
 	return out, nil
 }
 
 // remember adds a message to what is known about a code that nobody has
 // presented yet.
-func (a *Authority) remember(ctx context.Context, tx store.Tx, m Message, index []byte, now time.Time) error {
+func (a *Authority) remember(ctx context.Context, tx store.Tx, m Message, index []byte, last4 string, now time.Time) error {
 	p, err := tx.Pending(ctx, m.Channel, index)
 	if errors.Is(err, license.NotFound) {
-		p = license.Pending{Channel: m.Channel, CodeIndex: index, Last4: m.Code.Last4(), FirstAt: now}
+		if m.Instance != "" {
+			return ErrNoInstance
+		}
+		p = license.Pending{Channel: m.Channel, CodeIndex: index, Last4: last4, FirstAt: now}
 	} else if err != nil {
 		return fmt.Errorf("read what is pending for a code: %w", err)
 	}

@@ -16,6 +16,8 @@ type settled struct {
 	store.Store
 	undo  time.Duration
 	lists *statusLists
+	// queued has the outbox look for what is due.
+	queued func()
 }
 
 // Update runs fn on a Tx that settles, and has what it settled published.
@@ -28,6 +30,9 @@ func (s settled) Update(ctx context.Context, fn func(ctx context.Context, tx sto
 	if t != nil && len(t.places) > 0 {
 		s.lists.touch(t.places) // after an error too: the change may have been made all the same
 	}
+	if t != nil && t.queued {
+		s.queued()
+	}
 	return err
 }
 
@@ -37,6 +42,7 @@ type settlingTx struct {
 	store.Tx
 	undo   time.Duration
 	places []license.StatusRef // whose entries were written
+	queued bool                // a job was written
 
 	// What was read or written last, since a record is mostly read just before
 	// it is replaced. The zero ids are of none.
@@ -160,6 +166,12 @@ func (t *settlingTx) settle(ctx context.Context, l license.License, i license.In
 	}
 	t.places = append(t.places, i.Status)
 	return nil
+}
+
+// CreateJob writes, and has the outbox look.
+func (t *settlingTx) CreateJob(ctx context.Context, j license.Job) error {
+	t.queued = true
+	return t.Tx.CreateJob(ctx, j)
 }
 
 // PutStatusList writes, and has a new list published.

@@ -25,6 +25,9 @@ type Options struct {
 	Log       *slog.Logger
 	Now       func() time.Time // nil is time.Now
 
+	// Desk says that the open API can be reached: instances need it.
+	Desk bool
+
 	// AccessKeys may have signed a callback; several while one is being
 	// exchanged. They are secrets.
 	AccessKeys []string
@@ -43,7 +46,7 @@ func Callbacks(o Options) http.Handler {
 	}
 	return &koogallery.Handler{
 		Verifier: &koogallery.Verifier{Keys: keys, Now: o.Now},
-		Location: o.Location, Handle: e.handle, Report: e.report,
+		Location: o.Location, Activities: activities(o.Desk), Answer: e.answer, Report: e.report,
 	}
 }
 
@@ -55,41 +58,142 @@ type entry struct {
 	strangers tally
 }
 
-func (e *entry) handle(ctx context.Context, cb koogallery.Callback, msg koogallery.Message) error {
-	m := authority.Message{Channel: e.name, SentAt: cb.Time, ReplayKey: cb.Replay.Signature[:]}
+// activities are those that an entry understands.
+func activities(desk bool) []koogallery.Activity {
+	out := koogallery.LicenseCodeActivities()
+	if desk {
+		out = append(append(out, koogallery.InstanceActivities()...), koogallery.ActivityOrderNotify)
+	}
+	return out
+}
+
+func (e *entry) answer(ctx context.Context, cb koogallery.Callback, msg koogallery.Message) (koogallery.Result, error) {
+	result, err := e.obey(ctx, cb, msg)
+	if err == nil {
+		return result, nil
+	}
+	if _, ok := errors.AsType[*koogallery.ResultError](err); ok {
+		return koogallery.Result{}, err
+	}
+	if code, field := refusal(err); code != "" {
+		return koogallery.Result{}, &koogallery.ResultError{Code: code, Field: field, Err: err}
+	}
+	return koogallery.Result{}, fmt.Errorf("apply %s: %w", msg.Activity(), err)
+}
+
+// obey does what a message says.
+func (e *entry) obey(ctx context.Context, cb koogallery.Callback, msg koogallery.Message) (koogallery.Result, error) {
+	done := koogallery.Result{Code: koogallery.ResultOK}
+	key := cb.Replay.Signature[:]
+	switch msg := msg.(type) {
+	case koogallery.NewInstance:
+		id, err := e.authority.NewInstance(ctx, authority.Purchase{
+			Channel: e.name, Order: msg.OrderID, Line: msg.OrderLineID, Business: msg.BusinessID, SentAt: cb.Time, ReplayKey: key,
+		})
+		done.InstanceID = id
+		return done, err
+	case koogallery.OrderNotify:
+		return done, e.authority.Notice(ctx, authority.Notice{
+			Channel: e.name, Order: msg.OrderID, Line: msg.OrderLineID, SentAt: cb.Time, ReplayKey: key,
+		})
+	case koogallery.GetLicenseAsync:
+		return e.apply(ctx, cb, msg)
+	}
+	m := authority.Message{Channel: e.name, SentAt: cb.Time, ReplayKey: key}
+	if err := meaning(msg, &m); err != nil {
+		return done, err
+	}
+	out, err := e.authority.Message(ctx, m)
+	if err == nil {
+		e.tell(ctx, msg, m, out)
+	}
+	return done, err
+}
+
+// apply takes an application for a device's licence. It is delivered afterwards,
+// so the answer is that it is in progress.
+func (e *entry) apply(ctx context.Context, cb koogallery.Callback, msg koogallery.GetLicenseAsync) (koogallery.Result, error) {
+	app := authority.Application{
+		Channel: e.name, Instance: msg.InstanceID, Event: msg.EventID, From: msg.EffectiveTime, Until: msg.ExpireTime,
+		SentAt: cb.Time, ReplayKey: cb.Replay.Signature[:],
+	}
+	if text := msg.DeviceFingerprint.Reveal(); text != "" {
+		var err error
+		if app.Device, err = license.ParseDevice(text); err != nil {
+			return koogallery.Result{}, &koogallery.ResultError{Code: koogallery.ResultInvalidParam, Field: "deviceFingerprint", Err: err}
+		}
+	}
+	return koogallery.Result{Code: koogallery.ResultInProgress}, e.authority.Apply(ctx, app)
+}
+
+// meaning reads what a message says about a code or an instance.
+func meaning(msg koogallery.Message, m *authority.Message) error {
 	var code koogallery.Code
+	var end time.Time
 	switch msg := msg.(type) {
 	case koogallery.RefreshLicenseCode:
-		if msg.ExpireTime.Year() < firstYear {
-			return &koogallery.ResultError{Code: koogallery.ResultInvalidParam, Field: "expireTime"}
-		}
-		m.Event, m.ExpiresAt, m.Order, code = license.EventSetExpiry, msg.ExpireTime, msg.OrderID, msg.License
-		if m.ExpiresAt.After(license.Forever) { // year 9999 in a zone west of UTC
-			m.ExpiresAt = license.Forever
-		}
+		m.Event, end, m.Order, code = license.EventSetExpiry, msg.ExpireTime, msg.OrderID, msg.License
+	case koogallery.RefreshInstance:
+		m.Event, end, m.Order, m.Instance = license.EventSetExpiry, msg.ExpireTime, msg.OrderID, msg.InstanceID
 	case koogallery.UpdateLicenseCodeStatus:
-		m.Event, code = license.EventFreeze, msg.License
-		if msg.Status == koogallery.StatusUnfreeze {
-			m.Event = license.EventUnfreeze
-		}
+		m.Event, code = hold(msg.Status), msg.License
+	case koogallery.UpdateInstanceStatus:
+		m.Event, m.Instance = hold(msg.Status), msg.InstanceID
 	case koogallery.ReleaseLicenseCode:
 		m.Event, m.Order, code = license.EventRelease, msg.OrderID, msg.License
+	case koogallery.ReleaseInstance:
+		m.Event, m.Order, m.Instance = license.EventRelease, msg.OrderID, msg.InstanceID
 	default:
 		return &koogallery.ResultError{Code: koogallery.ResultInvalidParam, Field: "activity"}
+	}
+	if m.Event == license.EventSetExpiry {
+		if end.Year() < firstYear {
+			return &koogallery.ResultError{Code: koogallery.ResultInvalidParam, Field: "expireTime"}
+		}
+		if m.ExpiresAt = end; end.After(license.Forever) { // year 9999 in a zone west of UTC
+			m.ExpiresAt = license.Forever
+		}
+	}
+	if m.Instance != "" {
+		return nil
 	}
 	var err error
 	if m.Code, err = license.ParseCode(code.Reveal()); err != nil {
 		return &koogallery.ResultError{Code: koogallery.ResultInvalidParam, Field: "license", Err: err}
 	}
-	out, err := e.authority.Message(ctx, m)
-	if errors.Is(err, license.Replayed) {
-		return &koogallery.ResultError{Code: koogallery.ResultAuthFailed, Err: err}
-	}
-	if err != nil {
-		return fmt.Errorf("apply %s: %w", msg.Activity(), err)
-	}
-	e.tell(ctx, msg, m, out)
 	return nil
+}
+
+func hold(s koogallery.Status) license.Event {
+	if s == koogallery.StatusUnfreeze {
+		return license.EventUnfreeze
+	}
+	return license.EventFreeze
+}
+
+// refusal is the result code of what the authority refuses, "" where it failed.
+func refusal(err error) (code koogallery.ResultCode, field string) {
+	for _, r := range []struct {
+		err  error
+		code koogallery.ResultCode
+	}{
+		{license.Replayed, koogallery.ResultAuthFailed},
+		{authority.ErrNoInstance, koogallery.ResultUnknownCode},
+		{authority.ErrQuota, koogallery.ResultQuotaUsed},
+		{authority.ErrOutside, koogallery.ResultOutsidePeriod},
+		{authority.ErrNeedsEnd, koogallery.ResultExpiryRequired},
+		{authority.ErrNeedsDevice, koogallery.ResultDeviceRequired},
+		{license.Released, koogallery.ResultUnknownCode},
+		{license.Revoked, koogallery.ResultUnknownCode},
+	} {
+		if errors.Is(err, r.err) {
+			return r.code, ""
+		}
+	}
+	if e, ok := errors.AsType[*license.Error](err); ok && e.Reason == license.BadRequest {
+		return koogallery.ResultInvalidParam, e.Field
+	}
+	return "", ""
 }
 
 // firstYear is before there was a marketplace: an earlier end is a mistake, and
@@ -100,7 +204,12 @@ const firstYear = 2000
 func (e *entry) tell(ctx context.Context, msg koogallery.Message, m authority.Message, out authority.Outcome) {
 	attrs := []slog.Attr{
 		slog.String("activity", string(msg.Activity())), slog.String("event", string(m.Event)),
-		slog.String("code", m.Code.String()), slog.String("license", out.License),
+		slog.String("license", out.License),
+	}
+	if m.Instance != "" {
+		attrs = append(attrs, slog.String("instance", m.Instance))
+	} else {
+		attrs = append(attrs, slog.String("code", m.Code.String()))
 	}
 	switch {
 	case out.License == "":

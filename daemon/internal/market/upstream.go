@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/seed-357fa782/licensed/daemon/internal/authority"
 	"github.com/seed-357fa782/licensed/koogallery"
@@ -25,6 +28,7 @@ type UpstreamOptions struct {
 // Upstream asks the marketplace's open API for the authority.
 type Upstream struct {
 	client *koogallery.Client
+	pace   func(context.Context) error // of a comparison of many codes
 }
 
 // NewUpstream checks the options. Nothing is sent.
@@ -36,7 +40,7 @@ func NewUpstream(o UpstreamOptions) (*Upstream, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Upstream{client: c}, nil
+	return &Upstream{client: c, pace: koogallery.Pace(queryPause)}, nil
 }
 
 // Close drops idle connections.
@@ -54,6 +58,11 @@ func (u *Upstream) Query(ctx context.Context, code license.Code) (authority.Enti
 	if err != nil {
 		return authority.Entitlement{}, upstreamError(err)
 	}
+	return entitlement(info)
+}
+
+// entitlement is what a query says, where it can be believed.
+func entitlement(info koogallery.CodeInfo) (authority.Entitlement, error) {
 	switch info.Status {
 	case koogallery.CodeAlive, koogallery.CodeExpired, koogallery.CodeReleased:
 	default: // never believed
@@ -64,6 +73,32 @@ func (u *Upstream) Query(ctx context.Context, code license.Code) (authority.Enti
 		ExpiresAt: info.ExpireTime,
 		Product:   info.ProductID, Order: info.OrderID, Amount: int(min(info.Amount, maxAmount)),
 	}, nil
+}
+
+// queryPause is between two calls of a comparison of many codes.
+const queryPause = 200 * time.Millisecond
+
+// QueryMany returns the authoritative state of each of the codes, many at a call
+// where the marketplace lets us.
+func (u *Upstream) QueryMany(ctx context.Context, codes []license.Code) []authority.Queried {
+	out := make([]authority.Queried, 0, len(codes))
+	each := func(yield func(koogallery.Code) bool) {
+		for _, c := range codes {
+			if !yield(koogallery.NewCode(c.Reveal())) {
+				return
+			}
+		}
+	}
+	for r := range u.client.QueryAll(ctx, each, u.pace) {
+		var q authority.Queried
+		if q.Err = r.Err; q.Err != nil {
+			q.Err = upstreamError(q.Err)
+		} else {
+			q.Entitlement, q.Err = entitlement(r.Info)
+		}
+		out = append(out, q)
+	}
+	return out
 }
 
 // Activate activates a code.
@@ -78,6 +113,60 @@ func (u *Upstream) Activate(ctx context.Context, code license.Code) (authority.E
 	return authority.Entitlement{
 		Unsure: act.Unread, ExpiresAt: act.ExpireTime, Product: act.ProductID, Order: act.OrderID, Amount: int(min(act.Amount, maxAmount)),
 	}, nil
+}
+
+// Order returns a line of an order. Where the order has one line only, that is
+// meant, whatever it is called.
+func (u *Upstream) Order(ctx context.Context, order, line string) (authority.OrderInfo, error) {
+	o, err := u.client.Order(ctx, order, line)
+	if err != nil {
+		return authority.OrderInfo{}, deskError(err)
+	}
+	info := authority.OrderInfo{Type: cut(string(o.Type)), Customer: cut(o.Buyer.CustomerName.Reveal()), OrderedAt: o.CreateTime}
+	l, ok := o.Line(line)
+	if !ok && len(o.Lines) == 1 {
+		l, ok = o.Lines[0], true
+	}
+	if !ok {
+		return info, license.Errorf(license.NotFound, "the order has no line %.64q", line)
+	}
+	info.Line, info.ExpiresAt = l.ID, l.ExpireTime
+	if len(l.Products) > 0 {
+		info.Product, info.Amount = l.Products[0].ProductID, int(min(l.Products[0].Amount, maxAmount))
+	}
+	return info, nil
+}
+
+// Deliver uploads a licence file.
+func (u *Upstream) Deliver(ctx context.Context, event string, file []byte) error {
+	if err := u.client.Upload(ctx, event, koogallery.Upload{License: file}); err != nil {
+		return deskError(err)
+	}
+	return nil
+}
+
+// deskError tells what may go better another time from what will not.
+func deskError(err error) error {
+	if koogallery.Retryable(err) {
+		return license.Errorf(license.MarketplaceUnavailable, "the marketplace does not answer").WithCause(err)
+	}
+	return license.Errorf(license.Forbidden, "the marketplace refuses").WithCause(err)
+}
+
+// cut is a text from outside as it may be kept.
+func cut(s string) string {
+	const most = 256
+	s = strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return -1
+	}, strings.ToValidUTF8(s, ""))
+	for len(s) > most {
+		_, n := utf8.DecodeLastRuneInString(s)
+		s = s[:len(s)-n]
+	}
+	return s
 }
 
 // maxAmount bounds a quantity to what a licence may hold.

@@ -1,0 +1,298 @@
+package authority
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/seed-357fa782/licensed/license"
+	"github.com/seed-357fa782/licensed/store"
+)
+
+// Desk is the part of a marketplace that sells instances: it knows orders and
+// takes the licences that are made for devices (access guide …649350, …649351).
+// Its errors have the reason MarketplaceUnavailable where trying again may help.
+type Desk interface {
+	// Order returns a line of an order; where none is named, its only one.
+	Order(ctx context.Context, order, line string) (OrderInfo, error)
+	// Deliver hands over the licence file that was made for an application.
+	Deliver(ctx context.Context, event string, file []byte) error
+}
+
+// OrderInfo is what a marketplace says about a line of an order. Absent fields
+// are zero.
+type OrderInfo struct {
+	Line      string // as the marketplace calls it
+	Type      string // NEW, RENEW, …
+	Product   string // the marketplace's product id
+	Amount    int
+	Customer  string
+	OrderedAt time.Time
+	ExpiresAt time.Time
+}
+
+// Purchase is a purchase for which a marketplace wants an instance
+// (newInstance, access guide …649251).
+type Purchase struct {
+	Channel   string // the entry that authenticated it
+	Order     string
+	Line      string
+	Business  string // proposed as the id of the instance
+	SentAt    time.Time
+	ReplayKey []byte
+}
+
+// NewInstance returns the id of the instance for a purchase: the same one for
+// each line of an order. What was bought is read from the order afterwards, by
+// a job, and the licence made of it.
+func (a *Authority) NewInstance(ctx context.Context, p Purchase) (instance string, err error) {
+	if err := errors.Join(plain("orderId", p.Order, 64), plain("orderLineId", p.Line, 64), plain("businessId", p.Business, 64)); err != nil {
+		return "", err
+	}
+	now := a.now()
+	err = a.store.Update(ctx, func(ctx context.Context, tx store.Tx) error {
+		if err := markSeen(ctx, tx, p.SentAt, p.ReplayKey); err != nil {
+			return err
+		}
+		o, err := tx.Order(ctx, p.Channel, p.Order, p.Line)
+		known := err == nil
+		if err != nil && !errors.Is(err, license.NotFound) {
+			return fmt.Errorf("look an order up: %w", err)
+		}
+		if known && o.Instance != "" {
+			instance = o.Instance
+			return nil
+		}
+		if instance, err = a.instanceID(ctx, tx, p, now); err != nil {
+			return err
+		}
+		if !known {
+			o = license.Order{Channel: p.Channel, ID: p.Order, Line: p.Line, SeenAt: now, Stage: license.StageToDeliver, StageAt: now}
+		}
+		o.Instance = instance
+		if err := a.saveOrder(ctx, tx, known, o); err != nil {
+			return err
+		}
+		index, last4, err := a.instanceIndex(p.Channel, instance)
+		if err != nil {
+			return err
+		}
+		if err := tx.PutPending(ctx, license.Pending{
+			Channel: p.Channel, CodeIndex: index, Last4: last4, FirstAt: now, LastAt: now,
+			Order: p.Order, Line: p.Line, Instance: instance,
+		}); err != nil {
+			return fmt.Errorf("record an instance: %w", err)
+		}
+		if _, err := tx.Append(ctx, license.AuditEvent{
+			At: now, Actor: license.Actor{Kind: license.ActorMarketplace, Name: p.Channel}, Action: license.ActionInstance,
+			After: map[string]any{"instance": instance, "order": p.Order, "line": p.Line},
+		}); err != nil {
+			return fmt.Errorf("audit an instance: %w", err)
+		}
+		return a.enqueue(ctx, tx, license.Job{Kind: license.JobOrder, Key: instanceKey(p.Channel, instance), Channel: p.Channel},
+			orderJob{Order: p.Order, Line: p.Line})
+	})
+	if err != nil {
+		return "", err
+	}
+	return instance, nil
+}
+
+// instanceID is the id that the marketplace proposes, unless another instance
+// has it.
+func (a *Authority) instanceID(ctx context.Context, tx store.Tx, p Purchase, now time.Time) (string, error) {
+	taken, err := a.instanceTaken(ctx, tx, p.Channel, p.Business)
+	switch {
+	case err != nil:
+		return "", err
+	case !taken:
+		return p.Business, nil
+	}
+	return a.ids.New(license.InstancePrefix, now)
+}
+
+func (a *Authority) instanceTaken(ctx context.Context, tx store.Tx, channel, instance string) (bool, error) {
+	index, _, err := a.instanceIndex(channel, instance)
+	if err != nil {
+		return false, err
+	}
+	if _, err := tx.LicenseByCode(ctx, index); !errors.Is(err, license.NotFound) {
+		return err == nil, err
+	}
+	_, err = tx.Pending(ctx, channel, index)
+	if errors.Is(err, license.NotFound) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// instanceIndex is where the licence of an instance is found. It is that of no
+// code: whoever knows the id of an instance cannot activate it as one.
+func (a *Authority) instanceIndex(channel, instance string) (index []byte, last4 string, err error) {
+	code, err := license.ParseCode(instance)
+	if err != nil {
+		return nil, "", license.FieldErrorf("instanceId", "it is not the id of an instance")
+	}
+	sum := sha256.Sum256(append([]byte("licensed instance v1\n"+channel+"\n"), a.codes.Index(code)...))
+	return sum[:16], code.Last4(), nil
+}
+
+// instanceKey keeps what is done for one instance in its order.
+func instanceKey(channel, instance string) string { return channel + " " + instance }
+
+func (a *Authority) saveOrder(ctx context.Context, tx store.Tx, known bool, o license.Order) error {
+	var err error
+	if known {
+		err = tx.UpdateOrder(ctx, o)
+	} else {
+		err = tx.CreateOrder(ctx, o)
+	}
+	if err != nil {
+		return fmt.Errorf("record an order: %w", err)
+	}
+	return nil
+}
+
+// markSeen takes a message, or refuses it as one that was taken before.
+func markSeen(ctx context.Context, tx store.Tx, sent time.Time, key []byte) error {
+	err := tx.MarkSeen(ctx, sent, key)
+	if errors.Is(err, store.Exists) {
+		return license.Errorf(license.Replayed, "this message was taken before")
+	}
+	if err != nil {
+		return fmt.Errorf("mark a message: %w", err)
+	}
+	return nil
+}
+
+// Notice is what a marketplace says about an order that was paid, renewed,
+// changed or unsubscribed (orderNotify).
+type Notice struct {
+	Channel   string
+	Order     string
+	Line      string // may be empty
+	SentAt    time.Time
+	ReplayKey []byte
+}
+
+// Notice has the order read that a marketplace speaks of.
+func (a *Authority) Notice(ctx context.Context, n Notice) error {
+	if err := errors.Join(plain("orderId", n.Order, 64), plain("orderLineId", n.Line, 64)); err != nil {
+		return err
+	}
+	return a.store.Update(ctx, func(ctx context.Context, tx store.Tx) error {
+		if err := markSeen(ctx, tx, n.SentAt, n.ReplayKey); err != nil {
+			return err
+		}
+		return a.enqueue(ctx, tx, license.Job{Kind: license.JobOrder, Key: n.Channel + " order " + n.Order, Channel: n.Channel},
+			orderJob{Order: n.Order, Line: n.Line})
+	})
+}
+
+// orderJob is the payload of a JobOrder.
+type orderJob struct {
+	Order string `json:"order"`
+	Line  string `json:"line,omitzero"`
+}
+
+// readOrder reads an order, and makes the licence of an instance that waits for
+// what it says.
+func (a *Authority) readOrder(ctx context.Context, j license.Job) (effect, error) {
+	var p orderJob
+	if err := readPayload(j, &p); err != nil {
+		return nil, err
+	}
+	ch, ok := a.channel(j.Channel)
+	if !ok || ch.Desk == nil {
+		return nil, errNoWay
+	}
+	info, err := ch.Desk.Order(ctx, p.Order, p.Line)
+	if err != nil {
+		return nil, err
+	}
+	if p.Line = cmp.Or(p.Line, info.Line, onlyLine); plain("orderLineId", p.Line, 64) != nil {
+		return nil, license.FieldErrorf("orderLineId", "the marketplace names a line that cannot be kept")
+	}
+	return func(ctx context.Context, tx store.Tx) error {
+		now := a.now()
+		o, err := tx.Order(ctx, j.Channel, p.Order, p.Line)
+		known := err == nil
+		switch {
+		case known:
+		case errors.Is(err, license.NotFound):
+			o = license.Order{Channel: j.Channel, ID: p.Order, Line: p.Line, SeenAt: now, Stage: license.StageToDeliver, StageAt: now}
+		default:
+			return fmt.Errorf("look an order up: %w", err)
+		}
+		o.Type, o.Product, o.Amount, o.Customer = info.Type, info.Product, info.Amount, info.Customer
+		o.OrderedAt, o.ExpiresAt, o.ReadAt = info.OrderedAt, info.ExpiresAt, now
+		if o.Instance != "" && o.License == "" {
+			if o.License, err = a.instanceSold(ctx, tx, ch, o, now); err != nil {
+				return err
+			}
+		}
+		return a.saveOrder(ctx, tx, known, o)
+	}, nil
+}
+
+// onlyLine stands for the line of an order of which nobody says what it is called.
+const onlyLine = "-"
+
+func readPayload(j license.Job, into any) error {
+	if err := json.Unmarshal(j.Payload, into); err != nil {
+		return license.Errorf(license.BadRequest, "the job %s cannot be read", j.ID).WithCause(err)
+	}
+	return nil
+}
+
+func (a *Authority) channel(name string) (Channel, bool) {
+	for _, ch := range a.channels {
+		if ch.Name == name {
+			return ch, true
+		}
+	}
+	return Channel{}, false
+}
+
+// instanceSold makes the licence of an instance, as its order says, and applies
+// what was said about it meanwhile.
+func (a *Authority) instanceSold(ctx context.Context, tx store.Tx, ch Channel, o license.Order, now time.Time) (string, error) {
+	code, err := license.ParseCode(o.Instance)
+	if err != nil {
+		return "", err
+	}
+	index, _, err := a.instanceIndex(ch.Name, o.Instance)
+	if err != nil {
+		return "", err
+	}
+	ad := adoption{a: a, ch: ch, code: code, index: index, actor: license.Actor{Kind: license.ActorMarketplace, Name: ch.Name}}
+	was, known, pending, err := ad.read(ctx, tx)
+	if err != nil {
+		return "", err
+	}
+	e := Entitlement{Product: o.Product, Order: o.ID, Amount: o.Amount, ExpiresAt: o.ExpiresAt}
+	if !known {
+		if was, err = ad.issue(e, now); err != nil {
+			return "", err
+		}
+		was.Instance = o.Instance
+	}
+	is := was.Clone()
+	is.Customer = o.Customer
+	ad.sold = license.Sold{Told: true, ExpiresAt: o.ExpiresAt} // an order without an end is one without end
+	ad.heard = 0
+	if err := ad.apply(&is, e, pending, now); err != nil {
+		return "", err
+	}
+	if err := ad.save(ctx, tx, known, was, is, now); err != nil {
+		return "", err
+	}
+	if err := tx.DeletePending(ctx, ch.Name, index); err != nil {
+		return "", fmt.Errorf("forget what was pending for an instance: %w", err)
+	}
+	return is.ID, nil
+}

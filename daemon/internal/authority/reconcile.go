@@ -1,0 +1,302 @@
+package authority
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/seed-357fa782/licensed/license"
+	"github.com/seed-357fa782/licensed/store"
+)
+
+// Bounds of the daily comparison with a marketplace.
+const (
+	reconcilePage  = 100              // codes at a time
+	reconcileSpan  = 20 * time.Hour   // over which a day's comparison is spread
+	reconcileLeast = time.Second      // between two pages
+	reconcileMost  = 10 * time.Minute // between two pages
+	reconcileRetry = 5 * time.Minute  // after a failure of a whole page
+	reconcileLook  = time.Minute      // how long a clock that is set forward may go unnoticed
+	checkAfter     = time.Minute      // how long after a change of the end the marketplace is asked about it
+)
+
+// BatchUpstream is an Upstream that can be asked about many codes at once.
+type BatchUpstream interface {
+	Upstream
+	// QueryMany is Query for each of the codes, in their order.
+	QueryMany(ctx context.Context, codes []license.Code) []Queried
+}
+
+// Queried is the answer about one of several codes.
+type Queried struct {
+	Entitlement Entitlement
+	Err         error
+}
+
+// Reconciled is what a comparison with a marketplace has come to.
+type Reconciled struct {
+	Channel  string    `json:"channel"`
+	BegunAt  time.Time `json:"begun_at"`
+	EndedAt  time.Time `json:"ended_at,omitzero"` // zero while it goes on
+	Checked  int       `json:"checked"`           // codes that were asked about
+	Repaired int       `json:"repaired"`          // licences that were brought to what the marketplace says
+	Own      int       `json:"own"`               // whose end the merchant has set: it was left as it is
+	Failed   int       `json:"failed"`            // of which the marketplace said nothing that could be believed
+	Failure  string    `json:"failure,omitzero"`  // why, the last time
+}
+
+// reconciliation is how far the comparison with a marketplace has come. It is
+// kept in the store, so that a restart goes on where it was.
+type reconciliation struct {
+	Now    Reconciled `json:"now"`
+	Last   Reconciled `json:"last,omitzero"` // the one before, which has ended
+	Cursor string     `json:"cursor,omitzero"`
+	Pages  int        `json:"pages"`
+	Before int        `json:"before"` // pages of the last one
+}
+
+func reconcileKey(channel string) string { return "reconcile/" + channel }
+
+// Reconciliation returns how far the comparison with a marketplace has come, and
+// what the one before has come to. Both are zero where there was none.
+func (a *Authority) Reconciliation(ctx context.Context, channel string) (now, last Reconciled, err error) {
+	r, err := a.reconciliation(ctx, channel)
+	return r.Now, r.Last, err
+}
+
+func (a *Authority) reconciliation(ctx context.Context, channel string) (r reconciliation, err error) {
+	err = a.store.View(ctx, func(ctx context.Context, tx store.Tx) error {
+		r = reconciliation{}
+		data, err := tx.Value(ctx, reconcileKey(channel))
+		if errors.Is(err, license.NotFound) {
+			return nil
+		}
+		if err == nil {
+			err = json.Unmarshal(data, &r)
+		}
+		return err
+	})
+	if err != nil {
+		return reconciliation{}, fmt.Errorf("read how far the comparison with %s has come: %w", channel, err)
+	}
+	return r, nil
+}
+
+// RunReconcile compares all codes of a marketplace with what it says of them,
+// once a day, until ctx ends. Differences are repaired and audited, but for what
+// the merchant has set by hand. Each end of a comparison is given to report, and
+// so are failures that concern more than one code.
+func (a *Authority) RunReconcile(ctx context.Context, channel string, report func(Reconciled, error)) {
+	ch, ok := a.channel(channel)
+	if !ok || ch.Upstream == nil {
+		return
+	}
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		}
+		done, wait, err := a.reconcileNext(ctx, ch)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err != nil:
+			report(Reconciled{Channel: channel}, err)
+		case done != nil:
+			report(*done, nil)
+		}
+		timer.Reset(wait)
+	}
+}
+
+// Reconcile compares all codes of a marketplace at once, as fast as it answers.
+func (a *Authority) Reconcile(ctx context.Context, channel string) (Reconciled, error) {
+	ch, ok := a.channel(channel)
+	if !ok || ch.Upstream == nil {
+		return Reconciled{}, license.Errorf(license.NotFound, "there is no marketplace %q with an open API", printable(channel))
+	}
+	r := reconciliation{Now: Reconciled{Channel: channel, BegunAt: a.now()}}
+	for {
+		if err := a.reconcilePage(ctx, ch, &r); err != nil {
+			return r.Now, err
+		}
+		if r.Cursor == "" {
+			r.Now.EndedAt = a.now()
+			return r.Now, nil
+		}
+	}
+}
+
+// reconcileNext does the next page of the day, where there is one. done is what
+// the comparison has come to where it was the last one.
+func (a *Authority) reconcileNext(ctx context.Context, ch Channel) (done *Reconciled, wait time.Duration, err error) {
+	r, err := a.reconciliation(ctx, ch.Name)
+	if err != nil {
+		return nil, reconcileRetry, err
+	}
+	now := a.now()
+	if !r.Now.EndedAt.IsZero() || r.Now.BegunAt.IsZero() {
+		if due := r.Now.BegunAt.Add(24 * time.Hour); !r.Now.BegunAt.IsZero() && now.Before(due) && !r.Now.BegunAt.After(now) {
+			return nil, min(due.Sub(now), reconcileLook), nil
+		}
+		r = reconciliation{Now: Reconciled{Channel: ch.Name, BegunAt: now}, Last: r.Now, Before: r.Pages}
+	}
+	if err := a.reconcilePage(ctx, ch, &r); err != nil {
+		return nil, reconcileRetry, err
+	}
+	r.Pages++
+	if r.Cursor == "" {
+		r.Now.EndedAt = a.now()
+		done = &r.Now
+	}
+	data, err := json.Marshal(r)
+	if err == nil {
+		err = a.store.Update(ctx, func(ctx context.Context, tx store.Tx) error { return tx.SetValue(ctx, reconcileKey(ch.Name), data) })
+	}
+	if err != nil {
+		return nil, reconcileRetry, fmt.Errorf("record how far the comparison with %s has come: %w", ch.Name, err)
+	}
+	return done, min(max(reconcileSpan/time.Duration(max(r.Before, 1)), reconcileLeast), reconcileMost), nil
+}
+
+// reconcilePage compares the next codes and moves the cursor on, unless the
+// marketplace answers about none of them.
+func (a *Authority) reconcilePage(ctx context.Context, ch Channel, r *reconciliation) error {
+	var page []license.License
+	var next string
+	err := a.store.View(ctx, func(ctx context.Context, tx store.Tx) (err error) {
+		page, next, err = tx.Licenses(ctx, store.Filter{Channel: ch.Name}, store.Page{Limit: reconcilePage, Cursor: r.Cursor})
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("list the licences of %s: %w", ch.Name, err)
+	}
+	checks, err := a.checks(ch, page)
+	if err != nil {
+		return err
+	}
+	answers := queryMany(ctx, ch.Upstream, checks)
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	silent := 0
+	for _, answer := range answers {
+		if errors.Is(answer.Err, license.MarketplaceUnavailable) {
+			silent++
+		}
+	}
+	if silent > 0 && silent == len(answers) {
+		return answers[0].Err
+	}
+	for k := range checks {
+		r.Now.Checked++
+		repaired, own, err := checks[k].compare(ctx, answers[k])
+		switch {
+		case err != nil:
+			r.Now.Failed++
+			r.Now.Failure = checks[k].license + ": " + failureText(err)
+		case repaired:
+			r.Now.Repaired++
+		case own:
+			r.Now.Own++
+		}
+	}
+	r.Cursor = next
+	return nil
+}
+
+// check is one licence that is compared with what its marketplace says.
+type check struct {
+	adoption
+	license string
+}
+
+// checks are the licences of a page that have a code which the marketplace
+// knows and which has not ended.
+func (a *Authority) checks(ch Channel, page []license.License) ([]*check, error) {
+	var out []*check
+	for _, l := range page {
+		if l.Instance != "" || !l.ReleasedAt.IsZero() {
+			continue
+		}
+		code, err := a.codes.Open(l.Code.Sealed, l.ID)
+		if err != nil {
+			return nil, err
+		}
+		ad := adoption{a: a, ch: ch, code: code, index: l.Code.Index, actor: license.Actor{Kind: license.ActorSystem, Name: "reconcile"}}
+		ad.heard = l.Heard.Expiry
+		out = append(out, &check{adoption: ad, license: l.ID})
+	}
+	return out, nil
+}
+
+func queryMany(ctx context.Context, up Upstream, checks []*check) []Queried {
+	if len(checks) == 0 {
+		return nil
+	}
+	if batch, ok := up.(BatchUpstream); ok {
+		codes := make([]license.Code, len(checks))
+		for k, c := range checks {
+			codes[k] = c.code
+		}
+		return batch.QueryMany(ctx, codes)
+	}
+	out := make([]Queried, len(checks))
+	for k, c := range checks {
+		out[k].Entitlement, out[k].Err = c.query(ctx)
+	}
+	return out
+}
+
+// compare brings a licence to what the marketplace says of its code.
+func (c *check) compare(ctx context.Context, answer Queried) (repaired, own bool, err error) {
+	switch {
+	case errors.Is(answer.Err, ErrNotActivated):
+		return false, false, license.Errorf(license.UnknownCode, "the marketplace says that the code was never activated")
+	case answer.Err != nil:
+		return false, false, answer.Err
+	}
+	if err := c.record(ctx, answer.Entitlement); err != nil {
+		return false, false, err
+	}
+	return c.changed, c.own, nil
+}
+
+// checkLater has the marketplace asked about a code whose end it has just
+// changed: a message may be late, or its zone be misread.
+func (a *Authority) checkLater(ctx context.Context, tx store.Tx, l license.License) error {
+	ch, ok := a.channel(l.Channel)
+	if !ok || ch.Upstream == nil || l.Instance != "" {
+		return nil
+	}
+	return a.enqueue(ctx, tx, license.Job{Kind: license.JobCheck, Channel: l.Channel, License: l.ID, DueAt: a.now().Add(checkAfter)}, nil)
+}
+
+// checkOne carries out a JobCheck.
+func (a *Authority) checkOne(ctx context.Context, j license.Job) (effect, error) {
+	ch, ok := a.channel(j.Channel)
+	if !ok || ch.Upstream == nil {
+		return nil, errNoWay
+	}
+	var l license.License
+	err := a.store.View(ctx, func(ctx context.Context, tx store.Tx) (err error) {
+		l, err = tx.License(ctx, j.License)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	checks, err := a.checks(ch, []license.License{l})
+	if err != nil || len(checks) == 0 {
+		return nil, err
+	}
+	var answer Queried
+	answer.Entitlement, answer.Err = checks[0].query(ctx)
+	_, _, err = checks[0].compare(ctx, answer)
+	return nil, err
+}
