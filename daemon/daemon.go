@@ -132,6 +132,13 @@ func (d *Daemon) Start() error {
 		if m.Sync.Daily && m.OpenAPI.Enabled() {
 			d.serving.Go(func() { d.authority.RunReconcile(ctx, m.Name, d.reportReconciled) })
 		}
+		if m.Sync.Usage {
+			d.serving.Go(func() {
+				d.authority.RunUsage(ctx, m.Name, func(err error) {
+					d.log.Error("the use of a marketplace's codes cannot be reported", "marketplace", m.Name, "error", err.Error())
+				})
+			})
+		}
 	}
 	d.ready.Store(true)
 	d.log.Info("licensed is serving", "public", d.Addr(), "ops", d.OpsAddr(), "admin", d.AdminSocket(), "issuer", d.ring.KeySet().Issuer)

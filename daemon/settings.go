@@ -168,8 +168,14 @@ func (s *settings) addMarketplace(m config.Marketplace, now func() time.Time, fa
 		if err == nil {
 			s.upstreams = append(s.upstreams, up)
 			ch.Upstream, ch.Desk = up, up
+			if m.Sync.Usage {
+				ch.Meter = up
+			}
 			s.entries[len(s.entries)-1].Desk = true
 		}
+	}
+	if m.Sync.Usage && ch.Meter == nil {
+		fail("sync.usage", errors.New("use is reported through open_api, which has no keys"))
 	}
 	s.channels = append(s.channels, ch)
 }

@@ -56,6 +56,7 @@ const (
 	ActionJobDrop       Action = "job.drop"             // by the merchant
 	ActionUnknownCode   Action = "marketplace.unknown_code"
 	ActionLateMessage   Action = "marketplace.late_message"
+	ActionUsageRefused  Action = "marketplace.usage_refused" // a report of how much codes are used
 	ActionKeysRotate    Action = "keys.rotate"
 	ActionKeysInstall   Action = "keys.install"
 	ActionKeysRequested Action = "keys.request"

@@ -113,6 +113,7 @@ func (o OpenAPI) Enabled() bool { return o.AccessKeyIDFile != "" }
 // Sync is about reading the marketplace's state unasked.
 type Sync struct {
 	Daily bool `yaml:"daily"` // true
+	Usage bool `yaml:"usage"` // report once a day how many installs of each code were in use
 }
 
 // Product is what is sold.

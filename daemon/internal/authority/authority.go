@@ -38,6 +38,7 @@ type Channel struct {
 	Pattern  *regexp.Regexp // what may be asked upstream at all
 	Upstream Upstream       // nil: codes cannot be activated through it
 	Desk     Desk           // nil: orders cannot be read, nor licences for devices delivered
+	Meter    Meter          // nil: it is not told how much its codes are used
 	// PerpetualWithoutExpiry takes a code that was activated elsewhere, and for
 	// which the marketplace names no expiry, as sold without end.
 	PerpetualWithoutExpiry bool

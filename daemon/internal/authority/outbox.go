@@ -161,6 +161,7 @@ func (a *Authority) carryOut(ctx context.Context, j license.Job) (effect, error)
 	case license.JobCheck:
 		return a.checkOne(ctx, j)
 	case license.JobUsage:
+		return a.reportUsage(ctx, j)
 	}
 	return nil, errNoWay
 }

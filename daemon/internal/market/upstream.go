@@ -145,6 +145,27 @@ func (u *Upstream) Deliver(ctx context.Context, event string, file []byte) error
 	return nil
 }
 
+// ReportUse reports how many installs of codes were in use within a day.
+func (u *Upstream) ReportUse(ctx context.Context, uses []authority.Use) ([]license.Code, error) {
+	reports := make([]koogallery.Usage, len(uses))
+	for i, use := range uses {
+		reports[i] = koogallery.Usage{License: koogallery.NewCode(use.Code.Reveal()), ActiveNum: min(use.Active, koogallery.MaxActiveCount)}
+	}
+	result, err := u.client.ReportUsage(ctx, reports)
+	if err != nil {
+		return nil, deskError(err)
+	}
+	var refused []license.Code
+	for _, r := range result.Rejected {
+		code, err := license.ParseCode(r.Reveal())
+		if err != nil {
+			return nil, fmt.Errorf("a code that was reported: %w", err)
+		}
+		refused = append(refused, code)
+	}
+	return refused, nil
+}
+
 // deskError tells what may go better another time from what will not.
 func deskError(err error) error {
 	if koogallery.Retryable(err) {
