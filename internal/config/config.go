@@ -151,6 +151,8 @@ type Transfers struct {
 // Limits protects the public listener.
 type Limits struct {
 	RequestsPerMinute int `yaml:"requests_per_minute"` // refused ones of one client address: 60; 0: no limit
+	// UnknownCodesPerMinute bounds what guessing codes makes us ask the marketplaces.
+	UnknownCodesPerMinute int `yaml:"unknown_codes_per_minute"` // of all clients: 120; 0: no limit
 }
 
 // Webhook is an address that is told about events.
@@ -187,7 +189,7 @@ func defaults() Config {
 		Public:   Public{Listen: "127.0.0.1:8080"},
 		Ops:      Ops{Listen: "127.0.0.1:9090"},
 		Products: []Product{demo},
-		Limits:   Limits{RequestsPerMinute: 60},
+		Limits:   Limits{RequestsPerMinute: 60, UnknownCodesPerMinute: 120},
 	}
 }
 

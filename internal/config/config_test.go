@@ -42,7 +42,7 @@ func TestDefault(t *testing.T) {
 		Public:   config.Public{Listen: "127.0.0.1:8080"},
 		Admin:    config.Admin{Socket: filepath.Join(dir, "licensed-data", "admin.sock")},
 		Ops:      config.Ops{Listen: "127.0.0.1:9090"},
-		Limits:   config.Limits{RequestsPerMinute: 60},
+		Limits:   config.Limits{RequestsPerMinute: 60, UnknownCodesPerMinute: 120},
 		Products: []config.Product{demo()},
 	}
 	if diff := cmp.Diff(want, config.Default(dir), compare); diff != "" {
@@ -128,7 +128,7 @@ func TestLoadFull(t *testing.T) {
 			Binding: "loose", Lease: 336 * hour, Refresh: 36 * hour, StatusMaxAge: 48 * hour,
 			Phases: config.Phases{Enforcement: "degrade"}, Forks: "refuse-newest",
 		}, plain},
-		Limits: config.Limits{RequestsPerMinute: 10},
+		Limits: config.Limits{RequestsPerMinute: 10, UnknownCodesPerMinute: 20},
 		Webhooks: []config.Webhook{{
 			URL: "https://crm.example.com/hook", SecretFile: dir + "/secrets/hook", Events: []string{"license.issued"},
 		}},

@@ -88,6 +88,7 @@ func (c Config) validate() error {
 		}
 	}
 	v.within("limits.requests_per_minute", c.Limits.RequestsPerMinute, 0, 1_000_000)
+	v.within("limits.unknown_codes_per_minute", c.Limits.UnknownCodesPerMinute, 0, 1_000_000)
 	for i, w := range c.Webhooks {
 		key := element("webhooks", i)
 		if _, err := parseURL(w.URL, "http", "https"); err != nil {

@@ -50,6 +50,9 @@ func (a *Authority) adopt(ctx context.Context, code license.Code, index []byte, 
 		if !asked || known != "" && known != ch.Name {
 			continue
 		}
+		if known == "" && a.gate.exhausted(a.now()) {
+			return errBusy.WithRetryAfter(time.Minute)
+		}
 		ad := adoption{a: a, ch: ch, code: code, index: index, wanted: wanted, actor: actor, request: request}
 		err := ad.run(ctx)
 		if err == nil {

@@ -79,6 +79,9 @@ type Options struct {
 	Codes    Codes
 	Products []license.Product
 	Channels []Channel
+	// UnknownCodes is how many codes that turn out not to be known may be asked
+	// about at the marketplaces within a minute; zero is any number.
+	UnknownCodes int
 	// UndoWindow is how long a revocation can be undone; zero means 24 hours.
 	UndoWindow time.Duration
 	// Random is where ids and codes come from; nil means crypto/rand.
@@ -118,7 +121,7 @@ func New(o Options) (*Authority, error) {
 	}
 	a := &Authority{
 		custody: o.Custody, codes: o.Codes, channels: o.Channels,
-		undo: o.UndoWindow, random: o.Random, ids: &license.IDs{Random: o.Random}, clock: o.Now, gate: newGate(),
+		undo: o.UndoWindow, random: o.Random, ids: &license.IDs{Random: o.Random}, clock: o.Now, gate: newGate(o.UnknownCodes),
 		products: make(map[string]license.Product), byMarket: make(map[string]string), jobs: make(chan struct{}, 1),
 	}
 	if a.clock == nil {

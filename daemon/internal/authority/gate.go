@@ -18,20 +18,25 @@ const (
 )
 
 // gate stands before the marketplaces: of several callers with one code one
-// goes through at a time, few do at once, and a code that is not known is
-// remembered for a while.
+// goes through at a time, few do at once, a code that is not known is
+// remembered for a while, and so many of those are asked about within a minute
+// and no more.
 type gate struct {
 	slots   chan struct{}
 	waiting chan struct{}
+	budget  int // of unknown codes a minute; 0 for any number
 
 	mu      sync.Mutex
 	asking  map[string]chan struct{} // by code index; closed when done
 	unknown map[string]time.Time
+	spent   float64   // of the budget, at spentAt
+	spentAt time.Time // by the clock
 	told    map[string]license.Sold // by entry and code index: what activations told that is not stored yet
 }
 
-func newGate() *gate {
+func newGate(budget int) *gate {
 	return &gate{
+		budget: budget,
 		slots: make(chan struct{}, maxAsking), waiting: make(chan struct{}, maxWaiting), asking: make(map[string]chan struct{}),
 		unknown: make(map[string]time.Time), told: make(map[string]license.Sold),
 	}
@@ -96,9 +101,26 @@ func (g *gate) isUnknown(index []byte, now time.Time) bool {
 	return ok && now.Sub(at).Abs() < unknownFor
 }
 
+// exhausted reports whether so many unknown codes were asked about that no
+// further one is. Who has a code that is known waits with the guesser then; the
+// marketplace's patience with us is worth more.
+func (g *gate) exhausted(now time.Time) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.budget > 0 && g.left(now) < 1
+}
+
+// left is what is left of the budget, which comes back evenly over a minute.
+func (g *gate) left(now time.Time) float64 {
+	back := min(now.Sub(g.spentAt).Abs(), time.Minute).Minutes() * float64(g.budget)
+	return float64(g.budget) - max(g.spent-back, 0)
+}
+
 func (g *gate) setUnknown(index []byte, now time.Time) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	g.spent = float64(g.budget) - g.left(now) + 1
+	g.spentAt = now
 	if len(g.unknown) >= maxUnknown {
 		clear(g.unknown) // rare, and costs one more question each
 	}
