@@ -30,7 +30,7 @@ func TestRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, path := range []string{
-		"activate, 64 connections ", "activate, 64 connections: p99", "half of the requests refused", "refresh, 64 connections", "renewal callback, 64 connections",
+		"activate, 64 connections ", "activate, 64 connections: p99", "half of the requests refused", "refresh, 64 connections", "renewal callback, 64 connections", "renewal callback, 500 a second",
 		"activate, 1 connection", "group commit, 1 writer", "group commit, 16 writers", "key set (cached)", "client.Verify, key set known", "3 status lists of 300000 installs, 1 % revoked: building", "on the wire, gzip", "as one list: lst",
 		"a lookup in a verified list", "status list (cached, gzip)",
 		"client.Verify, the same bytes again", "cold process",

@@ -101,6 +101,37 @@ func (c *clients) fire(ctx context.Context, shots []shot, ok check) (load, error
 	return l, errors.Join(append(errs, ctx.Err())...)
 }
 
+// paced is fire with a fixed pause from one shot to the next, whatever becomes of
+// those before it. What each took counts from when it was due.
+func (c *clients) paced(ctx context.Context, shots []shot, pause time.Duration, ok check) (load, error) {
+	l := load{each: make([]time.Duration, len(shots))}
+	errs := make([]error, len(c.conns))
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	begin := time.Now()
+	for k := range c.conns {
+		wg.Go(func() {
+			var body bytes.Buffer
+			for errs[k] == nil && ctx.Err() == nil {
+				i := int(next.Add(1)) - 1
+				if i >= len(shots) {
+					return
+				}
+				due := begin.Add(time.Duration(i) * pause)
+				time.Sleep(time.Until(due))
+				_, errs[k] = c.one(k, shots[i], &body)
+				l.each[i] = time.Since(due)
+				if errs[k] == nil {
+					errs[k] = ok(i, body.Bytes())
+				}
+			}
+		})
+	}
+	wg.Wait()
+	l.elapsed = time.Since(begin)
+	return l, errors.Join(append(errs, ctx.Err())...)
+}
+
 func (c *clients) one(k int, s shot, body *bytes.Buffer) (time.Duration, error) {
 	begin := time.Now()
 	if _, err := c.conns[k].Write(s.bytes); err != nil {

@@ -61,7 +61,7 @@ type options struct {
 func main() {
 	o := options{sizes: usual, stdout: os.Stdout}
 	flag.StringVar(&o.dir, "dir", "", "folder to measure in (default: a temporary one on a disk)")
-	flag.StringVar(&o.only, "only", "", "measure only this group: activate, refresh, callback, alone, commit, keys, status, verify or cold")
+	flag.StringVar(&o.only, "only", "", "measure only this group: activate, refresh, callback, paced, alone, commit, keys, status, verify or cold")
 	flag.StringVar(&o.profile, "profile", "", "folder for CPU profiles of the server under load, one for each path")
 	flag.IntVar(&o.sizes.requests, "requests", usual.requests, "requests of one measurement under load")
 	flag.IntVar(&o.sizes.rounds, "rounds", usual.rounds, "how often each is measured; the median counts")
@@ -87,6 +87,7 @@ var groups = []group{
 	{"activate", measureActivate},
 	{"refresh", measureRefresh},
 	{"callback", measureCallback},
+	{"paced", measurePaced},
 	{"alone", measureAlone},
 	{"commit", measureCommit},
 	{"keys", measureKeys},

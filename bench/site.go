@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/seed-357fa782/licensed/daemon"
@@ -38,6 +39,10 @@ products:
   - {id: ` + product + `, name: CAD Pro, marketplace_products: [OFFI1], features: {export: true, projects: 10}}
 `
 
+// openAPI is that of a marketplace which cannot be reached.
+const openAPI = `
+    open_api: {base_urls: ["https://127.0.0.1:1"], access_key_id_file: access-key, secret_access_key_file: access-key}`
+
 // sold is a licence that has been issued and the code of its buyer.
 type sold struct {
 	id    string
@@ -62,7 +67,11 @@ type site struct {
 
 func newSite(ctx context.Context, dir string, o options) (*site, error) {
 	s := &site{dir: dir, sizes: o.sizes, profile: o.profile}
-	for name, content := range map[string]string{"licensed.yaml": configuration, "access-key": accessKey + "\n"} {
+	for name, content := range map[string]string{
+		"licensed.yaml":    configuration,
+		"unreachable.yaml": strings.Replace(configuration, "[access-key]", "[access-key]"+openAPI, 1),
+		"access-key":       accessKey + "\n",
+	} {
 		if err := os.WriteFile(s.path(name), []byte(content), 0o600); err != nil {
 			return nil, err
 		}
@@ -86,14 +95,19 @@ func (s *site) path(name string) string { return filepath.Join(s.dir, name) }
 
 // serve runs the daemon on the store at path while do runs. Several can run,
 // each under its own name. It logs as it does by default, into nothing.
-func (s *site) serve(ctx context.Context, path, name string, do func(addr string) error) (err error) {
+func (s *site) serve(ctx context.Context, path, name string, do func(addr string) error) error {
+	return s.serveAs(ctx, "licensed.yaml", path, name, do)
+}
+
+// serveAs is serve under another configuration.
+func (s *site) serveAs(ctx context.Context, conf, path, name string, do func(addr string) error) (err error) {
 	sink, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, sink.Close()) }()
 	d, err := daemon.New(ctx, daemon.Options{
-		ConfigFile: s.path("licensed.yaml"), Logger: slog.New(slog.NewTextHandler(sink, nil)),
+		ConfigFile: s.path(conf), Logger: slog.New(slog.NewTextHandler(sink, nil)),
 		Set: map[string]string{"store": "bolt:" + path, "admin.socket": s.path(name + ".sock")},
 	})
 	if err != nil {
