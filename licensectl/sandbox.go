@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -28,17 +29,30 @@ func (p *program) sandboxCommand() *cli.Command {
 	return &cli.Command{
 		Name: "sandbox", Category: "Service", Usage: "run a stand-in for the marketplace, until interrupted",
 		UsageText: "licensectl sandbox [OPTIONS]",
-		Description: "It sells, renews, freezes and releases like the real one, and calls the daemon back. What the daemon's\n" +
-			"configuration needs (CA, keys) lies in files of --dir. Everything sold is forgotten at the end.\n\n" +
-			"Example:\n  licensectl sandbox --listen 127.0.0.1:9443 --callback http://127.0.0.1:8080/marketplace/koogallery",
+		Description: "It sells, renews, freezes, releases, applies for licences and probes like the real one, by all three interfaces,\n" +
+			"and calls the daemon back. What the daemon's configuration needs (CA, keys) lies in files of --dir. Everything sold is\n" +
+			"forgotten at the end. Buttons for all of it are on the page that it names; the same for scripts is a control API.\n\n" +
+			"A scenario is a JSON file with settings and steps: buy, renew, wait, expect and so on. With --once the command ends after\n" +
+			"the last step, with status 1 if something was not as expected. Flags go before settings of the file.\n\n" +
+			"Faults, for --fault NAME=PROBABILITY:\n  " + faultNames() + "\n\n" +
+			"Examples:\n  licensectl sandbox --listen 127.0.0.1:9443 --callback http://127.0.0.1:8080/marketplace/koogallery\n" +
+			"  licensectl sandbox --product P1=One --product P2:online=Two --callback http://127.0.0.1:8080/marketplace/x\n" +
+			"  licensectl sandbox --scenario week.json --once --callback http://127.0.0.1:8080/marketplace/koogallery",
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "listen", Value: "127.0.0.1:9443", Usage: "`ADDRESS` of the open API and the control API"},
-			&cli.StringSliceFlag{Name: "product", Usage: "sell `ID=NAME` (repeatable; default OFFI0001=Demo)"},
+			&cli.StringFlag{Name: "listen", Value: "127.0.0.1:9443", Usage: "`ADDRESS` of the open API, the control API and the page"},
+			&cli.StringSliceFlag{Name: "product", Usage: "sell `ID[:INTERFACE]=NAME` (repeatable; license2, online or license1; default OFFI0001=Demo)"},
 			&cli.StringFlag{Name: "callback", Usage: "the daemon's `URL` to call: …/marketplace/NAME"},
 			&cli.StringFlag{Name: "access-key-file", Usage: "`FILE` with the key that signs callbacks; default: a new one in --dir", TakesFile: true},
 			&cli.StringFlag{Name: "callback-ca", Usage: "`FILE` with the certificate authority of --callback", TakesFile: true},
 			&cli.DurationFlag{Name: "interval", Value: sandbox.DefaultRetryInterval, Usage: "`TIME` between two attempts of a callback"},
+			&cli.DurationFlag{Name: "probe-interval", Usage: "`TIME` between two probes; the real marketplace has 12h; 0 for none"},
 			&cli.BoolFlag{Name: "require-receive", Usage: "codes must be received before they can be activated"},
+			&cli.BoolFlag{Name: "notify-orders", Usage: "send the optional order notification"},
+			&cli.BoolFlag{Name: "no-query-v2", Usage: "leave out the query of several codes, which is not documented"},
+			&cli.StringSliceFlag{Name: "fault", Usage: "misbehave: `NAME=PROBABILITY` (repeatable)"},
+			&cli.Uint64Flag{Name: "seed", Usage: "`NUMBER` that faults are drawn from, to tell a run again; default: another one each time"},
+			&cli.StringFlag{Name: "scenario", Usage: "`FILE` with settings and steps to play", TakesFile: true},
+			&cli.BoolFlag{Name: "once", Usage: "end after the last step of --scenario"},
 			&cli.StringFlag{Name: "dir", Value: "./licensed-sandbox", Usage: "`FOLDER` for the files that it writes", TakesFile: true},
 			outputFlag(formTable, formJSON),
 		},
@@ -49,6 +63,7 @@ func (p *program) sandboxCommand() *cli.Command {
 // market is a running sandbox and the files that speak of it.
 type market struct {
 	URL             string   `json:"url"`
+	Page            string   `json:"page"`
 	CAFile          string   `json:"ca_file"`
 	TokenFile       string   `json:"control_token_file"`
 	AccessKeyFile   string   `json:"access_key_file"`
@@ -56,6 +71,7 @@ type market struct {
 	SecretKeyFile   string   `json:"secret_access_key_file"`
 	Callback        string   `json:"callback,omitempty"`
 	Products        []string `json:"products"`
+	Seed            uint64   `json:"seed"`
 
 	s *sandbox.Sandbox
 }
@@ -68,19 +84,13 @@ func (p *program) sandbox(c *cli.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	products, err := sandboxProducts(c.StringSlice("product"))
+	opts, scenario, err := sandboxOptions(c)
 	if err != nil {
 		return err
 	}
-	if c.Duration("interval") <= 0 {
-		return usagef("--interval must be longer than nothing")
-	}
 	p.err = &oneAtATime{w: p.err} // the sandbox's log and the program both write to it
-	s, err := sandbox.New(sandbox.Options{
-		Addr: c.String("listen"), Products: products, RetryInterval: c.Duration("interval"),
-		RequireReceive: c.Bool("require-receive"), Callback: sandbox.Callback{URL: c.String("callback")},
-		Log: slog.New(slog.NewTextHandler(p.err, nil)),
-	})
+	opts.Log = slog.New(slog.NewTextHandler(p.err, nil))
+	s, err := sandbox.New(opts)
 	if err != nil {
 		return usagef("%v", err)
 	}
@@ -89,6 +99,9 @@ func (p *program) sandbox(c *cli.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	if beyondLoopback(c.String("listen")) {
+		p.note("warning: %s can be reached from other machines; the sandbox hands out codes to whoever has its control token", m.URL)
+	}
 	if f == formJSON {
 		err = writeJSON(p.out, m)
 	} else {
@@ -96,6 +109,11 @@ func (p *program) sandbox(c *cli.Context) (err error) {
 	}
 	if err != nil {
 		return err
+	}
+	if scenario != nil {
+		if err := p.play(c, s, scenario); err != nil || c.Bool("once") {
+			return err
+		}
 	}
 	<-c.Done()
 	p.note("the sandbox stops; everything that it sold is forgotten")
@@ -114,24 +132,9 @@ func (o *oneAtATime) Write(b []byte) (int, error) {
 	return o.w.Write(b)
 }
 
-func sandboxProducts(list []string) ([]sandbox.Product, error) {
-	if len(list) == 0 {
-		return []sandbox.Product{{ID: "OFFI0001", Name: "Demo"}}, nil
-	}
-	var out []sandbox.Product
-	for _, item := range list {
-		id, name, _ := strings.Cut(item, "=")
-		if id == "" {
-			return nil, usagef("--product %q has no id; write ID=NAME", item)
-		}
-		out = append(out, sandbox.Product{ID: id, Name: name})
-	}
-	return out, nil
-}
-
 // openMarket starts the sandbox and writes its files.
 func openMarket(c *cli.Context, s *sandbox.Sandbox) (market, error) {
-	m := market{s: s, Callback: c.String("callback")}
+	m := market{s: s, Callback: c.String("callback"), Seed: s.Seed()}
 	for _, product := range s.Products() {
 		m.Products = append(m.Products, product.ID)
 	}
@@ -142,7 +145,7 @@ func openMarket(c *cli.Context, s *sandbox.Sandbox) (market, error) {
 	if err := s.Start(c.Context); err != nil {
 		return m, fmt.Errorf("start the sandbox: %w", err)
 	}
-	m.URL = s.URL()
+	m.URL, m.Page = s.URL(), s.URL()+"/sandbox/"
 	if err := m.writeFiles(c.String("dir")); err != nil {
 		return m, err
 	}
@@ -236,10 +239,12 @@ func (p *program) printMarket(m market) error {
 	}
 	var f fields
 	f.add("marketplace", m.URL)
+	f.add("page", m.Page)
 	f.add("sells", strings.Join(m.Products, ", "))
 	f.add("calls", callback)
 	f.add("CA", m.CAFile)
 	f.add("control token", m.TokenFile)
+	f.add("seed", strconv.FormatUint(m.Seed, 10))
 	if err := f.write(p.out); err != nil {
 		return err
 	}
@@ -265,7 +270,8 @@ To buy, and to do something with the code that comes back:
   %s/buy -d '{"product": "%s", "period": "365d"}'
   %s/renew -d '{"code": "PL…", "period": "365d"}'
   %s/freeze -d '{"code": "PL…"}'
-also: unfreeze, unsubscribe, release, expire, receive, cancel-renewal, retry, probe; GET codes, deliveries
+also: unfreeze, unsubscribe, release, expire, receive, cancel-renewal, apply, retry, probe, misbehave and more;
+GET products, codes, deliveries, events. The page has buttons for all of it; it asks for the control token.
 
 Stop it with Ctrl-C.`,
 		absolute(m.AccessKeyFile), m.URL, absolute(m.CAFile), absolute(m.AccessKeyIDFile), absolute(m.SecretKeyFile),

@@ -77,6 +77,7 @@ func TestSandboxRefuses(t *testing.T) {
 	for _, args := range []string{
 		"--product =x", "--interval 0s", "--interval soon", "--callback http://example.com/x", "--callback-ca nowhere",
 		"--access-key-file nowhere", "--callback http://127.0.0.1:1/ --callback-ca nowhere", "extra",
+		"--product P1:web=One", "--fault rain=1", "--fault late", "--fault late=2", "--seed x", "--once", "--scenario nowhere", "--probe-interval -1s",
 	} {
 		s := newScreen(t, "")
 		line := append([]string{"licensectl", "sandbox", "--listen", "127.0.0.1:0", "--dir", filepath.Join(dir, "box")}, strings.Fields(args)...)

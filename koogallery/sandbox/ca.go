@@ -20,36 +20,54 @@ type authority struct {
 	cert   *x509.Certificate
 	pem    []byte
 	server tls.Certificate
+	other  tls.Certificate // of an authority which nobody knows
 }
 
 func newAuthority(hosts []string) (*authority, error) {
-	caKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return nil, fmt.Errorf("sandbox authority: %w", err)
-	}
-	ca, err := template("Sandbox marketplace CA")
+	ca, der, server, err := issue("Sandbox marketplace CA", hosts)
 	if err != nil {
 		return nil, err
 	}
-	ca.IsCA, ca.BasicConstraintsValid, ca.MaxPathLenZero = true, true, true
-	ca.KeyUsage = x509.KeyUsageCertSign
-	caDER, err := x509.CreateCertificate(rand.Reader, ca, ca, caKey.Public(), caKey)
-	if err != nil {
-		return nil, fmt.Errorf("sandbox authority: %w", err)
-	}
-	caCert, err := x509.ParseCertificate(caDER)
-	if err != nil {
-		return nil, fmt.Errorf("sandbox authority: %w", err)
-	}
-	server, err := serverCertificate(caCert, caKey, hosts)
+	_, _, other, err := issue("Nobody's CA", hosts)
 	if err != nil {
 		return nil, err
 	}
 	return &authority{
-		cert:   caCert,
-		pem:    pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: caDER}),
+		cert:   ca,
+		pem:    pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
 		server: server,
+		other:  other,
 	}, nil
+}
+
+// issue makes an authority and lets it vouch for the hosts.
+func issue(name string, hosts []string) (*x509.Certificate, []byte, tls.Certificate, error) {
+	fail := func(err error) (*x509.Certificate, []byte, tls.Certificate, error) {
+		return nil, nil, tls.Certificate{}, fmt.Errorf("sandbox authority: %w", err)
+	}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return fail(err)
+	}
+	form, err := certificateForm(name)
+	if err != nil {
+		return fail(err)
+	}
+	form.IsCA, form.BasicConstraintsValid, form.MaxPathLenZero = true, true, true
+	form.KeyUsage = x509.KeyUsageCertSign
+	der, err := x509.CreateCertificate(rand.Reader, form, form, key.Public(), key)
+	if err != nil {
+		return fail(err)
+	}
+	ca, err := x509.ParseCertificate(der)
+	if err != nil {
+		return fail(err)
+	}
+	server, err := serverCertificate(ca, key, hosts)
+	if err != nil {
+		return fail(err)
+	}
+	return ca, der, server, nil
 }
 
 func serverCertificate(ca *x509.Certificate, caKey *ecdsa.PrivateKey, hosts []string) (tls.Certificate, error) {
@@ -57,7 +75,7 @@ func serverCertificate(ca *x509.Certificate, caKey *ecdsa.PrivateKey, hosts []st
 	if err != nil {
 		return tls.Certificate{}, fmt.Errorf("sandbox certificate: %w", err)
 	}
-	leaf, err := template("Sandbox marketplace")
+	leaf, err := certificateForm("Sandbox marketplace")
 	if err != nil {
 		return tls.Certificate{}, err
 	}
@@ -77,9 +95,9 @@ func serverCertificate(ca *x509.Certificate, caKey *ecdsa.PrivateKey, hosts []st
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, nil
 }
 
-// template is valid for a century whatever the clock of a test says; the key
+// certificateForm is valid for a century whatever the clock of a test says; the key
 // does not outlive the process.
-func template(name string) (*x509.Certificate, error) {
+func certificateForm(name string) (*x509.Certificate, error) {
 	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 120))
 	if err != nil {
 		return nil, fmt.Errorf("sandbox certificate: %w", err)

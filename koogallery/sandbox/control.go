@@ -23,16 +23,26 @@ const maxWait = time.Minute
 // controlRequest is the body of every POST of the control API; each call reads
 // the members it needs.
 type controlRequest struct {
-	Code      string `json:"code"`
+	Code      string `json:"code"` // authorization code, instance id or order id
 	Product   string `json:"product"`
 	Amount    int64  `json:"amount"`     // buy; default 1
-	Period    period `json:"period"`     // buy, renew: "8760h", "365d", "" for ever
+	Period    period `json:"period"`     // buy, renew, advance, lapse: "8760h", "365d", "" for ever
+	Trial     bool   `json:"trial"`      // buy
+	Device    string `json:"device"`     // apply
+	Event     string `json:"event"`      // apply, to repeat it, and deny
+	OrderID   string `json:"order_id"`   // notify
 	Activity  string `json:"activity"`   // debug
 	ID        int64  `json:"id"`         // retry; 0: everything that waits
 	URL       string `json:"url"`        // callback
 	AccessKey string `json:"access_key"` // callback; empty keeps the present one
 	CAPEM     string `json:"ca_pem"`     // callback; empty: the system's roots
 	Mode      string `json:"mode"`       // outage
+
+	Faults   map[Fault]float64 `json:"faults"` // misbehave
+	Limit    int               `json:"limit"`
+	MaxDelay period            `json:"max_delay"`
+	SlowFor  period            `json:"slow_for"`
+	Skew     period            `json:"skew"`
 }
 
 func (r controlRequest) code() koogallery.Code { return koogallery.NewCode(r.Code) }
@@ -58,58 +68,31 @@ func (p *period) UnmarshalText(text []byte) error {
 	return err
 }
 
-type orderJSON struct {
-	OrderID     string `json:"order_id"`
-	OrderLineID string `json:"order_line_id"`
-	Code        string `json:"code"`
-	Product     string `json:"product"`
-	Amount      int64  `json:"amount"`
-	Period      string `json:"period,omitempty"`
-}
-
-type codeJSON struct {
-	Code        string    `json:"code"`
-	Status      Status    `json:"status"`
-	Product     string    `json:"product"`
-	Amount      int64     `json:"amount"`
-	OrderID     string    `json:"order_id"`
-	Received    bool      `json:"received"`
-	Frozen      bool      `json:"frozen"`
-	BoughtAt    time.Time `json:"bought_at"`
-	ActivatedAt time.Time `json:"activated_at,omitzero"`
-	ExpiresAt   time.Time `json:"expires_at,omitzero"`
-}
-
-type deliveryJSON struct {
-	ID        int64               `json:"id"`
-	Code      string              `json:"code"`
-	Activity  koogallery.Activity `json:"activity"`
-	Test      bool                `json:"test"`
-	CreatedAt time.Time           `json:"created_at"`
-	State     DeliveryState       `json:"state"`
-	Attempts  []attemptJSON       `json:"attempts"`
-}
-
-type attemptJSON struct {
-	At         time.Time             `json:"at"`
-	HTTPStatus int                   `json:"http_status,omitempty"`
-	ResultCode koogallery.ResultCode `json:"result_code,omitempty"`
-	ResultMsg  string                `json:"result_msg,omitempty"`
-	Error      string                `json:"error,omitempty"`
-}
-
 // controlCall does one thing and returns what to answer.
 type controlCall func(ctx context.Context, req controlRequest) (any, error)
 
 // routes lists everything that the sandbox serves.
 func (s *Sandbox) routes() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc(apiRoot+"/v1/license/activate", s.api(s.serveActivate))
-	mux.HandleFunc(apiRoot+"/v2/license/activate", s.api(s.serveActivateBatch))
-	mux.HandleFunc(apiRoot+"/v1/license/heartbeat", s.api(s.serveHeartbeat))
-	for pattern, call := range s.controlCalls() {
-		mux.Handle(pattern, s.control(call))
+	mux.HandleFunc(apiRoot+"/v1/license/activate", s.api(jsonCall("activate", s.serveActivate)))
+	mux.HandleFunc(apiRoot+"/v2/license/activate", s.api(jsonCall("activate v2", s.serveActivateBatch)))
+	mux.HandleFunc(apiRoot+"/v1/license/heartbeat", s.api(jsonCall("query", s.serveHeartbeat)))
+	if !s.opts.NoQueryV2 {
+		mux.HandleFunc(apiRoot+"/v2/license/heartbeat", s.api(jsonCall("query v2", s.serveHeartbeatBatch)))
 	}
+	mux.HandleFunc(apiRoot+"/v2/license/software-usage-info", s.api(jsonCall("usage", s.serveUsage)))
+	mux.HandleFunc(apiRoot+"/v1/order/query", s.api(operation{
+		name: "order query", method: http.MethodGet, maxBody: 1 << 20, serve: s.serveOrder,
+	}))
+	mux.HandleFunc(apiRoot+"/v1/market-event/{event}/file", s.api(operation{
+		name: "upload", method: http.MethodPost, maxBody: maxUploadBody, serve: s.serveUpload,
+	}))
+	for _, calls := range []map[string]controlCall{s.controlCalls(), s.marketCalls()} {
+		for pattern, call := range calls {
+			mux.Handle(pattern, s.control(call))
+		}
+	}
+	s.pages(mux)
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		gatewayAnswer(http.StatusNotFound, codeGatewayUnknown,
 			"The API does not exist or has not been published in the environment").write(w)
@@ -129,11 +112,27 @@ func (s *Sandbox) controlCalls() map[string]controlCall {
 			if r.Amount == 0 {
 				r.Amount = 1
 			}
-			return orderAnswer(s.Buy(ctx, r.Product, r.Amount, time.Duration(r.Period)))
+			return orderAnswer(s.Purchase(ctx, Purchase{
+				Product: r.Product, Amount: r.Amount, Period: time.Duration(r.Period), Trial: r.Trial,
+			}))
 		},
 		"POST /sandbox/v1/receive": plain(s.Receive),
 		"POST /sandbox/v1/renew": func(_ context.Context, r controlRequest) (any, error) {
 			return orderAnswer(s.RenewAs(r.code(), r.Product, time.Duration(r.Period)))
+		},
+		"POST /sandbox/v1/change": func(_ context.Context, r controlRequest) (any, error) {
+			return orderAnswer(s.RenewChange(r.code(), r.Product, time.Duration(r.Period)))
+		},
+		"POST /sandbox/v1/convert-trial": func(_ context.Context, r controlRequest) (any, error) {
+			return orderAnswer(s.ConvertTrial(r.code(), time.Duration(r.Period)))
+		},
+		"POST /sandbox/v1/apply": func(_ context.Context, r controlRequest) (any, error) {
+			a, err := s.Apply(r.code(), LicenseRequest{EventID: r.Event, Device: koogallery.NewDeviceFingerprint(r.Device)})
+			return applicationOf(a), err
+		},
+		"POST /sandbox/v1/deny": func(_ context.Context, r controlRequest) (any, error) { return done, s.Deny(r.Event) },
+		"POST /sandbox/v1/notify": func(_ context.Context, r controlRequest) (any, error) {
+			return done, s.NotifyOrder(r.OrderID)
 		},
 		"POST /sandbox/v1/cancel-renewal": func(_ context.Context, r controlRequest) (any, error) {
 			return orderAnswer(s.CancelRenewal(r.code()))
@@ -145,6 +144,27 @@ func (s *Sandbox) controlCalls() map[string]controlCall {
 			return orderAnswer(s.Unsubscribe(r.code()))
 		},
 		"POST /sandbox/v1/release": plain(s.ReleaseAfterRetention),
+	}
+}
+
+// marketCalls are the part of the control API that concerns no purchase.
+func (s *Sandbox) marketCalls() map[string]controlCall {
+	done := map[string]any{}
+	return map[string]controlCall{
+		"POST /sandbox/v1/stop":   func(_ context.Context, r controlRequest) (any, error) { return done, s.Stop(r.Product) },
+		"POST /sandbox/v1/resume": func(_ context.Context, r controlRequest) (any, error) { return done, s.Resume(r.Product) },
+		"POST /sandbox/v1/lapse": func(_ context.Context, r controlRequest) (any, error) {
+			return map[string]any{"changed": s.Lapse(time.Duration(r.Period))}, nil
+		},
+		"POST /sandbox/v1/misbehave": func(_ context.Context, r controlRequest) (any, error) {
+			return done, s.SetMisbehaviour(Misbehaviour{
+				Faults: r.Faults, Limit: r.Limit,
+				MaxDelay: time.Duration(r.MaxDelay), SlowFor: time.Duration(r.SlowFor), Skew: time.Duration(r.Skew),
+			})
+		},
+		"POST /sandbox/v1/advance": func(ctx context.Context, r controlRequest) (any, error) {
+			return done, s.Advance(ctx, time.Duration(r.Period))
+		},
 		"POST /sandbox/v1/debug": func(_ context.Context, r controlRequest) (any, error) {
 			id, err := s.Debug(koogallery.Activity(r.Activity), r.code())
 			return map[string]any{"ids": []int64{id}}, err
@@ -160,7 +180,7 @@ func (s *Sandbox) controlCalls() map[string]controlCall {
 			return done, s.Retry(r.ID)
 		},
 		"POST /sandbox/v1/callback": func(_ context.Context, r controlRequest) (any, error) {
-			return done, s.setCallback(r)
+			return done, s.controlCallback(r)
 		},
 		"POST /sandbox/v1/outage": func(_ context.Context, r controlRequest) (any, error) {
 			return done, s.SetOutage(Outage(r.Mode))
@@ -171,13 +191,16 @@ func (s *Sandbox) controlCalls() map[string]controlCall {
 			return map[string]any{"idle": s.WaitIdle(ctx) == nil}, nil
 		},
 		"GET /sandbox/v1/products": func(context.Context, controlRequest) (any, error) {
-			return map[string]any{"products": s.Products()}, nil
+			return map[string]any{"products": s.productsJSON()}, nil
 		},
 		"GET /sandbox/v1/codes": func(context.Context, controlRequest) (any, error) {
 			return map[string]any{"codes": s.codesJSON()}, nil
 		},
 		"GET /sandbox/v1/deliveries": func(context.Context, controlRequest) (any, error) {
 			return map[string]any{"deliveries": s.deliveriesJSON()}, nil
+		},
+		"GET /sandbox/v1/events": func(context.Context, controlRequest) (any, error) {
+			return map[string]any{"events": s.eventsJSON()}, nil
 		},
 	}
 }
@@ -248,17 +271,7 @@ func writeJSON(w http.ResponseWriter, status int, v any) {
 	_, _ = w.Write(append(body, '\n')) // a caller which is gone
 }
 
-func orderAnswer(o Order, err error) (any, error) {
-	out := orderJSON{
-		OrderID: o.ID, OrderLineID: o.LineID, Code: o.Code.Reveal(), Product: o.Product, Amount: o.Amount,
-	}
-	if o.Period > 0 {
-		out.Period = o.Period.String()
-	}
-	return out, err
-}
-
-func (s *Sandbox) setCallback(r controlRequest) error {
+func (s *Sandbox) controlCallback(r controlRequest) error {
 	cb := Callback{URL: r.URL, AccessKey: koogallery.NewAccessKey(r.AccessKey)}
 	if r.CAPEM != "" {
 		cb.RootCAs = x509.NewCertPool()
@@ -266,32 +279,8 @@ func (s *Sandbox) setCallback(r controlRequest) error {
 			return fmt.Errorf("ca_pem holds no certificate: %w", ErrInvalid)
 		}
 	}
+	if r.Product != "" {
+		return s.SetProductCallback(r.Product, cb)
+	}
 	return s.SetCallback(cb)
-}
-
-func (s *Sandbox) codesJSON() []codeJSON {
-	out := []codeJSON{}
-	for _, c := range s.Codes() {
-		out = append(out, codeJSON{
-			Code: c.Code.Reveal(), Status: c.Status, Product: c.Product, Amount: c.Amount, OrderID: c.OrderID,
-			Received: c.Received, Frozen: c.Frozen,
-			BoughtAt: c.BoughtAt, ActivatedAt: c.ActivatedAt, ExpiresAt: c.ExpiresAt,
-		})
-	}
-	return out
-}
-
-func (s *Sandbox) deliveriesJSON() []deliveryJSON {
-	out := []deliveryJSON{}
-	for _, d := range s.Deliveries() {
-		j := deliveryJSON{
-			ID: d.ID, Code: d.Code.Reveal(), Activity: d.Activity, Test: d.Test,
-			CreatedAt: d.CreatedAt, State: d.State, Attempts: []attemptJSON{},
-		}
-		for _, a := range d.Attempts {
-			j.Attempts = append(j.Attempts, attemptJSON(a))
-		}
-		out = append(out, j)
-	}
-	return out
 }

@@ -1,9 +1,9 @@
 package sandbox
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
-	"encoding/json"
 	"fmt"
 	"net"
 	"net/http"
@@ -14,24 +14,25 @@ import (
 	"github.com/seed-357fa782/licensed/koogallery"
 )
 
-// maxHistory bounds the finished deliveries that are remembered.
+// maxHistory bounds the finished deliveries and the events that are remembered.
 const maxHistory = 10_000
 
-// DeliveryState is where a callback stands.
+// DeliveryState is where a message to the merchant stands.
 type DeliveryState string
 
 // The delivery states.
 const (
 	Pending   DeliveryState = "pending"   // waits for its turn or its next attempt
-	Delivered DeliveryState = "delivered" // answered 000000
+	Delivered DeliveryState = "delivered" // answered with success
 	Failed    DeliveryState = "failed"    // given up; Retry restarts it
 	Unsent    DeliveryState = "unsent"    // there was no address to call; Retry sends it
 )
 
-// Delivery is the history of one callback.
+// Delivery is the history of one message.
 type Delivery struct {
 	ID        int64
-	Code      koogallery.Code
+	Product   string          // empty for a debug call
+	Code      koogallery.Code // the Ref of the purchase, or what a debug call named
 	Activity  koogallery.Activity
 	Test      bool
 	CreatedAt time.Time
@@ -48,36 +49,73 @@ type Attempt struct {
 	Error      string // what went wrong beside or before an answer
 }
 
-// ok is how the sandbox reads the platform's rule: HTTP 200 and 000000. What
-// else the real one counts as success is not documented.
-func (a Attempt) ok() bool {
-	return a.Error == "" && a.HTTPStatus == http.StatusOK && a.ResultCode == koogallery.ResultOK
+// ok is how the sandbox reads the platform's rule: HTTP 200 and 000000, or the
+// documented 000004 for an application. What else the real one counts as success
+// is not documented.
+func (a Attempt) ok(activity koogallery.Activity) bool {
+	accepted := a.ResultCode == koogallery.ResultOK ||
+		a.ResultCode == koogallery.ResultInProgress && activity == koogallery.ActivityGetLicenseAsync
+	return a.Error == "" && a.HTTPStatus == http.StatusOK && accepted
+}
+
+func (a Attempt) text() string {
+	switch {
+	case a.HTTPStatus == 0:
+		return a.Error
+	case a.ResultCode == "":
+		return fmt.Sprintf("HTTP %d, %s", a.HTTPStatus, a.Error)
+	case a.Error != "":
+		return fmt.Sprintf("HTTP %d, resultCode %s, %s", a.HTTPStatus, shorten(string(a.ResultCode), 16), a.Error)
+	}
+	return fmt.Sprintf("HTTP %d, resultCode %s", a.HTTPStatus, shorten(string(a.ResultCode), 16))
+}
+
+func shorten(s string, n int) string {
+	if r := []rune(s); len(r) > n {
+		return string(r[:n]) + "…"
+	}
+	return s
 }
 
 // target is a production address.
 type target struct {
 	url    *url.URL
 	client *http.Client
+	key    koogallery.AccessKey
 }
 
+// delivery is guarded by Sandbox.mu; what is not in Delivery never changes once
+// it was pushed, but for tries and wait.
 type delivery struct {
 	Delivery
-	queue  string // deliveries of one queue go out in order
-	body   []byte
-	budget int // attempts in one run
+
+	queue    string // deliveries of one queue go out in order
+	sale     *sale
+	app      *application
+	fields   map[string]string
+	personal map[string]koogallery.PersonalData
+	plan     schedule
+	tries    int           // in this run
+	wait     time.Duration // before the next attempt
+	copied   bool          // by FaultRepeated
+	probed   []string      // products whose probe this is
+	owner    string        // of a debug call: the product whose address it goes to; empty: the common one
+	success  func(callAnswer) error
+	failed   func()
 }
 
 type queue struct {
 	name  string
 	items []*delivery
 	wake  chan struct{} // ends the wait for the next attempt
+	due   time.Time     // of the next attempt, for Advance
 }
 
-// deliveryState is the part of Sandbox that concerns callbacks, under its mu.
+// deliveryState is the part of Sandbox that concerns messages, under its mu.
 type deliveryState struct {
 	deliveries []*delivery
 	lastID     int64
-	queues     map[string]*queue // with a worker each; gone when empty
+	queues     map[string]*queue // with a worker each, unless Manual; gone when empty
 	changed    chan struct{}     // closed and replaced when a delivery ends
 	cases      []debugCase
 }
@@ -89,7 +127,21 @@ func newDeliveryState() deliveryState {
 // SetCallback changes the production address; the next attempt of whatever is
 // pending goes there. A zero AccessKey keeps the present key. Deliveries which
 // are Unsent stay so until Retry.
-func (s *Sandbox) SetCallback(cb Callback) error {
+func (s *Sandbox) SetCallback(cb Callback) error { return s.setCallback("", cb) }
+
+// SetProductCallback gives a product a production address and key of its own;
+// without a URL it has that of SetCallback again.
+func (s *Sandbox) SetProductCallback(product string, cb Callback) error {
+	s.mu.Lock()
+	_, ok := s.products[product]
+	s.mu.Unlock()
+	if !ok {
+		return fmt.Errorf("callback of %q: %w", product, ErrUnknownProduct)
+	}
+	return s.setCallback(product, cb)
+}
+
+func (s *Sandbox) setCallback(product string, cb Callback) error {
 	var t *target
 	if cb.URL != "" {
 		u, err := url.Parse(cb.URL)
@@ -99,15 +151,28 @@ func (s *Sandbox) SetCallback(cb Callback) error {
 		if u.Host == "" || u.Scheme != "https" && (u.Scheme != "http" || !loopback(u.Hostname())) {
 			return fmt.Errorf("callback address: want https, or http on the loopback: %w", ErrInvalid)
 		}
-		t = &target{url: u, client: s.callbackClient(cb)}
+		t = &target{url: u, client: s.callbackClient(cb), key: cb.AccessKey}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.target = t
-	if !cb.AccessKey.IsZero() {
+	if !cb.AccessKey.IsZero() && product == "" {
 		s.accessKey = cb.AccessKey
 	}
+	if t != nil && t.key.IsZero() {
+		t.key = s.accessKey
+	}
+	if delete(s.targets, product); t != nil {
+		s.targets[product] = t
+	}
 	return nil
+}
+
+// target is where a product is called, or nil. The caller holds s.mu.
+func (s *Sandbox) target(product string) *target {
+	if t := s.targets[product]; t != nil {
+		return t
+	}
+	return s.targets[""]
 }
 
 func (s *Sandbox) callbackClient(cb Callback) *http.Client {
@@ -129,41 +194,45 @@ func loopback(host string) bool {
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-// push queues a callback; empty fields are left out. The caller holds s.mu.
-func (s *Sandbox) push(code string, activity koogallery.Activity, fields map[string]string) int64 {
-	test := fields["testFlag"] == "1"
-	present := map[string]string{"activity": string(activity)}
-	for name, value := range fields {
-		if value != "" {
-			present[name] = value
-		}
-	}
-	plain, _ := json.Marshal(present) // strings
-	// The canonical form is what both readings of the signature agree on.
-	body, err := koogallery.CanonicalPayload(plain)
-	if err != nil {
-		body = plain
-	}
+// push queues a message. The caller holds s.mu.
+func (s *Sandbox) push(d *delivery) int64 {
 	s.lastID++
-	d := &delivery{
-		Delivery: Delivery{
-			ID:        s.lastID,
-			Code:      koogallery.NewCode(code),
-			Activity:  activity,
-			Test:      test,
-			CreatedAt: s.now(),
-		},
-		queue:  code,
-		body:   body,
-		budget: s.opts.MaxAttempts,
-	}
-	if test { // the console's debug calls and probes are not repeated
-		d.budget, d.queue = 1, "debug\n"+code
+	d.ID, d.CreatedAt = s.lastID, s.now()
+	if d.Test { // the console's debug calls and probes are not repeated
+		d.plan.attempts = 1
+	} else {
+		s.delay(d)
 	}
 	s.forgetOldest()
 	s.deliveries = append(s.deliveries, d)
 	s.enqueue(d)
 	return d.ID
+}
+
+// delay lets a message be late or lose its place.
+func (s *Sandbox) delay(d *delivery) {
+	e := Event{Product: d.Product, Code: d.Code, Activity: d.Activity, Delivery: d.ID, Text: "before its first attempt"}
+	subject := fmt.Sprintf("message %d", d.ID)
+	if overtakable(d) {
+		if r, hit := s.hits(FaultReordered, e, subject, 0); hit {
+			d.queue += "\n" + subject
+			d.wait = delay(r, s.misbehaviour.MaxDelay)
+			return
+		}
+	}
+	if r, hit := s.hits(FaultLate, e, subject, 0); hit {
+		d.wait = delay(r, s.misbehaviour.MaxDelay)
+	}
+}
+
+func overtakable(d *delivery) bool {
+	switch d.Activity { //nolint:exhaustive // see FaultReordered
+	case koogallery.ActivityRefreshLicenseCode, koogallery.ActivityOrderNotify:
+		return true
+	case koogallery.ActivityRefreshInstance, koogallery.ActivityGetLicenseAsync:
+		return d.sale.instance != ""
+	}
+	return false
 }
 
 func (s *Sandbox) forgetOldest() {
@@ -180,13 +249,20 @@ func (s *Sandbox) enqueue(d *delivery) {
 		d.State = Failed
 		return
 	}
-	d.State = Pending
+	d.State, d.tries = Pending, 0
+	if d.sale != nil {
+		d.sale.pending++
+	}
 	if q, ok := s.queues[d.queue]; ok {
 		q.items = append(q.items, d)
 		return
 	}
 	q := &queue{name: d.queue, items: []*delivery{d}, wake: make(chan struct{}, 1)}
 	s.queues[d.queue] = q
+	if s.opts.Manual {
+		q.due = s.opts.Now().Add(d.wait)
+		return
+	}
 	s.spawn(func(ctx context.Context) { s.work(ctx, q) })
 }
 
@@ -195,52 +271,146 @@ func (s *Sandbox) work(ctx context.Context, q *queue) {
 	for {
 		s.mu.Lock()
 		d := q.items[0]
+		wait := d.wait
 		s.mu.Unlock()
-		state := s.deliver(ctx, q, d)
-		s.mu.Lock()
-		d.State = state
-		q.items = q.items[1:]
-		last := len(q.items) == 0
-		if last {
-			delete(s.queues, q.name)
+		if wait > 0 && !s.pause(ctx, q, wait) {
+			s.mu.Lock()
+			s.finish(q, d, Failed)
+			left := len(q.items)
+			s.mu.Unlock()
+			if left == 0 {
+				return
+			}
+			continue
 		}
-		close(s.changed)
-		s.changed = make(chan struct{})
-		s.mu.Unlock()
-		if last {
+		if s.step(ctx, q, d) == 0 {
 			return
 		}
 	}
 }
 
-// deliver tries a callback until it is answered with success, given up, or the
-// sandbox closes.
-func (s *Sandbox) deliver(ctx context.Context, q *queue, d *delivery) DeliveryState {
-	for n := 1; ; n++ {
-		s.mu.Lock()
-		t, key := s.target, s.accessKey
+// step makes one attempt at the first message of a queue, settles what follows
+// from it, and returns how many are left.
+func (s *Sandbox) step(ctx context.Context, q *queue, d *delivery) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t := s.target(cmp.Or(d.owner, d.Product))
+	if t == nil {
+		s.finish(q, d, Unsent)
+		return len(q.items)
+	}
+	c, err := s.prepare(t, d)
+	a := Attempt{At: s.opts.Now().UTC()}
+	var answer callAnswer
+	if err != nil {
+		a.Error = err.Error()
+	} else {
 		s.mu.Unlock()
-		if t == nil {
-			return Unsent
-		}
-		a := s.attempt(ctx, t, key, d.body)
+		a, answer = s.send(ctx, c, s.opts.Now())
 		s.mu.Lock()
-		d.Attempts = append(d.Attempts, a)
-		s.mu.Unlock()
-		s.opts.Log.Info("callback", "delivery", d.ID, "activity", d.Activity, "attempt", n,
-			"status", a.HTTPStatus, "result", a.ResultCode, "error", a.Error)
-		if a.ok() {
-			return Delivered
+	}
+	final := err != nil
+	if d.app != nil && a.Error == "" {
+		final = d.app.refused(a.ResultCode)
+	}
+	s.settle(q, d, a, answer, final || ctx.Err() != nil)
+	return len(q.items)
+}
+
+// settle takes the outcome of an attempt. The caller holds s.mu.
+func (s *Sandbox) settle(q *queue, d *delivery, a Attempt, answer callAnswer, final bool) {
+	ok := a.ok(d.Activity)
+	if ok && d.success != nil {
+		if err := d.success(answer); err != nil {
+			ok, a.Error = false, err.Error()
 		}
-		if n >= d.budget || !s.pause(ctx, q) {
-			return Failed
+	}
+	if a.Error == errBodySign {
+		s.note(Event{Kind: EventViolation, Product: d.Product, Code: d.Code, Activity: d.Activity, Delivery: d.ID, Text: errBodySign})
+	}
+	if ok && d.sale != nil && !d.Test {
+		d.sale.told.At = a.At
+	}
+	d.Attempts = append(d.Attempts, a)
+	d.tries++
+	s.opts.Log.Info("callback", "delivery", d.ID, "activity", d.Activity, "attempt", d.tries,
+		"status", a.HTTPStatus, "result", a.ResultCode, "error", a.Error)
+	e := Event{Kind: EventMessage, Product: d.Product, Code: d.Code, Activity: d.Activity, Delivery: d.ID}
+	if e.Text = fmt.Sprintf("attempt %d: %s", d.tries, a.text()); d.Test {
+		e.Kind = EventProbe
+	}
+	s.note(e)
+	switch {
+	case ok:
+		s.finish(q, d, Delivered)
+	case final || d.tries >= d.plan.attempts:
+		s.finish(q, d, Failed)
+	default:
+		if d.tries == 1 {
+			e.Kind, e.Text = EventNotice, "mail to the service address: a production-interface message failed and will be repeated"
+			s.note(e)
 		}
+		d.wait = d.plan.interval
+		q.due = s.opts.Now().Add(d.wait)
 	}
 }
 
+// finish ends the first message of a queue. The caller holds s.mu.
+func (s *Sandbox) finish(q *queue, d *delivery, state DeliveryState) {
+	d.State, d.wait = state, 0
+	if d.sale != nil {
+		d.sale.pending--
+	}
+	if state != Unsent { // without an address there is nothing to fail
+		for _, id := range d.probed {
+			s.probed(s.products[id], state == Delivered)
+		}
+	}
+	if state == Failed && !d.Test {
+		s.note(Event{
+			Kind: EventNotice, Product: d.Product, Code: d.Code, Activity: d.Activity, Delivery: d.ID,
+			Text: "mail to the service address: a production-interface message failed for good and can be restarted in the seller console",
+		})
+		if d.failed != nil {
+			d.failed()
+		}
+	}
+	q.items = q.items[1:]
+	if state == Delivered && !d.Test {
+		s.repeat(q, d)
+	}
+	if len(q.items) == 0 {
+		delete(s.queues, q.name)
+	} else {
+		q.due = s.opts.Now().Add(q.items[0].wait)
+	}
+	close(s.changed)
+	s.changed = make(chan struct{})
+}
+
+// repeat puts a copy of a delivered message where it stood.
+func (s *Sandbox) repeat(q *queue, d *delivery) {
+	if d.copied || s.closed {
+		return
+	}
+	e := Event{Product: d.Product, Code: d.Code, Activity: d.Activity, Delivery: d.ID, Text: "sent again after its success"}
+	if _, hit := s.hits(FaultRepeated, e, fmt.Sprintf("message %d", d.ID), 0); !hit {
+		return
+	}
+	again := *d
+	s.lastID++
+	again.ID, again.CreatedAt, again.Attempts, again.State = s.lastID, s.now(), nil, Pending
+	again.copied, again.tries, again.wait, again.failed = true, 0, 0, nil
+	if again.sale != nil {
+		again.sale.pending++
+	}
+	s.deliveries = append(s.deliveries, &again)
+	q.items = slices.Insert(q.items, 0, &again)
+}
+
 // pause waits for the next attempt and reports false when there will be none.
-func (s *Sandbox) pause(ctx context.Context, q *queue) bool {
-	timer := time.NewTimer(s.opts.RetryInterval)
+func (s *Sandbox) pause(ctx context.Context, q *queue, d time.Duration) bool {
+	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
@@ -251,33 +421,7 @@ func (s *Sandbox) pause(ctx context.Context, q *queue) bool {
 	return true
 }
 
-// attempt signs and sends a body. Timestamp and nonce are new each time: the
-// platform repeats after two minutes, when the old ones are out of the window.
-func (s *Sandbox) attempt(ctx context.Context, t *target, key koogallery.AccessKey, body []byte) Attempt {
-	ctx, cancel := context.WithTimeout(ctx, s.opts.CallTimeout)
-	defer cancel()
-	now := s.opts.Now()
-	a := Attempt{At: now.UTC()}
-	req, err := newCallback(ctx, t.url, koogallery.SignedQuery(key, newNonce(), now, body), body)
-	if err != nil {
-		a.Error = err.Error()
-		return a
-	}
-	resp, err := t.client.Do(req)
-	if err != nil {
-		a.Error = withoutURL(err).Error()
-		return a
-	}
-	defer func() { _ = resp.Body.Close() }() // read as far as wanted
-	a.HTTPStatus = resp.StatusCode
-	a.ResultCode, a.ResultMsg, err = readResult(resp.Body)
-	if err != nil {
-		a.Error = err.Error()
-	}
-	return a
-}
-
-// Deliveries lists the callbacks in the order in which they arose. The newest
+// Deliveries lists the messages in the order in which they arose. The newest
 // 10,000 finished ones are kept.
 func (s *Sandbox) Deliveries() []Delivery {
 	s.mu.Lock()
@@ -288,63 +432,4 @@ func (s *Sandbox) Deliveries() []Delivery {
 		list[i].Attempts = slices.Clone(d.Attempts)
 	}
 	return list
-}
-
-// Retry restarts a callback that failed or was not sent, with all its attempts
-// anew, or makes the next attempt of a pending one now.
-func (s *Sandbox) Retry(id int64) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
-		return ErrClosed
-	}
-	i := slices.IndexFunc(s.deliveries, func(d *delivery) bool { return d.ID == id })
-	if i < 0 {
-		return fmt.Errorf("retry %d: %w", id, ErrUnknownDelivery)
-	}
-	switch d := s.deliveries[i]; d.State {
-	case Failed, Unsent:
-		s.enqueue(d)
-	case Pending:
-		s.queues[d.queue].nudge()
-	case Delivered:
-		return fmt.Errorf("retry %d, which was delivered: %w", id, ErrState)
-	}
-	return nil
-}
-
-// RetryNow ends every wait for a next attempt.
-func (s *Sandbox) RetryNow() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, q := range s.queues {
-		q.nudge()
-	}
-}
-
-func (q *queue) nudge() {
-	select {
-	case q.wake <- struct{}{}:
-	default: // nudged already
-	}
-}
-
-// WaitIdle waits until nothing is pending: every callback was delivered, given
-// up or unsent.
-func (s *Sandbox) WaitIdle(ctx context.Context) error {
-	for {
-		s.mu.Lock()
-		idle, changed := len(s.queues) == 0, s.changed
-		s.mu.Unlock()
-		if idle {
-			return nil
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-s.done:
-			return ErrClosed
-		}
-	}
 }

@@ -1,10 +1,14 @@
 package sandbox
 
 import (
+	"bytes"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/hex"
+	"io"
 	"net/http"
 	"net/url"
 	"sort"
@@ -17,6 +21,8 @@ import (
 const signatureWindow = 15 * time.Minute
 
 func newRequestID() string { return strings.ToLower(rand.Text()) }
+
+const errDate = "x-sdk-date too far from now"
 
 // checkSDKSignature checks a request's SDK-HMAC-SHA256 signature and returns
 // why it is refused, or nothing. It is written from the signing guide without
@@ -37,7 +43,7 @@ func (s *Sandbox) checkSDKSignature(r *http.Request, body []byte) string {
 		return "x-sdk-date missing or malformed"
 	}
 	if off := s.opts.Now().Sub(at); off > signatureWindow || off < -signatureWindow {
-		return "x-sdk-date too far from now"
+		return errDate
 	}
 	canonical, ok := canonicalRequest(r, body, part["SignedHeaders"])
 	if !ok {
@@ -164,14 +170,116 @@ func (s *Sandbox) failByOutage(w http.ResponseWriter) bool {
 	case OutageGateway:
 		gatewayAnswer(http.StatusServiceUnavailable, codeGatewayBackend, "Backend unavailable").write(w)
 	case OutageHTML:
-		w.Header().Set("Content-Type", "text/html; charset=utf-8")
-		_, _ = w.Write([]byte("<html><body>Please log in</body></html>"))
+		writeHTML(w)
 	case OutageTruncated:
-		w.Header().Set("Content-Type", "application/json")
-		w.Header().Set("Content-Length", "1000")
-		_, _ = w.Write([]byte(`{"error_code":"920200`))
+		_, _ = writeHalf(w, []byte(`{"error_code":"92020001","error_msg":"internal error"}`))
 	case OutageDrop:
 		panic(http.ErrAbortHandler) // how net/http is told to cut the connection
 	}
 	return true
 }
+
+func writeHTML(w http.ResponseWriter) {
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	_, _ = w.Write([]byte("<html><body>Please log in</body></html>"))
+}
+
+// writeHalf announces a whole body and sends half of it.
+func writeHalf(w http.ResponseWriter, body []byte) (int, error) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	_, _ = w.Write(body[:len(body)/2]) // a caller which is gone
+	return len(body), nil
+}
+
+// certificate is what the server shows: its own, or by FaultAPIOtherCertificate
+// another one.
+func (s *Sandbox) certificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	if s.strange() {
+		return &s.ca.other, nil
+	}
+	return &s.ca.server, nil
+}
+
+func (s *Sandbox) strange() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.calls["handshake"]++
+	_, hit := s.hits(FaultAPIOtherCertificate, Event{Text: "a connection"}, "handshake", s.calls["handshake"])
+	return hit
+}
+
+// Transport reaches the open API and the control API without a socket, whatever
+// host is named, for a merchant in the same process. The faults look as they do
+// over one.
+func (s *Sandbox) Transport() http.RoundTripper { return direct{s} }
+
+type direct struct{ s *Sandbox }
+
+func (d direct) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.Body == nil {
+		r = r.Clone(r.Context())
+		r.Body = http.NoBody
+	}
+	defer func() { _ = r.Body.Close() }() // what a RoundTripper owes
+	if d.s.strange() {
+		return nil, &tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}
+	}
+	w := &recorder{header: make(http.Header)}
+	if !w.serve(d.s.handler, r.Clone(r.Context())) {
+		return nil, io.ErrUnexpectedEOF
+	}
+	return w.response(r), nil
+}
+
+// recorder keeps an answer.
+type recorder struct {
+	header http.Header
+	status int
+	body   bytes.Buffer
+}
+
+func (w *recorder) Header() http.Header { return w.header }
+
+func (w *recorder) WriteHeader(status int) {
+	if w.status == 0 {
+		w.status = status
+	}
+}
+
+func (w *recorder) Write(b []byte) (int, error) {
+	w.WriteHeader(http.StatusOK)
+	return w.body.Write(b)
+}
+
+// serve reports false where the handler cuts the connection.
+func (w *recorder) serve(h http.Handler, r *http.Request) (whole bool) {
+	defer func() {
+		if why := recover(); why == http.ErrAbortHandler { //nolint:errorlint // the very value is the signal
+			whole = false
+		} else if why != nil {
+			panic(why)
+		}
+	}()
+	h.ServeHTTP(w, r)
+	return true
+}
+
+func (w *recorder) response(r *http.Request) *http.Response {
+	w.WriteHeader(http.StatusOK)
+	var body io.Reader = bytes.NewReader(w.body.Bytes())
+	length := int64(w.body.Len())
+	if announced, err := strconv.ParseInt(w.header.Get("Content-Length"), 10, 64); err == nil && announced > length {
+		body, length = io.MultiReader(body, cut{}), announced
+	}
+	return &http.Response{
+		Status: strconv.Itoa(w.status) + " " + http.StatusText(w.status), StatusCode: w.status,
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Header: w.header, Body: io.NopCloser(body), ContentLength: length, Request: r,
+	}
+}
+
+// cut is the end of a body that is shorter than announced.
+type cut struct{}
+
+func (cut) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }

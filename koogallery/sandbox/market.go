@@ -1,107 +1,14 @@
 package sandbox
 
 import (
-	"context"
-	"crypto/rand"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 	"unicode/utf8"
 
 	"github.com/seed-357fa782/licensed/koogallery"
 )
-
-// Order is a purchase, renewal, cancelled renewal or unsubscription. Each has
-// an id of its own.
-type Order struct {
-	ID      string
-	LineID  string
-	Code    koogallery.Code
-	Product string
-	Amount  int64
-	Period  time.Duration // 0: for ever
-}
-
-// Status is where a code stands. Frozen is no status: see CodeState.Frozen.
-type Status string
-
-// The statuses, computed from the clock.
-const (
-	Issued   Status = "ISSUED" // bought, not activated
-	Alive    Status = "ALIVE"
-	Expired  Status = "EXPIRED"
-	Released Status = "RELEASED"
-)
-
-// CodeState is what the sandbox knows of a code. Times are UTC.
-type CodeState struct {
-	Code        koogallery.Code
-	Status      Status
-	Product     string
-	Amount      int64
-	OrderID     string // of the purchase
-	Received    bool
-	Frozen      bool
-	BoughtAt    time.Time
-	ActivatedAt time.Time // zero before activation; the real_effect_time if one was given
-	ExpiresAt   time.Time // zero before activation and for ever
-}
-
-// code is a sold code; everything is guarded by Sandbox.mu.
-type code struct {
-	text        string
-	purchase    Order
-	product     string        // changed by a renewal to another product
-	period      time.Duration // in all, renewals included; 0: for ever
-	renewals    []time.Duration
-	received    bool
-	frozen      bool
-	boughtAt    time.Time
-	activatedAt time.Time
-	expiresAt   time.Time
-	releasedAt  time.Time
-}
-
-func (c *code) status(now time.Time) Status {
-	switch {
-	case !c.releasedAt.IsZero():
-		return Released
-	case c.activatedAt.IsZero():
-		return Issued
-	case !c.expiresAt.IsZero() && !now.Before(c.expiresAt):
-		return Expired
-	}
-	return Alive
-}
-
-// Buy sells amount of a product for a period, or for ever if period is 0, and
-// returns the order with its code. As in reality the merchant is not called.
-// The period starts with the activation.
-func (s *Sandbox) Buy(ctx context.Context, product string, amount int64, period time.Duration) (Order, error) {
-	if err := ctx.Err(); err != nil {
-		return Order{}, err
-	}
-	if amount < 1 || period < 0 || period%time.Second != 0 {
-		return Order{}, fmt.Errorf("buy: amount %d for %v: %w", amount, period, ErrInvalid)
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if _, ok := s.products[product]; !ok {
-		return Order{}, fmt.Errorf("buy %q: %w", product, ErrUnknownProduct)
-	}
-	now := s.now()
-	text := "PL" + now.Format("20060102") + rand.Text()[:16]
-	o := newOrder(now)
-	o.Code, o.Product, o.Amount, o.Period = koogallery.NewCode(text), product, amount, period
-	c := &code{text: text, purchase: o, product: product, period: period, boughtAt: now}
-	s.codes[text] = c
-	s.order = append(s.order, c)
-	return o, nil
-}
-
-func newOrder(now time.Time) Order {
-	id := "CS" + now.Format("060102") + rand.Text()[:10]
-	return Order{ID: id, LineID: id + "-000001"}
-}
 
 // Receive confirms for the buyer that the code was received. Receiving again
 // is a success.
@@ -116,10 +23,11 @@ func (s *Sandbox) Receive(id koogallery.Code) error {
 	return nil
 }
 
-// Renew lengthens a code by a period, counted from the later of now and its
-// present end, and calls the merchant with RENEWAL. A frozen code stays frozen
-// until Unfreeze. Before the activation the call carries the end which an
-// activation now would give.
+// Renew lengthens a purchase by a period, counted from the later of now and its
+// present end, and calls the merchant with RENEWAL (License1: refreshLicense).
+// What is frozen stays frozen until Unfreeze, but for License1, which has no
+// message for that. Before the activation of a code the call carries the end
+// which an activation now would give.
 func (s *Sandbox) Renew(id koogallery.Code, period time.Duration) (Order, error) {
 	return s.RenewAs(id, "", period)
 }
@@ -127,37 +35,77 @@ func (s *Sandbox) Renew(id koogallery.Code, period time.Duration) (Order, error)
 // RenewAs is Renew which also moves to another product, as a renewal from
 // month to year does; an empty product keeps the present one.
 func (s *Sandbox) RenewAs(id koogallery.Code, product string, period time.Duration) (Order, error) {
+	return s.renew("renew", id, product, period, koogallery.SceneRenewal, koogallery.OrderRenew)
+}
+
+// RenewChange is RenewAs of an online instance with the scene RENEWAL_CHANGE,
+// which only the page of the sibling interface has.
+func (s *Sandbox) RenewChange(id koogallery.Code, product string, period time.Duration) (Order, error) {
+	return s.renew("change", id, product, period, koogallery.SceneRenewalChange, koogallery.OrderChange)
+}
+
+// ConvertTrial makes an online instance that was bought on trial a formal one,
+// for a period that begins where the trial ends (TRIAL_TO_FORMAL).
+func (s *Sandbox) ConvertTrial(id koogallery.Code, period time.Duration) (Order, error) {
+	return s.renew("convert", id, "", period, koogallery.SceneTrialToFormal, koogallery.OrderTrialToFormal)
+}
+
+func (s *Sandbox) renew(what string, id koogallery.Code, product string, period time.Duration, scene koogallery.Scene, kind koogallery.OrderType) (Order, error) {
 	if period <= 0 || period%time.Second != 0 {
-		return Order{}, fmt.Errorf("renew for %v: %w", period, ErrInvalid)
+		return Order{}, fmt.Errorf("%s for %v: %w", what, period, ErrInvalid)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c, err := s.live("renew", id)
+	c, err := s.live(what, id)
 	if err != nil {
 		return Order{}, err
 	}
-	if c.period == 0 {
-		return Order{}, fmt.Errorf("renew what has no end: %w", ErrState)
+	if err := s.mayRenew(what, c, product, scene); err != nil {
+		return Order{}, err
 	}
 	if product != "" {
-		if _, ok := s.products[product]; !ok {
-			return Order{}, fmt.Errorf("renew as %q: %w", product, ErrUnknownProduct)
-		}
 		c.product = product
 	}
-	if now := s.now(); !c.activatedAt.IsZero() {
+	if now := s.now(); !c.expiresAt.IsZero() {
 		// The gap since an expiry is bought too, so that cancelling restores it.
 		end := later(now, c.expiresAt).Add(period)
 		period = end.Sub(c.expiresAt)
 		c.expiresAt = end
 	}
 	c.period += period
-	c.renewals = append(c.renewals, period)
-	return s.pushExpiry(c, koogallery.SceneRenewal, product), nil
+	if c.trial = c.trial && scene != koogallery.SceneTrialToFormal; c.iface == License1 {
+		c.frozen = false
+	}
+	o := s.pushExpiry(c, scene, kind, product, period)
+	c.renewals = append(c.renewals, renewal{o, period})
+	return o, nil
+}
+
+func (s *Sandbox) mayRenew(what string, c *sale, product string, scene koogallery.Scene) error {
+	if product != "" {
+		p, err := s.tradable(what+" as", product)
+		if err != nil {
+			return err
+		}
+		if p.Interface != c.iface {
+			return fmt.Errorf("%s as %q, which has another interface: %w", what, product, ErrInvalid)
+		}
+	}
+	switch {
+	case c.period == 0:
+		return fmt.Errorf("%s what has no end: %w", what, ErrState)
+	case scene != koogallery.SceneRenewal && c.iface != Online:
+		return fmt.Errorf("%s what is no online instance: %w", what, ErrState)
+	case c.trial != (scene == koogallery.SceneTrialToFormal):
+		return fmt.Errorf("%s: a trial is converted, and nothing else is: %w", what, ErrState)
+	}
+	return nil
 }
 
 // CancelRenewal takes back the latest renewal and calls the merchant with
-// UNSUBSCRIBE_RENEWAL_PERIOD and the earlier end.
+// UNSUBSCRIBE_RENEWAL_PERIOD and the earlier end. The call names the order of
+// the cancellation, and to an online instance that of the renewal, as the
+// tables say. License1 has no message for it.
 func (s *Sandbox) CancelRenewal(id koogallery.Code) (Order, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -166,42 +114,63 @@ func (s *Sandbox) CancelRenewal(id koogallery.Code) (Order, error) {
 		return Order{}, err
 	}
 	last := len(c.renewals) - 1
-	if last < 0 {
-		return Order{}, fmt.Errorf("cancel renewal where there is none: %w", ErrState)
+	if last < 0 || c.iface == License1 {
+		return Order{}, fmt.Errorf("cancel renewal where there is none, or of licence 1.0: %w", ErrState)
 	}
-	c.period -= c.renewals[last]
-	if !c.activatedAt.IsZero() {
-		c.expiresAt = c.expiresAt.Add(-c.renewals[last])
+	undone := c.renewals[last]
+	c.period -= undone.period
+	if !c.expiresAt.IsZero() {
+		c.expiresAt = c.expiresAt.Add(-undone.period)
 	}
+	c.trial = undone.order.Type == koogallery.OrderTrialToFormal
 	c.renewals = c.renewals[:last]
-	return s.pushExpiry(c, koogallery.SceneUnsubscribeRenewalPeriod, ""), nil
+	return s.pushExpiry(c, koogallery.SceneUnsubscribeRenewalPeriod, koogallery.OrderUnsubscribe, undone.order.ID, undone.period), nil
 }
 
-func (s *Sandbox) pushExpiry(c *code, scene koogallery.Scene, product string) Order {
-	now := s.now()
+// pushExpiry makes the order of a renewal or of its cancellation and tells the
+// merchant. detail is the product of a renewal to another one, or the order
+// that is cancelled.
+func (s *Sandbox) pushExpiry(c *sale, scene koogallery.Scene, kind koogallery.OrderType, detail string, period time.Duration) Order {
 	end := c.expiresAt
-	if c.activatedAt.IsZero() {
-		end = now.Add(c.period)
+	if end.IsZero() { // a code before its activation
+		end = s.now().Add(c.period)
 	}
-	o := newOrder(now)
-	o.Code, o.Product, o.Amount, o.Period = c.purchase.Code, c.product, c.purchase.Amount, c.period
-	s.push(c.text, koogallery.ActivityRefreshLicenseCode, map[string]string{
-		"scene":       string(scene),
-		"orderId":     o.ID,
-		"orderLineId": o.LineID,
-		"license":     c.text,
-		"productId":   product,
-		"expireTime":  s.compact(end),
-		"testFlag":    "0",
-	})
+	order := Order{Code: c.purchase.Code, Product: c.product, Amount: c.purchase.Amount, Period: c.period, Type: kind}
+	o := s.record(c, order, end, nil)
+	s.noteSale(c, EventOrder, fmt.Sprintf("%s for %s, order %s", kind, periodText(period), o.ID))
+	s.notifyOrder(o)
+	product, named := detail, o
+	if scene == koogallery.SceneUnsubscribeRenewalPeriod {
+		product = ""
+		if r := s.orders[detail]; r != nil && c.iface == Online {
+			named = r.Order
+		}
+	}
+	fields := map[string]string{
+		"scene": string(scene), "orderId": named.ID, "orderLineId": named.LineID,
+		"productId": product, "expireTime": s.compact(end), "testFlag": "0",
+	}
+	d := s.saleMessage(c, refreshOf[c.iface], fields)
+	if c.iface == License1 {
+		d.fields = v1Refresh(o, product, s.compact(end), period)
+	}
+	d.success = func(callAnswer) error {
+		c.told.ExpiresAt = end
+		if c.iface == License1 {
+			c.told.Frozen = false
+		}
+		return nil
+	}
+	s.push(d)
 	return o
 }
 
-// Freeze calls the merchant with FREEZE. The real marketplace does it beyond
-// the grace period; the sandbox whenever asked.
+// Freeze calls the merchant with FREEZE (License1: with its expiry). The real
+// marketplace does it beyond the grace period; the sandbox whenever asked.
 func (s *Sandbox) Freeze(id koogallery.Code) error { return s.setFrozen("freeze", id, true) }
 
-// Unfreeze calls the merchant with UNFREEZE.
+// Unfreeze calls the merchant with UNFREEZE. License1 has no message for it: a
+// renewal ends its freeze.
 func (s *Sandbox) Unfreeze(id koogallery.Code) error { return s.setFrozen("unfreeze", id, false) }
 
 func (s *Sandbox) setFrozen(what string, id koogallery.Code, frozen bool) error {
@@ -211,22 +180,34 @@ func (s *Sandbox) setFrozen(what string, id koogallery.Code, frozen bool) error 
 	if err != nil {
 		return err
 	}
-	if c.frozen == frozen {
-		return fmt.Errorf("%s again: %w", what, ErrState)
+	if c.frozen == frozen || !frozen && c.iface == License1 {
+		return fmt.Errorf("%s again, or of licence 1.0: %w", what, ErrState)
 	}
-	c.frozen = frozen
+	s.pushFrozen(c, frozen)
+	return nil
+}
+
+func (s *Sandbox) pushFrozen(c *sale, frozen bool) {
+	c.frozen, c.lapsed = frozen, false
 	status := koogallery.StatusUnfreeze
 	if frozen {
 		status = koogallery.StatusFreeze
 	}
-	s.push(c.text, koogallery.ActivityUpdateLicenseCodeStatus, map[string]string{
-		"license": c.text, "status": string(status), "testFlag": "0",
-	})
-	return nil
+	fields := map[string]string{"status": string(status), "testFlag": "0"}
+	if c.iface == License1 {
+		fields = map[string]string{"orderId": c.purchase.ID}
+	}
+	d := s.saleMessage(c, statusOf[c.iface], fields)
+	if c.iface == License1 {
+		d.Activity = s.products[c.product].ExpireActivity
+	}
+	d.success = func(callAnswer) error { c.told.Frozen = frozen; return nil }
+	s.push(d)
 }
 
-// Expire moves the end of an active code to now. Nobody is called: the merchant
-// learns of it by its clock or by a query.
+// Expire moves the end of an active purchase to now. Nobody is called: the
+// merchant learns of it by its clock or by a query. Of License1 the merchant is
+// told, which freezes the instance.
 func (s *Sandbox) Expire(id koogallery.Code) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -238,11 +219,46 @@ func (s *Sandbox) Expire(id koogallery.Code) error {
 		return fmt.Errorf("expire before activation, or what has no end: %w", ErrState)
 	}
 	c.expiresAt = s.now()
+	s.noteSale(c, EventOrder, "expired")
+	if c.iface == License1 && !c.frozen {
+		s.pushFrozen(c, true)
+	}
 	return nil
 }
 
-// Unsubscribe releases a code at once and calls the merchant with the order of
-// the unsubscription.
+// Retention is how long what expired stays frozen before it is released (access
+// guide …649172: up to 15 days, by the buyer's level).
+const Retention = 15 * 24 * time.Hour
+
+// Lapse does what passing time does to all purchases: it freezes what has been
+// expired for the grace period, lifts that from what was renewed since, and
+// releases what has been expired for grace and Retention. It returns how many it
+// changed. Nothing lapses by itself.
+func (s *Sandbox) Lapse(grace time.Duration) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now, changed := s.now(), 0
+	for _, c := range s.order {
+		status := c.status(now)
+		beyond := status == Expired && !now.Before(c.expiresAt.Add(grace))
+		switch {
+		case beyond && !now.Before(c.expiresAt.Add(grace+Retention)):
+			s.release(c, Order{})
+		case beyond && !c.frozen:
+			s.pushFrozen(c, true)
+			c.lapsed = true
+		case status == Alive && c.frozen && c.lapsed:
+			s.pushFrozen(c, false)
+		default:
+			continue
+		}
+		changed++
+	}
+	return changed
+}
+
+// Unsubscribe releases a purchase at once and calls the merchant with the order
+// of the unsubscription (License1: with that of the purchase).
 func (s *Sandbox) Unsubscribe(id koogallery.Code) (Order, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -250,14 +266,15 @@ func (s *Sandbox) Unsubscribe(id koogallery.Code) (Order, error) {
 	if err != nil {
 		return Order{}, err
 	}
-	o := newOrder(s.now())
-	o.Code, o.Product, o.Amount = c.purchase.Code, c.product, c.purchase.Amount
+	order := Order{Code: c.purchase.Code, Product: c.product, Amount: c.purchase.Amount, Type: koogallery.OrderUnsubscribe}
+	o := s.record(c, order, c.expiresAt, nil)
+	s.notifyOrder(o)
 	s.release(c, o)
 	return o, nil
 }
 
-// ReleaseAfterRetention releases a code as the end of the retention period
-// does: without an order.
+// ReleaseAfterRetention releases a purchase as the end of the retention period
+// does: without an order (License1: with that of the purchase).
 func (s *Sandbox) ReleaseAfterRetention(id koogallery.Code) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -269,47 +286,43 @@ func (s *Sandbox) ReleaseAfterRetention(id koogallery.Code) error {
 	return nil
 }
 
-func (s *Sandbox) release(c *code, o Order) {
+func (s *Sandbox) release(c *sale, o Order) {
 	c.releasedAt = s.now()
-	s.push(c.text, koogallery.ActivityReleaseLicenseCode, map[string]string{
-		"license": c.text, "orderId": o.ID, "orderLineId": o.LineID, "testFlag": "0",
-	})
-}
-
-// Codes lists all codes in the order of their purchase.
-func (s *Sandbox) Codes() []CodeState {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	now := s.now()
-	list := make([]CodeState, 0, len(s.order))
-	for _, c := range s.order {
-		list = append(list, CodeState{
-			Code:        c.purchase.Code,
-			Status:      c.status(now),
-			Product:     c.product,
-			Amount:      c.purchase.Amount,
-			OrderID:     c.purchase.ID,
-			Received:    c.received,
-			Frozen:      c.frozen,
-			BoughtAt:    c.boughtAt,
-			ActivatedAt: c.activatedAt,
-			ExpiresAt:   c.expiresAt,
-		})
+	s.noteSale(c, EventOrder, "released")
+	fields := map[string]string{"orderId": o.ID, "orderLineId": o.LineID, "testFlag": "0"}
+	if c.iface == License1 {
+		fields = map[string]string{"orderId": c.purchase.ID}
 	}
-	return list
+	d := s.saleMessage(c, releaseOf[c.iface], fields)
+	d.success = func(callAnswer) error { c.told.Released = true; return nil }
+	s.push(d)
 }
 
-// Products lists the catalogue.
-func (s *Sandbox) Products() []Product { return append([]Product(nil), s.opts.Products...) }
-
-// live finds a code which was not released. The caller holds s.mu.
-func (s *Sandbox) live(what string, id koogallery.Code) (*code, error) {
+// find looks a purchase up by code, order id or instance id. The caller holds
+// s.mu.
+func (s *Sandbox) find(what string, id koogallery.Code) (*sale, error) {
 	c, ok := s.codes[id.Reveal()]
+	if !ok {
+		c, ok = s.instances[id.Reveal()]
+	}
+	if r, is := s.orders[id.Reveal()]; !ok && is {
+		return r.sale, nil
+	}
 	if !ok {
 		return nil, fmt.Errorf("%s: %w", what, ErrUnknownCode)
 	}
-	if !c.releasedAt.IsZero() {
-		return nil, fmt.Errorf("%s a released code: %w", what, ErrState)
+	return c, nil
+}
+
+// live finds a purchase which was neither released nor cancelled. The caller
+// holds s.mu.
+func (s *Sandbox) live(what string, id koogallery.Code) (*sale, error) {
+	c, err := s.find(what, id)
+	if err != nil {
+		return nil, err
+	}
+	if !c.releasedAt.IsZero() || !c.cancelledAt.IsZero() {
+		return nil, fmt.Errorf("%s what was released or cancelled: %w", what, ErrState)
 	}
 	return c, nil
 }
@@ -329,3 +342,5 @@ func later(a, b time.Time) time.Time {
 }
 
 func characters(s string) int { return utf8.RuneCountInString(s) }
+
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

@@ -3,8 +3,10 @@ package sandbox
 import (
 	"encoding/json"
 	"io"
+	"math/rand/v2"
 	"mime"
 	"net/http"
+	"slices"
 	"time"
 )
 
@@ -27,38 +29,81 @@ const (
 	codeMethod         = "95000002"
 	codeContentType    = "95000003"
 	codeNotReadable    = "95000004"
+	codeUndocumented   = "92020777" // of FaultAPIUnknownCode
 	codeGatewayUnknown = "APIGW.0101"
 	codeGatewayAuth    = "APIGW.0301"
 	codeGatewayBackend = "APIGW.0201"
 )
 
+const maxBatch = 100
+
 // apiAnswer is an answer of the open API.
 type apiAnswer struct {
 	status    int
+	body      any    // instead of the members, where the call spells its answer in another way
 	ErrorCode string `json:"error_code"`
 	ErrorMsg  string `json:"error_msg"`
 	RequestID string `json:"request_id,omitempty"` // of the gateway's own answers
 	Data      any    `json:"data,omitempty"`
 }
 
-func answer(code, msg string) apiAnswer {
-	return apiAnswer{status: http.StatusOK, ErrorCode: code, ErrorMsg: msg}
+func answer(code, msg string) apiAnswer { return failure(http.StatusOK, code, msg) }
+
+func failure(status int, code, msg string) apiAnswer {
+	return apiAnswer{status: status, ErrorCode: code, ErrorMsg: msg}
 }
 
 func (a apiAnswer) write(w http.ResponseWriter) {
+	if a.body != nil {
+		writeJSON(w, a.status, a.body)
+		return
+	}
 	writeJSON(w, a.status, a)
+}
+
+// operation is one call of the open API.
+type operation struct {
+	name    string
+	method  string
+	media   []string // content types; nil: any
+	maxBody int64
+	serve   func(r *http.Request, body []byte) apiAnswer
+}
+
+func jsonCall(name string, serve func(body []byte) apiAnswer) operation {
+	return operation{
+		name: name, method: http.MethodPost, media: []string{"application/json"}, maxBody: 1 << 20,
+		serve: func(_ *http.Request, body []byte) apiAnswer {
+			if !json.Valid(body) {
+				return failure(http.StatusBadRequest, codeNotReadable, "req message is not readable")
+			}
+			return serve(body)
+		},
+	}
 }
 
 // api wraps one call: outage, gateway, then method, content type and body, in
 // the order in which the real chain meets them.
-func (s *Sandbox) api(call func(body []byte) apiAnswer) http.HandlerFunc {
+func (s *Sandbox) api(op operation) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if s.failByOutage(w) {
 			return
 		}
-		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 1<<20))
+		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, op.maxBody))
 		if err != nil {
-			apiAnswer{http.StatusBadRequest, codeNotReadable, "req message is not readable", "", nil}.write(w)
+			failure(http.StatusBadRequest, codeNotReadable, "req message is not readable").write(w)
+			return
+		}
+		fault, r2 := s.apiFault(op.name)
+		if fault == FaultAPISlow {
+			s.mu.Lock()
+			pause := s.misbehaviour.SlowFor
+			s.mu.Unlock()
+			if s.sleep(r.Context(), pause) != nil {
+				return // the caller is gone
+			}
+		}
+		if s.failBefore(w, fault, r2) {
 			return
 		}
 		if why := s.checkSDKSignature(r, body); why != "" {
@@ -66,16 +111,19 @@ func (s *Sandbox) api(call func(body []byte) apiAnswer) http.HandlerFunc {
 			return
 		}
 		media, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
+		var a apiAnswer
 		switch {
-		case r.Method != http.MethodPost:
-			apiAnswer{http.StatusMethodNotAllowed, codeMethod, "Request method not supported", "", nil}.write(w)
-		case media != "application/json":
-			apiAnswer{http.StatusUnsupportedMediaType, codeContentType, "Content type not supported", "", nil}.write(w)
-		case !json.Valid(body):
-			apiAnswer{http.StatusBadRequest, codeNotReadable, "req message is not readable", "", nil}.write(w)
+		case r.Method != op.method:
+			a = failure(http.StatusMethodNotAllowed, codeMethod, "Request method not supported")
+		case op.media != nil && !slices.Contains(op.media, media):
+			a = failure(http.StatusUnsupportedMediaType, codeContentType, "Content type not supported")
 		default:
-			call(body).write(w)
+			a = op.serve(r, body)
 		}
+		s.mu.Lock()
+		s.note(Event{Kind: EventCall, Text: op.name + ": " + a.ErrorCode})
+		s.mu.Unlock()
+		s.writeWith(w, fault, a)
 	}
 }
 
@@ -83,11 +131,71 @@ func gatewayAnswer(status int, code, msg string) apiAnswer {
 	return apiAnswer{status: status, ErrorCode: code, ErrorMsg: msg, RequestID: newRequestID()}
 }
 
-func badParam() apiAnswer {
-	return apiAnswer{http.StatusBadRequest, codeParamPattern, "req param is invalid", "", nil}
+// apiFaults are those which concern a request, in the order of their chances.
+var apiFaults = []Fault{
+	FaultAPIError, FaultAPIHTML, FaultAPIUnknownCode, FaultAPIWrongClock, FaultAPIHalfAnswer, FaultAPILostAnswer, FaultAPISlow,
+}
+
+// apiFault draws what goes wrong with the next call of a kind: one thing at
+// most.
+func (s *Sandbox) apiFault(name string) (Fault, *rand.Rand) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.calls[name]++
+	n := s.calls[name]
+	for _, f := range apiFaults {
+		if r, hit := s.hits(f, Event{Text: name}, name, n); hit {
+			return f, r
+		}
+	}
+	return "", nil
+}
+
+// failBefore answers for the faults under which nothing is done.
+func (s *Sandbox) failBefore(w http.ResponseWriter, fault Fault, r *rand.Rand) bool {
+	switch fault { //nolint:exhaustive // the others do what was asked
+	case FaultAPIError:
+		status := []int{http.StatusInternalServerError, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout}[r.IntN(4)]
+		gatewayAnswer(status, codeGatewayBackend, "Backend unavailable").write(w)
+	case FaultAPIHTML:
+		writeHTML(w)
+	case FaultAPIUnknownCode:
+		answer(codeUndocumented, "something else").write(w)
+	case FaultAPIWrongClock:
+		gatewayAnswer(http.StatusUnauthorized, codeGatewayAuth, "Incorrect IAM authentication information: "+errDate).write(w)
+	default:
+		return false
+	}
+	return true
+}
+
+// writeWith answers for the faults under which what was asked has been done.
+func (s *Sandbox) writeWith(w http.ResponseWriter, fault Fault, a apiAnswer) {
+	switch fault { //nolint:exhaustive // the others are settled before
+	case FaultAPIHalfAnswer:
+		half := &halfWriter{ResponseWriter: w}
+		a.write(half)
+	case FaultAPILostAnswer:
+		panic(http.ErrAbortHandler) // how net/http is told to cut the connection
+	default:
+		a.write(w)
+	}
+}
+
+// halfWriter announces a whole body and writes half of it.
+type halfWriter struct{ http.ResponseWriter }
+
+func (h *halfWriter) WriteHeader(int) {} // with the body's length, by Write
+
+func (h *halfWriter) Write(b []byte) (int, error) {
+	return writeHalf(h.ResponseWriter, b)
 }
 
 func validCode(s string) bool { return s != "" && characters(s) <= 64 }
+
+func badParam() apiAnswer {
+	return failure(http.StatusBadRequest, codeParamPattern, "req param is invalid")
+}
 
 // effectTime reads real_effect_time, always UTC.
 func effectTime(s string) (time.Time, bool) {
@@ -96,149 +204,4 @@ func effectTime(s string) (time.Time, bool) {
 	}
 	t, err := time.Parse(compactLayout, s)
 	return t, err == nil
-}
-
-func (s *Sandbox) serveActivate(body []byte) apiAnswer {
-	var req struct {
-		License        string `json:"license"`
-		RealEffectTime string `json:"real_effect_time"`
-	}
-	if json.Unmarshal(body, &req) != nil || !validCode(req.License) {
-		return badParam()
-	}
-	effective, ok := effectTime(req.RealEffectTime)
-	if !ok {
-		return badParam()
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	now := s.now()
-	c, known := s.codes[req.License]
-	if !known {
-		return answer(codeNotExist, "license code notexist")
-	}
-	if refusal := s.mayActivate(c, effective); refusal != nil {
-		return *refusal
-	}
-	c.activate(now, effective)
-	a := answer(codeOK, "success")
-	a.Data = s.activationData(c, now)
-	return a
-}
-
-func (s *Sandbox) activationData(c *code, now time.Time) any {
-	info := codeInfo{
-		Status: string(c.status(now)), ProductID: c.product, OrderID: c.purchase.ID, Amount: c.purchase.Amount,
-	}
-	if !c.expiresAt.IsZero() {
-		info.ExpireTime = s.compact(c.expiresAt.Add(-estimateOff))
-	}
-	text, _ := json.Marshal(info) // strings and a number always encode
-	return map[string]string{"license_code_info": string(text)}
-}
-
-// codeInfo describes a code, in both answers.
-type codeInfo struct {
-	LicenseCode  string `json:"license_code,omitempty"`
-	Status       string `json:"status"`
-	ExpireTime   string `json:"expire_time,omitempty"`
-	ActivateTime string `json:"activate_time,omitempty"`
-	ProductID    string `json:"product_id"`
-	OrderID      string `json:"order_id"`
-	Amount       int64  `json:"amount"`
-}
-
-// mayActivate returns the refusal, if there is one.
-func (s *Sandbox) mayActivate(c *code, effective time.Time) *apiAnswer {
-	var a apiAnswer
-	switch {
-	case !c.releasedAt.IsZero() || !c.activatedAt.IsZero():
-		a = answer(codeIllegalState, "illegal state")
-	case s.opts.RequireReceive && !c.received:
-		a = answer(codeNotReceived, "can not active before user received.")
-	case !effective.IsZero() && effective.Before(c.boughtAt):
-		a = answer(codeInvalidParam, "invalid param")
-	default:
-		return nil
-	}
-	return &a
-}
-
-func (c *code) activate(now, effective time.Time) {
-	c.activatedAt = now
-	if !effective.IsZero() {
-		c.activatedAt = effective
-	}
-	if c.period > 0 {
-		c.expiresAt = c.activatedAt.Add(c.period)
-	}
-}
-
-// serveActivateBatch activates all codes or none; whether the real one does is
-// not documented.
-func (s *Sandbox) serveActivateBatch(body []byte) apiAnswer {
-	var req struct {
-		LicenseList    []string `json:"license_list"`
-		RealEffectTime string   `json:"real_effect_time"`
-	}
-	if json.Unmarshal(body, &req) != nil || len(req.LicenseList) == 0 || len(req.LicenseList) > 100 {
-		return badParam()
-	}
-	effective, ok := effectTime(req.RealEffectTime)
-	if !ok {
-		return badParam()
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	now := s.now()
-	var codes []*code
-	for _, text := range req.LicenseList {
-		if !validCode(text) {
-			return badParam()
-		}
-		c, known := s.codes[text]
-		if !known || !c.releasedAt.IsZero() {
-			return answer(codeInvalidBatch, "Invalid license code exists.")
-		}
-		if refusal := s.mayActivate(c, effective); refusal != nil {
-			return *refusal
-		}
-		codes = append(codes, c)
-	}
-	for _, c := range codes {
-		c.activate(now, effective)
-	}
-	return answer(codeOK, "success")
-}
-
-func (s *Sandbox) serveHeartbeat(body []byte) apiAnswer {
-	var req struct {
-		License string `json:"license"`
-	}
-	if json.Unmarshal(body, &req) != nil || !validCode(req.License) {
-		return badParam()
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	c, known := s.codes[req.License]
-	if !known {
-		return answer(codeNotExist, "license code notexist")
-	}
-	status := c.status(s.now())
-	if status == Issued {
-		return answer(codeNotActivated, "license code has been not activated.")
-	}
-	data := codeInfo{
-		LicenseCode: c.text, Status: string(status),
-		ProductID: c.product, OrderID: c.purchase.ID, Amount: c.purchase.Amount,
-	}
-	if !c.activatedAt.IsZero() {
-		data.ActivateTime = c.activatedAt.Format(compactLayout)
-	}
-	if !c.expiresAt.IsZero() {
-		data.ExpireTime = s.compact(c.expiresAt)
-	}
-	a := answer(codeOK, "success")
-	a.Data = data
-	return a
 }

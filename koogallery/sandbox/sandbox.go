@@ -1,9 +1,10 @@
 // Package sandbox is a stand-in for the Huawei Cloud marketplace (KooGallery),
 // for tests, demonstrations and development without an account. It sells
-// products, hands out authorization codes, serves the open API over HTTPS under
-// a certificate authority of its own, and calls the merchant's production
-// address like the real one: signed afresh for every attempt, repeated every
-// two minutes up to 60 times, in order for each code.
+// products of all three interfaces, hands out authorization codes, asks for
+// instances and licences, serves the open API over HTTPS under a certificate
+// authority of its own, and calls the merchant's production address like the
+// real one: signed afresh for every attempt, repeated by the published
+// schedules, in order for each purchase, and probed.
 //
 //	s, err := sandbox.New(sandbox.Options{
 //		Products: []sandbox.Product{{ID: "OFFI0001", Name: "CAD Pro"}},
@@ -15,6 +16,23 @@
 //	order, err := s.Buy(ctx, "OFFI0001", 5, 365*24*time.Hour)
 //	client, err := koogallery.NewClient(s.ClientOptions())
 //	activation, err := client.Activate(ctx, order.Code, time.Time{})
+//
+// # Tests
+//
+// The sandbox is the authority: State tells what a purchase is, whatever the
+// merchant believes, and what it was told. Misbehaviour makes the sandbox and
+// its network go wrong as often as wanted, the same way for the same Seed. With
+// Manual nothing happens but in Advance, which moves the clock and makes what
+// falls due on the way, one thing after the other:
+//
+//	s, err := sandbox.New(sandbox.Options{
+//		Manual: true, Seed: 7, Now: func() time.Time { return begin }, …
+//		CallbackTransport: myHandler, // in this process, with s.Now as its clock
+//	})
+//	err = s.Advance(ctx, 15*24*time.Hour)
+//
+// Without Manual it works inside a testing/synctest bubble too. A Scenario is a
+// file of such steps.
 //
 // Everything lives in memory and ends with the process. Where the real
 // marketplace's behaviour is not known, the sandbox says in the comment of the
@@ -29,9 +47,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	mathrand "math/rand/v2"
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/seed-357fa782/licensed/koogallery"
@@ -44,12 +64,6 @@ const (
 	DefaultMaxAttempts   = 60
 	DefaultCallTimeout   = 10 * time.Second
 )
-
-// Product is something for sale.
-type Product struct {
-	ID   string `json:"id"`             // productId, 1 to 64 characters
-	Name string `json:"name,omitempty"` // for people
-}
 
 // Callback says where the merchant is called.
 type Callback struct {
@@ -89,9 +103,11 @@ type Options struct {
 	MaxAttempts int
 	// CallTimeout bounds one attempt; 0 means DefaultCallTimeout.
 	CallTimeout time.Duration
-	// ProbeInterval is the time between two probes, see Probe; 0 means that
-	// nothing is probed by itself.
+	// ProbeInterval is the time between two probes, see Probe and
+	// DefaultProbeInterval; 0 means that nothing is probed by itself.
 	ProbeInterval time.Duration
+	// NotifyOrders sends the optional order notification for every order.
+	NotifyOrders bool
 	// CallbackTransport replaces the transport of callbacks, so that tests can
 	// call a handler in the same process.
 	CallbackTransport http.RoundTripper
@@ -99,10 +115,24 @@ type Options struct {
 	// RequireReceive makes Activate fail with 92020004 until Receive was called
 	// for the code, as in the supervision flow.
 	RequireReceive bool
+	// NoQueryV2 leaves out the query of several codes, which is not documented:
+	// it is then answered like any path that does not exist.
+	NoQueryV2 bool
+	// Misbehaviour is what goes wrong, see SetMisbehaviour.
+	Misbehaviour Misbehaviour
+	// Seed is what misbehaviour, ids, codes and nonces are drawn from, so that a
+	// run can be told again; 0 means another one each time, see Sandbox.Seed.
+	// Keys and tokens are never drawn from it.
+	Seed uint64
+	// Manual leaves everything that takes time to Advance: no message is sent and
+	// nothing is probed by itself, and no goroutine runs.
+	Manual bool
+	// Sleep pauses where a slow fault wants it; nil means a timer.
+	Sleep func(ctx context.Context, d time.Duration) error
 	// Location is where expiry times on the wire are at home; nil means UTC.
 	Location *time.Location
 	// Now is the clock for periods, timestamps and the signature window; nil
-	// means time.Now.
+	// means time.Now. When Manual, Advance adds to it.
 	Now func() time.Time
 	// Log learns of calls and deliveries, without codes; nil means nobody.
 	Log *slog.Logger
@@ -121,6 +151,7 @@ var (
 	ErrUnknownDelivery = errors.New("sandbox: unknown delivery")
 	ErrState           = errors.New("sandbox: state does not allow this")
 	ErrInvalid         = errors.New("sandbox: invalid value")
+	ErrExpectation     = errors.New("sandbox: expectation of a scenario not met")
 	ErrClosed          = errors.New("sandbox: closed")
 )
 
@@ -135,16 +166,30 @@ type Sandbox struct {
 	spawn  func(run func(ctx context.Context))
 	cancel context.CancelFunc
 
-	mu        sync.Mutex
-	closed    bool
-	server    *http.Server
-	url       string
-	outage    Outage
-	products  map[string]Product
-	codes     map[string]*code
-	order     []*code // by purchase
-	target    *target
-	accessKey koogallery.AccessKey
+	offset  atomic.Int64  // nanoseconds by Advance
+	turn    chan struct{} // held by Advance
+	session string        // what the page's cookies and form tokens are made with
+
+	mu           sync.Mutex
+	closed       bool
+	server       *http.Server
+	url          string
+	outage       Outage
+	misbehaviour Misbehaviour
+	misbehaved   int            // faults since SetMisbehaviour
+	calls        map[string]int // of the open API, by kind, and handshakes
+	ids          *mathrand.Rand // nil: crypto/rand
+	products     map[string]*catalogued
+	codes        map[string]*sale // by Ref
+	instances    map[string]*sale
+	orders       map[string]*orderRecord
+	applications map[string]*application // by event
+	order        []*sale                 // by purchase
+	events       []Event
+	lastEvent    int64
+	nextProbe    time.Time          // when Manual
+	targets      map[string]*target // by product; "" for all others
+	accessKey    koogallery.AccessKey
 	deliveryState
 }
 
@@ -159,16 +204,33 @@ func New(opts Options) (*Sandbox, error) {
 		return nil, err
 	}
 	s := &Sandbox{
-		opts:      opts,
-		ca:        ca,
-		done:      make(chan struct{}),
-		products:  make(map[string]Product),
-		codes:     make(map[string]*code),
-		accessKey: opts.Callback.AccessKey,
+		opts:         opts,
+		ca:           ca,
+		done:         make(chan struct{}),
+		turn:         make(chan struct{}, 1),
+		session:      rand.Text(),
+		misbehaviour: opts.Misbehaviour,
+		calls:        make(map[string]int),
+		products:     make(map[string]*catalogued),
+		codes:        make(map[string]*sale),
+		instances:    make(map[string]*sale),
+		orders:       make(map[string]*orderRecord),
+		applications: make(map[string]*application),
+		targets:      make(map[string]*target),
+		accessKey:    opts.Callback.AccessKey,
 	}
 	s.deliveryState = newDeliveryState()
 	for _, p := range opts.Products {
-		s.products[p.ID] = p
+		s.products[p.ID] = &catalogued{ProductState: ProductState{Product: p}}
+	}
+	if opts.Manual {
+		clock := opts.Now
+		s.opts.Now = func() time.Time { return clock().Add(time.Duration(s.offset.Load())) }
+	}
+	if opts.Seed == 0 {
+		s.opts.Seed = mathrand.Uint64N(1<<53) | 1 //nolint:gosec // of misbehaviour; JSON keeps its every digit
+	} else {
+		s.ids = s.draws("ids", 0)
 	}
 	if err := s.SetCallback(opts.Callback); err != nil {
 		return nil, err
@@ -177,22 +239,21 @@ func New(opts Options) (*Sandbox, error) {
 	s.cancel = cancel
 	s.spawn = func(run func(context.Context)) { s.workers.Go(func() { run(ctx) }) }
 	s.handler = s.routes()
-	if opts.ProbeInterval > 0 {
+	switch {
+	case opts.ProbeInterval > 0 && opts.Manual:
+		s.nextProbe = s.opts.Now().Add(opts.ProbeInterval)
+	case opts.ProbeInterval > 0:
 		s.spawn(s.probeRegularly)
 	}
 	return s, nil
 }
 
-func (o *Options) complete() error {
-	if len(o.Products) == 0 {
-		return errors.New("sandbox: no products")
+func (o *Options) complete() (err error) {
+	if o.Products, err = checkProducts(o.Products); err != nil {
+		return err
 	}
-	seen := make(map[string]bool)
-	for _, p := range o.Products {
-		if p.ID == "" || len(p.ID) > 64 || seen[p.ID] {
-			return fmt.Errorf("sandbox: product id %q is empty, longer than 64 or repeated", p.ID)
-		}
-		seen[p.ID] = true
+	if o.Misbehaviour, err = o.Misbehaviour.complete(); err != nil {
+		return err
 	}
 	if o.Addr == "" {
 		o.Addr = DefaultAddr
@@ -248,7 +309,7 @@ func (s *Sandbox) Start(ctx context.Context) error {
 	}
 	server := &http.Server{
 		Handler:           s.handler,
-		TLSConfig:         &tls.Config{Certificates: []tls.Certificate{s.ca.server}, MinVersion: tls.VersionTLS12},
+		TLSConfig:         &tls.Config{GetCertificate: s.certificate, MinVersion: tls.VersionTLS12},
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       15 * time.Second,
 		WriteTimeout:      2 * maxWait,
@@ -341,6 +402,14 @@ func (s *Sandbox) ClientOptions() koogallery.ClientOptions {
 		Location:        s.opts.Location,
 		Now:             s.opts.Now,
 	}
+}
+
+// text is n upper-case letters and digits, up to 26. The caller holds s.mu.
+func (s *Sandbox) text(n int) string {
+	if s.ids != nil {
+		return randomText(s.ids, n)
+	}
+	return rand.Text()[:n]
 }
 
 func (s *Sandbox) now() time.Time { return s.opts.Now().UTC().Truncate(time.Second) }
