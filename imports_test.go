@@ -107,6 +107,7 @@ var importRules = []importRule{
 	{pkg: "internal/config", allow: []string{"license/...", "github.com/goccy/go-yaml/..."}, why: "one library each, below the daemon"},
 	{pkg: "internal/adminwire", allow: []string{"license/..."}, why: "forms only"},
 	{pkg: "internal/adminclient", allow: []string{"license/...", "internal/adminwire"}, why: "one library each, below the daemon"},
+	{pkg: "internal/proofpage", allow: []string{"license/..."}, why: "it shows a signed form, and asks nobody"},
 	{pkg: "internal/pgtest", allow: []string{"github.com/jackc/pgx/v5/..."}, why: "one library each, below the stores"},
 
 	{

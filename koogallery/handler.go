@@ -34,6 +34,10 @@ type Handler struct {
 	// refused before it could be read, err is nil unless it was refused or
 	// failed.
 	Report func(ctx context.Context, msg Message, err error)
+	// Observe, if set, learns of every answer too, with the call itself: for
+	// counters. cb is the zero Callback unless the call was authentic; its Field
+	// tells what a call was about that could not be read as a Message.
+	Observe func(ctx context.Context, cb Callback, result Result, err error)
 }
 
 // ServeHTTP answers a POST with HTTP 200 and a Result, and other methods with
@@ -44,38 +48,41 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "callbacks are POST requests", http.StatusMethodNotAllowed)
 		return
 	}
-	msg, result, err := h.serve(r)
+	cb, msg, result, err := h.serve(r)
 	if h.Report != nil {
 		h.Report(r.Context(), msg, err)
 	}
 	if err != nil {
 		result = ResultOf(err)
 	}
+	if h.Observe != nil {
+		h.Observe(r.Context(), cb, result, err)
+	}
 	// A caller which is gone cannot be told; it repeats the call.
 	_ = WriteResult(w, result)
 }
 
-func (h *Handler) serve(r *http.Request) (Message, Result, error) {
+func (h *Handler) serve(r *http.Request) (Callback, Message, Result, error) {
 	cb, err := h.Verifier.VerifyRequest(r)
 	if err != nil {
-		return nil, Result{}, err
+		return Callback{}, nil, Result{}, err
 	}
 	name, err := cb.Field("activity")
 	if err != nil {
-		return nil, Result{}, err
+		return cb, nil, Result{}, err
 	}
 	if !h.takes(Activity(name)) {
-		return nil, Result{}, refuse(ResultInvalidParam, "activity", ErrActivity)
+		return cb, nil, Result{}, refuse(ResultInvalidParam, "activity", ErrActivity)
 	}
 	msg, err := Parser{Location: h.Location}.Parse(cb)
 	if err != nil {
-		return nil, Result{}, err
+		return cb, nil, Result{}, err
 	}
 	result, err := h.answer(r.Context(), cb, msg)
 	if err == nil {
 		result, err = completed(msg, result)
 	}
-	return msg, result, err
+	return cb, msg, result, err
 }
 
 func (h *Handler) takes(a Activity) bool {

@@ -184,3 +184,39 @@ func TestHandlerTakesLicenceCodesOnly(t *testing.T) {
 		}
 	}
 }
+
+// What counts calls learns what each was about, also where no message could be
+// made of it, and nothing of what was not authentic.
+func TestHandlerObserve(t *testing.T) {
+	var got []string
+	h := &koogallery.Handler{
+		Verifier: newVerifier(),
+		Handle:   func(context.Context, koogallery.Callback, koogallery.Message) error { return nil },
+		Observe: func(_ context.Context, cb koogallery.Callback, result koogallery.Result, err error) {
+			activity, fieldErr := cb.Field("activity")
+			flag, _ := cb.Field("testFlag")
+			authentic := !cb.Time.IsZero()
+			if authentic != (fieldErr == nil) || (err == nil) != (result.Code == koogallery.ResultOK) {
+				t.Errorf("authentic %v, %v: %v with %v", authentic, fieldErr, result, err)
+			}
+			got = append(got, strings.Join([]string{activity, flag, string(result.Code)}, " "))
+		},
+	}
+	for _, c := range []struct{ key, body string }{
+		{"", `{"activity":"releaseLicenseCode","license":"PL1"}`},
+		{"", `{"activity":"releaseLicenseCode","testFlag":1}`},
+		{"", `{"activity":"melt","testFlag":"1"}`},
+		{"another", `{"activity":"releaseLicenseCode","license":"PL1"}`},
+	} {
+		key := testKey
+		if c.key != "" {
+			key = koogallery.NewAccessKey(c.key)
+		}
+		q := koogallery.SignedQuery(key, c.body, testNow, []byte(c.body))
+		h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, "/?"+q.Encode(), strings.NewReader(c.body)))
+	}
+	want := []string{"releaseLicenseCode  000000", "releaseLicenseCode 1 000002", "melt 1 000002", "  000001"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("observed (-want +got):\n%s", diff)
+	}
+}

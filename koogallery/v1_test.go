@@ -323,6 +323,7 @@ func TestVectorsBodySign(t *testing.T) {
 func TestV1Handler(t *testing.T) {
 	next := koogallery.NewAccessKey("next key")
 	var handled, reported []string
+	observed := 0
 	h := &koogallery.V1Handler{
 		Verifier: newV1Verifier(koogallery.AccessKey{}, next, testKey),
 		Answer: func(_ context.Context, call koogallery.V1Call, msg koogallery.Message) (koogallery.Result, error) {
@@ -346,6 +347,13 @@ func TestV1Handler(t *testing.T) {
 		},
 		Report: func(_ context.Context, msg koogallery.Message, err error) {
 			reported = append(reported, fmt.Sprint(msg != nil, " ", koogallery.ResultOf(err).Code))
+		},
+		Observe: func(_ context.Context, call koogallery.V1Call, result koogallery.Result, err error) {
+			observed++
+			if unauthentic := observed == 10 || observed == 11; call.Time.IsZero() != unauthentic || unauthentic != (call.Field("activity") == "") ||
+				(err == nil) != (result.Code == koogallery.ResultOK || result.Code == koogallery.ResultInProgress) {
+				t.Errorf("call %d: %q, %+v, %v", observed, call.Field("activity"), result, err)
+			}
 		},
 	}
 	send := func(method string, q url.Values, key koogallery.AccessKey) string {
@@ -406,6 +414,9 @@ func TestV1Handler(t *testing.T) {
 		"false 000002", "false 000001", "false 000002",
 	}, reported); diff != "" {
 		t.Errorf("reported (-want +got):\n%s", diff)
+	}
+	if observed != len(reported) {
+		t.Errorf("%d answers were observed, want %d", observed, len(reported))
 	}
 	none := &koogallery.V1Handler{Verifier: &koogallery.V1Verifier{Now: at(v1Now)}}
 	w := httptest.NewRecorder()

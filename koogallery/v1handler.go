@@ -27,6 +27,9 @@ type V1Handler struct {
 	// refused before it could be read, err is nil unless it was refused or
 	// failed.
 	Report func(ctx context.Context, msg Message, err error)
+	// Observe, if set, learns of every answer too, with the call itself: for
+	// counters. call is the zero V1Call unless the call was authentic.
+	Observe func(ctx context.Context, call V1Call, result Result, err error)
 }
 
 // ServeHTTP answers a GET with HTTP 200 and a Result, and other methods with
@@ -50,6 +53,9 @@ func (h *V1Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if err != nil {
 		result = ResultOf(err)
+	}
+	if h.Observe != nil {
+		h.Observe(r.Context(), call, result, err)
 	}
 	// A caller which is gone cannot be told.
 	if key, ok := h.key(call.KeyIndex); ok {

@@ -51,6 +51,11 @@ const (
 	ActionConfirm       Action = "license.confirm"      // brought to what the marketplace says
 	ActionInstance      Action = "marketplace.instance" // made for a purchase
 	ActionDeliver       Action = "install.deliver"      // its licence was handed to the marketplace
+	ActionIdentify      Action = "install.identify"     // the merchant had its licence made for an identification code
+	ActionProof         Action = "license.proof"        // a proof of delivery was made
+	ActionOrderAdd      Action = "order.add"            // by the merchant
+	ActionOrderStage    Action = "order.stage"          // it was moved to another stage
+	ActionOrderLink     Action = "order.link"           // to a licence
 	ActionJobPark       Action = "job.park"             // given up
 	ActionJobRetry      Action = "job.retry"            // by the merchant
 	ActionJobDrop       Action = "job.drop"             // by the merchant
@@ -117,4 +122,8 @@ type Pending struct {
 	Order    string `json:"order,omitzero"`
 	Line     string `json:"line,omitzero"`
 	Instance string `json:"instance,omitzero"`
+	Terms    Terms  `json:"terms,omitzero"` // of the instance
+	// License is the id of the licence of an instance that has a code besides to be
+	// found by (licence 1.0). Then nothing is pending.
+	License string `json:"license,omitzero"`
 }

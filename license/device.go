@@ -68,31 +68,51 @@ func (d Device) GoString() string { return "license.Device(" + d.String() + ")" 
 
 // Fingerprint returns the digests that stand for the device: those of its
 // components where it has the string form, and of the whole as an
-// identification code always.
+// identification code unless it shows a processor and placeholders only, which
+// many machines share.
 func (d Device) Fingerprint(salt []byte) Fingerprint {
 	fp := Fingerprint{Salt: salt, Components: Components{}}
-	fp.Code, _ = DigestValue(salt, KindCode, deviceCode(d.text))
-	if !d.isSet {
-		return fp
-	}
-	for i, kind := range deviceKinds {
-		for value := range strings.SplitSeq(d.parts[i], ",") {
-			if kind == KindMAC {
-				value = colons(value)
-			}
+	for kind, values := range d.Values() {
+		for _, value := range values {
 			if digest, ok := DigestValue(salt, kind, value); ok {
 				fp.Components[kind] = append(fp.Components[kind], digest)
 			}
 		}
 	}
 	fp.Components = fp.Components.Normalize()
+	if !d.isSet || len(fp.Components[KindMAC])+len(fp.Components[KindDisk])+len(fp.Components[KindBoard]) > 0 {
+		fp.Code, _ = DigestCode(salt, d.text)
+	}
 	return fp
 }
 
-// deviceCode is the text of a device as an identification code: what separates
-// the parts of the string form would make it absent.
-func deviceCode(text string) string {
-	return strings.NewReplacer("|", "/", ",", ";").Replace(text)
+// Values returns what the string form says of the machine, by kind, in the form
+// that NormalizeValue gives it and without placeholders, which say nothing. It is
+// nil for an opaque code.
+func (d Device) Values() map[Kind][]string {
+	if !d.isSet {
+		return nil
+	}
+	out := make(map[Kind][]string)
+	for i, kind := range deviceKinds {
+		for value := range strings.SplitSeq(d.parts[i], ",") {
+			if kind == KindMAC {
+				value = colons(value)
+			}
+			if normal, ok := NormalizeValue(value); ok && !Placeholder(kind, normal) {
+				out[kind] = append(out[kind], normal)
+			}
+		}
+	}
+	return out
+}
+
+// DigestCode returns the digest of an identification code, as it was typed or
+// pasted: blanks do not count, and the two characters that separate the parts of
+// the string form, which would make a value absent (DigestValue), stand for "/"
+// and ";". ok is false where nothing is left.
+func DigestCode(salt []byte, code string) (d Digest, ok bool) {
+	return DigestValue(salt, KindCode, strings.NewReplacer("|", "/", ",", ";").Replace(code))
 }
 
 // colons writes a network address as the marketplace's client does, whatever

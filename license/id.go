@@ -67,6 +67,8 @@ const (
 	// that is taken, DevicePrefix that of an install which has no key.
 	InstancePrefix = "inst_"
 	DevicePrefix   = "dev_"
+	// ProofPrefix begins the number of a proof of delivery.
+	ProofPrefix = "prf_"
 )
 
 // IsLicenseID reports whether s has the form of a licence id. It says nothing

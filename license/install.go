@@ -54,10 +54,22 @@ type Install struct {
 	// Reactivation is how often its seat had been activated again within one lease
 	// when it was bound, this time included; 0 for the first activation.
 	Reactivation int `json:"reactivation,omitzero"`
+	// Device is, of a licence that was made for a device, the digest of what named
+	// the device, taken as an identification code.
+	Device Digest `json:"device,omitzero"`
+	// Handed is the file in which its licence was handed out last; that of an
+	// install with a key goes to the install itself, and is not recorded here.
+	Handed Handed `json:"handed,omitzero"`
 	// Answer holds what the last answer was made from: the claims of the licence
 	// as they were signed, or nothing after a deactivation. Ed25519 being
 	// deterministic, the same request gets the same answer from it.
 	Answer json.RawMessage `json:"answer,omitzero"`
+}
+
+// Handed is a licence file that was handed out.
+type Handed struct {
+	At     time.Time `json:"at"`     // the first time
+	SHA256 []byte    `json:"sha256"` // of its bytes
 }
 
 // Dated is the iat of the licence that the install was given last. It lies after
@@ -85,6 +97,7 @@ func (i Install) Clone() Install {
 	i.Forks = maps.Clone(i.Forks)
 	i.Chain.Digest = slices.Clone(i.Chain.Digest)
 	i.Chain.Older = slices.Clone(i.Chain.Older)
+	i.Handed.SHA256 = slices.Clone(i.Handed.SHA256)
 	i.Answer = slices.Clone(i.Answer)
 	return i
 }

@@ -130,6 +130,9 @@ type License struct {
 	RevokeReason string    `json:"revoke_reason,omitzero"`
 	Holds        Holds     `json:"holds,omitzero"`
 
+	// Terms are the orders about an instance.
+	Terms Terms `json:"terms,omitzero"`
+
 	// Heard says how new what a marketplace has said is.
 	Heard Heard `json:"heard,omitzero"`
 
@@ -193,6 +196,7 @@ func (l License) Clone() License {
 	l.Features = maps.Clone(l.Features)
 	l.Phases = l.Phases.clone()
 	l.Transfers = slices.Clone(l.Transfers)
+	l.Terms = slices.Clone(l.Terms)
 	return l
 }
 

@@ -35,7 +35,7 @@ type Collector struct {
 	// Elsewhere than on Linux that is the administrator's file alone.
 	Root string
 	// Placeholders are further values that count as absent, case aside, beside
-	// those that are known (see the file placeholder.go).
+	// those that are known (license.Placeholder).
 	Placeholders []string
 	// Getenv looks up an environment variable; nil is os.Getenv, or nothing under
 	// another Root.

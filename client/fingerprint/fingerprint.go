@@ -82,9 +82,24 @@ func (s Set) DigestsWith(salt []byte) license.Fingerprint {
 	}
 	fp.Components = all.Normalize()
 	if s.Code != "" {
-		fp.Code, _ = license.DigestValue(salt, license.KindCode, s.Code)
+		fp.Code, _ = license.DigestCode(salt, s.Code)
 	}
 	return fp
+}
+
+// ParseMarketplace returns the machine that the marketplace's device fingerprint
+// names, MAC|DISK|BOARD|CPU (access guide …649268), and to which a licence may
+// have been bound from that string alone. Placeholders in it are absent. The
+// string as a whole is the Code of the set, since a string that shows too little
+// is bound to so; an identification code, which has not that form, is that alone.
+//
+// What is empty, longer than license.MaxDevice or no text is license.BadRequest.
+func ParseMarketplace(text string) (Set, error) {
+	d, err := license.ParseDevice(text)
+	if err != nil {
+		return Set{}, err
+	}
+	return Set{Values: d.Values(), Code: d.Reveal()}, nil
 }
 
 // Marketplace returns the marketplace's device fingerprint, MAC|DISK|BOARD|CPU

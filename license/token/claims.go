@@ -15,6 +15,7 @@ const (
 	TypeRequest    = "license-request+jwt"
 	TypeTime       = "license-time+jwt"
 	TypeStatusList = "statuslist+jwt"
+	TypeDelivery   = "license-delivery+jwt"
 )
 
 // Limits of what is read.

@@ -34,14 +34,16 @@ type claimForm struct {
 
 func claimForms() map[string]claimForm {
 	return map[string]claimForm{
-		"license": {licenseShape, reflect.TypeFor[licenseClaims]()},
-		"keys":    {keySetShape, reflect.TypeFor[keySetClaims]()},
-		"key":     {keyShape, reflect.TypeFor[JWK]()},
-		"request": {requestShape, reflect.TypeFor[requestClaims]()},
-		"list":    {statusListShape, reflect.TypeFor[statusListClaims]()},
-		"time":    {timeShape, reflect.TypeFor[timeClaims]()},
-		"header":  {headerShape, reflect.TypeFor[joseHeader]()},
-		"anchors": {anchorsShape, reflect.TypeFor[anchorsDocument]()},
+		"license":        {licenseShape, reflect.TypeFor[licenseClaims]()},
+		"keys":           {keySetShape, reflect.TypeFor[keySetClaims]()},
+		"key":            {keyShape, reflect.TypeFor[JWK]()},
+		"request":        {requestShape, reflect.TypeFor[requestClaims]()},
+		"list":           {statusListShape, reflect.TypeFor[statusListClaims]()},
+		"time":           {timeShape, reflect.TypeFor[timeClaims]()},
+		"proof":          {deliveryShape, reflect.TypeFor[deliveryClaims]()},
+		"proof document": {deliveryDocumentShape, reflect.TypeFor[deliveryDocument]()},
+		"header":         {headerShape, reflect.TypeFor[joseHeader]()},
+		"anchors":        {anchorsShape, reflect.TypeFor[anchorsDocument]()},
 	}
 }
 

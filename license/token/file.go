@@ -19,6 +19,8 @@ const (
 	blockStatus  = "LICENSE STATUS"
 	blockTime    = "LICENSE TIME"
 	blockRequest = "LICENSE REQUEST"
+
+	blockDelivery = "LICENSE DELIVERY"
 )
 
 // File is what a licence file holds: tokens, not verified, in the order in
@@ -154,7 +156,7 @@ func parseBlocks(data []byte) (blocks []block, wrong string) {
 
 func ourBlock(label string) bool {
 	switch label {
-	case blockLicense, blockKeys, blockStatus, blockTime, blockRequest:
+	case blockLicense, blockKeys, blockStatus, blockTime, blockRequest, blockDelivery:
 		return true
 	}
 	return false

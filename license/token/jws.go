@@ -80,6 +80,7 @@ var (
 	formRequest    = form{typ: TypeRequest, noun: "request", request: true}
 	formTime       = form{typ: TypeTime, noun: "signed time"}
 	formStatusList = form{typ: TypeStatusList, noun: "status list"}
+	formDelivery   = form{typ: TypeDelivery, noun: "proof of delivery"}
 )
 
 // err gives a fault its reason: Damaged or Forged, and BadRequest with its

@@ -75,7 +75,7 @@ func utcLicense(l license.License) license.License {
 
 func utcInstall(i license.Install) license.Install {
 	i.BoundAt, i.SeenAt, i.EndedAt, i.LeaseUntil = i.BoundAt.UTC(), i.SeenAt.UTC(), i.EndedAt.UTC(), i.LeaseUntil.UTC()
-	i.DatedAt = i.DatedAt.UTC()
+	i.DatedAt, i.Handed.At = i.DatedAt.UTC(), i.Handed.At.UTC()
 	i.Chain.RequestAt, i.Drifted.At = i.Chain.RequestAt.UTC(), i.Drifted.At.UTC()
 	i.Unproven, i.Forks = maps.Clone(i.Unproven), maps.Clone(i.Forks)
 	for d, at := range i.Unproven {
@@ -102,5 +102,9 @@ func utcJob(j license.Job) license.Job {
 func utcOrder(o license.Order) license.Order {
 	o.OrderedAt, o.ExpiresAt = o.OrderedAt.UTC(), o.ExpiresAt.UTC()
 	o.SeenAt, o.ReadAt, o.StageAt = o.SeenAt.UTC(), o.ReadAt.UTC(), o.StageAt.UTC()
+	o.History = slices.Clone(o.History)
+	for i := range o.History {
+		o.History[i].At = o.History[i].At.UTC()
+	}
 	return o
 }

@@ -178,7 +178,7 @@ func (s suite) pending(t *testing.T) {
 	second := first
 	second.ExpiresAt, second.Frozen, second.ReleasedAt, second.Messages = base, true, base, 2
 	second.Heard = license.Heard{Expiry: 1, Hold: base.UnixMilli() + 7}
-	second.Order, second.Line, second.Instance = "CS1", "CS1-000001", "inst-1"
+	second.Order, second.Line, second.Instance, second.License = "CS1", "CS1-000001", "inst-1", "lic_1"
 	for _, p := range []license.Pending{first, second} {
 		update(t, st, func(ctx context.Context, tx store.Tx) error { return tx.PutPending(ctx, p) })
 		got, err := get("koogallery")

@@ -28,6 +28,10 @@ func newOrder(channel, id, line string) license.Order {
 		SeenAt:    base.Add(time.Minute),
 		Stage:     license.StageToDeliver,
 		StageAt:   base.Add(time.Minute),
+		History: []license.StageChange{
+			{At: base, Stage: license.StageAwaitingCode, By: license.Actor{Kind: license.ActorSystem}},
+			{At: base.Add(time.Minute), Stage: license.StageToDeliver, By: license.Actor{Kind: license.ActorAdmin, Name: "ops"}, Note: "<\"客户\">"},
+		},
 	}
 }
 
@@ -63,6 +67,7 @@ func (s suite) orders(t *testing.T) {
 	next.Instance, next.License, next.Type, next.Product, next.Amount, next.Customer = "", "", "", "", 0, ""
 	next.OrderedAt, next.ExpiresAt, next.ReadAt = time.Time{}, time.Time{}, base
 	next.Stage, next.StageAt, next.Rejections = license.StageRejected, base.Add(time.Hour), 3
+	next.History = nil
 	update(t, st, func(ctx context.Context, tx store.Tx) error { return tx.UpdateOrder(ctx, next) })
 	next.Revision = 2
 	wantSame(t, "updated", getOrder(t, st, "CS1-000001"), next)
@@ -168,11 +173,12 @@ func (s suite) orderList(t *testing.T) {
 			{License: `lic_"<2>`, Channel: "k"}:   pick(3, 6),
 			{Instance: "inst-2"}:                  pick(4, 5),
 			{Instance: "inst"}:                    nil,
-			{Stage: license.StageToDeliver}:       pick(1, 8),
-			{Stage: license.StageCompleted}:       pick(5),
-			{Open: true}:                          pick(0, 1, 2, 3, 4, 7, 8, 9, 10),
+			{Stage: license.StageToDeliver}:       pick(1, 9),
+			{Stage: license.StageCompleted}:       pick(6),
+			{Open: true}:                          pick(0, 1, 2, 3, 4, 5, 8, 9, 10),
 			{Open: true, Stage: "completed"}:      nil,
-			{Open: true, Channel: "k", ID: "a b"}: nil,
+			{Open: true, Channel: "k", ID: "a b"}: pick(5),
+			{Open: true, Channel: "k", ID: "aa"}:  nil,
 		} {
 			for _, limit := range []int{1, 2, 3, len(want), 0} {
 				got, err := pageThrough(store.Page{Limit: limit},

@@ -192,6 +192,8 @@ func newInstall(licenseID, id string) license.Install {
 			license.ForkRetired: {Count: 1, At: base.Add(time.Minute), Request: "req-1"},
 		},
 		Reactivation: 3,
+		Device:       "d",
+		Handed:       license.Handed{At: base.Add(2 * time.Hour), SHA256: []byte{5, 4, 3}},
 		Answer:       []byte(`{"iss":"x"}`),
 	}
 }
