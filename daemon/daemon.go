@@ -8,6 +8,7 @@ package daemon
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -55,6 +56,8 @@ type Daemon struct {
 	authority *authority.Authority
 	servers   []*server
 
+	selfTestMark string // known to this process only; see market.Options
+
 	closers  []func() error // undone in reverse by New's failure and by Stop
 	ready    atomic.Bool
 	serving  sync.WaitGroup
@@ -94,7 +97,7 @@ func New(ctx context.Context, o Options) (_ *Daemon, err error) {
 	}
 	d := &Daemon{
 		config: c, settings: s, log: o.Logger, now: o.Now, startedAt: o.Now().UTC().Truncate(time.Second),
-		failed: make(chan error, 8), closers: []func() error{s.close},
+		failed: make(chan error, 8), closers: []func() error{s.close}, selfTestMark: rand.Text(),
 	}
 	defer func() {
 		if err != nil {
@@ -128,6 +131,7 @@ func (d *Daemon) Start() error {
 		})
 	})
 	d.serving.Go(func() { d.authority.RunOutbox(ctx, d.reportJob) })
+	d.startWatch(ctx)
 	for _, m := range d.config.Marketplaces {
 		if m.Sync.Daily && m.OpenAPI.Enabled() {
 			d.serving.Go(func() { d.authority.RunReconcile(ctx, m.Name, d.reportReconciled) })

@@ -36,6 +36,8 @@ type merchant struct {
 	dir string
 	d   *daemon.Daemon
 	c   *http.Client
+
+	edit func(*daemon.Options) // nil for none
 }
 
 const config = `
@@ -47,7 +49,7 @@ products:
   - {id: cad, name: CAD, marketplace_products: [OFFI1], machines: 2, features: {export: true, projects: 10, edition: gold}}
 `
 
-func start(t *testing.T, yaml string, files map[string]string) *merchant {
+func start(t *testing.T, yaml string, files map[string]string, edit ...func(*daemon.Options)) *merchant {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "ld") //nolint:usetesting // a socket's path is short, a test's folder is not
 	if err != nil {
@@ -55,6 +57,9 @@ func start(t *testing.T, yaml string, files map[string]string) *merchant {
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	m := &merchant{t: t, dir: dir, c: &http.Client{}}
+	for _, f := range edit {
+		m.edit = f
+	}
 	files = withDefault(files, "licensed.yaml", yaml)
 	for name, content := range files {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
@@ -73,7 +78,11 @@ func withDefault(files map[string]string, name, content string) map[string]strin
 }
 
 func (m *merchant) options() daemon.Options {
-	return daemon.Options{ConfigFile: filepath.Join(m.dir, "licensed.yaml"), Logger: slog.New(slog.DiscardHandler)}
+	o := daemon.Options{ConfigFile: filepath.Join(m.dir, "licensed.yaml"), Logger: slog.New(slog.DiscardHandler)}
+	if m.edit != nil {
+		m.edit(&o)
+	}
+	return o
 }
 
 func (m *merchant) up() {

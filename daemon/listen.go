@@ -71,7 +71,7 @@ func (d *Daemon) listen(context.Context) error {
 
 	admin := http.NewServeMux()
 	adminapi.Register(admin, adminapi.Options{
-		Authority: d.authority, Status: d.status, Version: buildinfo.Version(),
+		Authority: d.authority, Status: d.status, SelfTest: d.selfTest, Version: buildinfo.Version(),
 		Duration: func(s string) (time.Duration, error) {
 			v, err := config.ParseDuration(s)
 			return time.Duration(v), err
@@ -102,8 +102,11 @@ func (d *Daemon) publicMux() *http.ServeMux {
 		RefusalsPerMinute: d.config.Limits.RequestsPerMinute, Now: d.now,
 	})
 	for _, entry := range d.settings.entries {
-		entry.Authority, entry.Log = d.authority, d.log
+		entry.Authority, entry.Log, entry.SelfTest = d.authority, d.log, d.selfTestMark
 		mux.Handle("POST /marketplace/"+entry.Name, market.Callbacks(entry))
+		if entry.V1 {
+			mux.Handle("GET /marketplace/"+entry.Name, market.CallbacksV1(entry))
+		}
 	}
 	return mux
 }
@@ -186,6 +189,10 @@ func (d *Daemon) opsMux() *http.ServeMux {
 			say(w, http.StatusServiceUnavailable, "the store does not answer")
 			return
 		}
+		if text := d.probesMissing(r.Context()); text != "" { // the log tells of it once an hour
+			say(w, http.StatusServiceUnavailable, text)
+			return
+		}
 		say(w, http.StatusOK, "ready")
 	})
 	return mux
@@ -225,6 +232,10 @@ func (d *Daemon) status(ctx context.Context) adminwire.Status {
 	}
 	for _, m := range d.config.Marketplaces {
 		s.Channels = append(s.Channels, m.Name)
+	}
+	s.Marketplaces = d.marketplaces(ctx)
+	if text := d.probesMissing(ctx); s.Ready && text != "" {
+		s.Ready, s.NotReady = false, text
 	}
 	return s
 }

@@ -56,9 +56,6 @@ func loadConfig(o Options) (config.Config, error) {
 	if err := open.Check(c.Store); err != nil {
 		errs = append(errs, c.KeyError("store", err))
 	}
-	for i, m := range c.Marketplaces {
-		errs = append(errs, later(fmt.Sprintf("marketplaces[%d].license_v1", i), m.LicenseV1))
-	}
 	if err := errors.Join(errs...); err != nil {
 		return config.Config{}, &ConfigError{err}
 	}
@@ -154,7 +151,7 @@ func (s *settings) addMarketplace(m config.Marketplace, now func() time.Time, fa
 	fail("expire_time_zone", err)
 	pattern, err := regexp.Compile(m.CodePattern)
 	fail("code_pattern", err)
-	entry := market.Options{Name: m.Name, Location: location, Now: now}
+	entry := market.Options{Name: m.Name, Location: location, Now: now, V1: m.LicenseV1, V1Window: time.Duration(m.LicenseV1Window)}
 	for k, path := range m.AccessKeyFiles {
 		secret, err := config.ReadSecret(path)
 		fail(fmt.Sprintf("access_key_files[%d]", k), err)
@@ -162,6 +159,8 @@ func (s *settings) addMarketplace(m config.Marketplace, now func() time.Time, fa
 	}
 	s.entries = append(s.entries, entry)
 	ch := authority.Channel{Name: m.Name, Pattern: pattern, PerpetualWithoutExpiry: m.PerpetualWithoutExpiry}
+	ch.ProbeZone, err = config.ParseZone(m.ProbeTimeZone)
+	fail("probe_time_zone", err)
 	if m.OpenAPI.Enabled() {
 		up, err := upstream(m.OpenAPI, location, now)
 		fail("open_api", err)

@@ -19,6 +19,7 @@ func reorder(app *cli.App, args []string) []string {
 	out := []string{args[0]}
 	rest := args[1:]
 	flags, commands := app.Flags, app.Commands
+	acts := false // a group that does something itself, which has options of its own then
 	for {
 		var options []string
 		options, rest = leading(flags, rest)
@@ -27,12 +28,15 @@ func reorder(app *cli.App, args []string) []string {
 			return append(out, rest...)
 		}
 		cmd := find(commands, rest[0])
-		if cmd == nil {
-			// No command of this name, or arguments of a group that acts by itself.
+		if cmd == nil && acts {
+			return append(out, sorted(flags, rest)...)
+		}
+		if cmd == nil { // no command of this name
 			return append(out, rest...)
 		}
 		out, rest = append(out, rest[0]), rest[1:]
 		flags, commands = cmd.Flags, cmd.Subcommands
+		acts = len(commands) > 0 && len(flags) > 0
 		if len(commands) == 0 {
 			return append(out, sorted(flags, rest)...)
 		}

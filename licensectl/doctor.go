@@ -44,7 +44,7 @@ func (p *program) doctorCommand() *cli.Command {
 	return &cli.Command{
 		Name: "doctor", Category: "Service", Usage: "check the service, and say how to mend what is wrong; confirm its clock",
 		UsageText: "licensectl doctor\nlicensectl doctor --accept-clock",
-		Description: "Checks clock, keys, permissions and disk of the daemon. Exits 1 where a check fails; a warning does not.\n" +
+		Description: "Checks clock, keys, permissions and disk of the daemon, and its marketplace entries. Exits 1 where a check fails; a warning does not.\n" +
 			"A daemon signs nothing while its clock is before its last record or more than 30 days past it. With --accept-clock what the " +
 			"clock shows is confirmed, and becomes the last record. Look at another clock before you do: what is signed under a wrong " +
 			"one is remembered by every customer's machine.\n\n" +
@@ -81,6 +81,7 @@ func (p *program) doctor(c *cli.Context, f string, admin *adminclient.Client) er
 		d.Checks = append(d.Checks, permissions(s, socket)...)
 	}
 	d.Checks = append(d.Checks, diskCheck(s)...)
+	d.Checks = append(d.Checks, marketplaceChecks(s)...)
 	return p.printDiagnosis(f, d)
 }
 

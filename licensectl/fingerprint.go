@@ -184,7 +184,7 @@ func (p *program) explain(c *cli.Context, f string) error {
 	if err != nil {
 		return err
 	}
-	v, err := judge(c.Context, file, anchors, c.String("product"), p.now().UTC())
+	v, err := judge(c.Context, file, anchors, c.String("product"), p.now().UTC(), fingerprint.Collect)
 	if err != nil {
 		return err
 	}

@@ -9,7 +9,7 @@ import (
 )
 
 // categories are the groups of commands, in the order in which help shows them.
-var categories = []string{"Licences", "Machines without a network", "Signing keys", "Service"}
+var categories = []string{"Licences", "Orders", "Machines without a network", "Signing keys", "Service"}
 
 // appHelp is what licensectl prints alone.
 func appHelp(app *cli.App) string {

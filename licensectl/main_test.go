@@ -44,6 +44,7 @@ func TestScripts(t *testing.T) {
 			"status":       wantStatus,
 			"capture":      capture,
 			"fetch":        fetch,
+			"callback":     callback,
 		},
 	})
 }

@@ -89,9 +89,9 @@ func (p *program) app() *cli.App {
 		},
 		Commands: []*cli.Command{
 			p.issueCommand(), p.listCommand(), p.showCommand(), p.installCommand(), p.renewCommand(), p.editCommand(), p.suspendCommand(), p.resumeCommand(),
-			p.revokeCommand(), p.undoRevokeCommand(), p.releaseCommand(), p.signCommand(),
+			p.revokeCommand(), p.undoRevokeCommand(), p.releaseCommand(), p.orderCommand(), p.identifyCommand(), p.proofCommand(), p.signCommand(),
 			p.requestCommand(), p.importCommand(), p.verifyCommand(), p.fingerprintCommand(),
-			p.keysCommand(), p.statusCommand(), p.doctorCommand(), p.sandboxCommand(), p.demoCommand(),
+			p.keysCommand(), p.statusCommand(), p.doctorCommand(), p.marketplaceCommand(), p.sandboxCommand(), p.demoCommand(),
 		},
 		Reader: p.in, Writer: p.out, ErrWriter: p.err,
 		HideHelpCommand: true, DisableSliceFlagSeparator: true,

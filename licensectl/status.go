@@ -64,6 +64,11 @@ func (p *program) printStatus(s adminwire.Status) error {
 	for _, w := range keyWarnings(s) {
 		p.note("warning: %s", w)
 	}
+	for _, c := range marketplaceChecks(s) {
+		if c.Result != checkOK {
+			p.note("warning: marketplace %s; %s", c.Detail, c.Mend)
+		}
+	}
 	return nil
 }
 

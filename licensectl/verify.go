@@ -25,16 +25,19 @@ func anchorsFlag() cli.Flag {
 func (p *program) verifyCommand() *cli.Command {
 	return &cli.Command{
 		Name: "verify", Category: "Machines without a network", Usage: "check a licence file, offline",
-		UsageText: "licensectl verify FILE.lic [--anchors F] [--product P] [--at TIME] [--status LIST]",
+		UsageText: "licensectl verify FILE.lic [--anchors F] [--product P] [--at TIME] [--status LIST] [--device CODE]",
 		Description: "Says whether the licence is authentic, where it stands, and whether it was made for this machine.\n" +
 			"Exits 0 where it is usable, 1 where it is damaged or forged, 3 where it is authentic but not usable here or now.\n" +
-			"A key set in the file itself is never trusted by itself. Of the status lists in FILE and LIST the newest counts.\n\n" +
+			"A key set in the file itself is never trusted by itself. Of the status lists in FILE and LIST the newest counts.\n" +
+			"With --device it is judged for the machine that an identification code, or the marketplace's device\n" +
+			"fingerprint, stands for.\n\n" +
 			"Example:\n  licensectl verify customer.lic --anchors anchors.json --at 2027-01-31",
 		Flags: []cli.Flag{
 			anchorsFlag(),
 			&cli.StringFlag{Name: "product", Usage: "the product it must be for, by `ID`; default: the one that the file names"},
 			&cli.StringFlag{Name: "at", Usage: "judge it at this `TIME` instead of now"},
 			&cli.StringFlag{Name: "status", Usage: "heed the status list in this `FILE` as well", TakesFile: true},
+			&cli.StringFlag{Name: "device", Usage: "judge it for the machine with this identification `CODE` instead of this one; - reads it from standard input"},
 			outputFlag(formTable, formJSON),
 		},
 		Action: p.verify,
@@ -103,7 +106,13 @@ func (p *program) verify(c *cli.Context) error {
 		}
 		file = append(append(file, '\n'), more...)
 	}
-	v, err := judge(c.Context, file, anchors, c.String("product"), at)
+	machine := fingerprint.Collect
+	if device, err := p.readDevice(c); err != nil {
+		return err
+	} else if !device.IsZero() {
+		machine = func(context.Context) (fingerprint.Set, error) { return fingerprint.ParseMarketplace(device.Reveal()) }
+	}
+	v, err := judge(c.Context, file, anchors, c.String("product"), at, machine)
 	if err != nil {
 		return err
 	}
@@ -121,9 +130,11 @@ func (p *program) verify(c *cli.Context) error {
 	return v.status(args[0])
 }
 
-// judge verifies a file and looks at this machine. What is wrong with the
-// licence stands in the verdict.
-func judge(ctx context.Context, file []byte, anchors token.Anchors, product string, at time.Time) (verdict, error) {
+// judge verifies a file and looks at a machine. What is wrong with the licence
+// stands in the verdict.
+func judge(ctx context.Context, file []byte, anchors token.Anchors, product string, at time.Time,
+	look func(context.Context) (fingerprint.Set, error),
+) (verdict, error) {
 	var v verdict
 	if product == "" {
 		named, err := productOf(file)
@@ -136,9 +147,9 @@ func judge(ctx context.Context, file []byte, anchors token.Anchors, product stri
 	if err != nil {
 		return v.refused(err)
 	}
-	machine, err := fingerprint.Collect(ctx)
+	machine, err := look(ctx)
 	if err != nil {
-		return v, fmt.Errorf("look at this machine: %w", err)
+		return v, fmt.Errorf("look at the machine: %w", err)
 	}
 	// Of several licences in one file the one for this machine counts.
 	lic := all[0]

@@ -202,10 +202,12 @@ type call struct {
 	in, out      any    // JSON bodies; nil for none
 	accept       string // instead of JSON: the answer is then the raw body in raw
 	raw          *[]byte
+	timeout      time.Duration // instead of the client's, where it is longer
 }
 
 func (c *Client) do(ctx context.Context, k call) error {
-	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	timeout := max(c.timeout, k.timeout)
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	req, err := c.request(ctx, k)
 	if err != nil {
@@ -213,12 +215,12 @@ func (c *Client) do(ctx context.Context, k call) error {
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return c.unreachable(ctx, err)
+		return c.unreachable(ctx, timeout, err)
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
 	if err != nil {
-		return c.unreachable(ctx, err)
+		return c.unreachable(ctx, timeout, err)
 	}
 	if len(body) > maxAnswer {
 		return license.Errorf(license.Unreachable, "%s answered with more than %d MiB", c.server, maxAnswer>>20)

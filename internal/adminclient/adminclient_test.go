@@ -148,6 +148,49 @@ func TestCalls(t *testing.T) {
 			},
 			seen{"GET", "/admin/v1/events", "action=license.issue&cursor=c&license=lic_1&limit=1", ""},
 		},
+		{"orders", func() error { _, err := c.Orders(ctx, adminclient.OrderOptions{}); return err }, seen{"GET", "/admin/v1/orders", "", ""}},
+		{
+			"orders with all", func() error {
+				_, err := c.Orders(ctx, adminclient.OrderOptions{
+					Open: true, Warned: true, Stage: license.StageDelivered, Channel: "k", Product: "p", Instance: "i", License: "lic_1", Limit: 5, Cursor: "x=",
+				})
+				return err
+			},
+			seen{
+				"GET", "/admin/v1/orders",
+				"channel=k&cursor=x%3D&instance=i&license=lic_1&limit=5&open=true&product=p&stage=delivered&warned=true", "",
+			},
+		},
+		{
+			"order", func() error {
+				_, err := c.Order(ctx, "CS/1", adminwire.OrderLine{Channel: "k", Line: "a b"})
+				return err
+			},
+			seen{"GET", "/admin/v1/orders/CS%2F1", "channel=k&line=a+b", ""},
+		},
+		{
+			"add an order", func() error { _, err := c.AddOrder(ctx, adminwire.AddOrder{Order: "CS1", OrderedAt: &end}); return err },
+			seen{"POST", "/admin/v1/orders", "", `{"order":"CS1","ordered_at":"2027-01-31T23:59:59Z"}`},
+		},
+		{
+			"stage", func() error {
+				_, err := c.SetStage(ctx, "CS1", adminwire.SetStage{OrderLine: adminwire.OrderLine{Line: "1"}, Stage: license.StageRejected, Note: "why"})
+				return err
+			},
+			seen{"POST", "/admin/v1/orders/CS1/stage", "", `{"line":"1","stage":"rejected","note":"why"}`},
+		},
+		{
+			"link", func() error { _, err := c.LinkOrder(ctx, "CS1", adminwire.LinkOrder{License: "lic_1"}); return err },
+			seen{"POST", "/admin/v1/orders/CS1/link", "", `{"license":"lic_1"}`},
+		},
+		{
+			"identify", func() error { _, err := c.Identify(ctx, adminwire.Identify{Ref: "PL1", Device: "HW"}); return err },
+			seen{"POST", "/admin/v1/identify", "", `{"ref":"PL1","device":"HW"}`},
+		},
+		{
+			"prove", func() error { _, err := c.Prove(ctx, adminwire.Prove{Ref: "PL1"}); return err },
+			seen{"POST", "/admin/v1/proofs", "", `{"ref":"PL1"}`},
+		},
 		{"keys", func() error { _, err := c.Keys(ctx); return err }, seen{"GET", "/admin/v1/keys", "", ""}},
 		{"anchors", func() error { _, err := c.Anchors(ctx); return err }, seen{"GET", "/admin/v1/keys/anchors", "", ""}},
 		{"rotate", func() error { _, err := c.Rotate(ctx); return err }, seen{"POST", "/admin/v1/keys/rotate", "", ""}},

@@ -9,22 +9,23 @@ import (
 	"net"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/seed-357fa782/licensed/license"
 )
 
 // unreachable says in words why there was no answer, and what to do. The
 // caller's own cancellation stays what it is.
-func (c *Client) unreachable(ctx context.Context, err error) error {
+func (c *Client) unreachable(ctx context.Context, timeout time.Duration, err error) error {
 	if cause := context.Cause(ctx); errors.Is(cause, context.Canceled) {
 		return cause
 	}
 	say := func(format string, args ...any) error {
 		return license.Errorf(license.Unreachable, format, args...).WithCause(err)
 	}
-	var timeout net.Error
-	if errors.Is(err, context.DeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout() {
-		return say("%s did not answer within %s", c.server, c.timeout)
+	var late net.Error
+	if errors.Is(err, context.DeadlineExceeded) || errors.As(err, &late) && late.Timeout() {
+		return say("%s did not answer within %s", c.server, timeout)
 	}
 	if c.socket != "" {
 		return c.socketError(err, say)

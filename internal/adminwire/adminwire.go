@@ -321,6 +321,8 @@ type Status struct {
 	Disk       *Disk     `json:"disk" doc:"The disk of the data folder; null where it is not known."`
 	Ready      bool      `json:"ready"`
 	NotReady   string    `json:"not_ready,omitempty" doc:"Why requests cannot be answered."`
+	// Marketplaces holds the entries in one line each.
+	Marketplaces []MarketplaceLine `json:"marketplaces"`
 }
 
 // Clock is how the daemon's clock stands to the newest change that was made

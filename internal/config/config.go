@@ -91,9 +91,17 @@ type Marketplace struct {
 	OpenAPI        OpenAPI  `yaml:"open_api"`
 	Sync           Sync     `yaml:"sync"`
 	LicenseV1      bool     `yaml:"license_v1"` // answer the retired GET interface too
+	// LicenseV1Window is by how much the time of a call of the retired interface may
+	// differ from ours: 15m. No page names a bound.
+	LicenseV1Window Duration `yaml:"license_v1_window"`
 	// PerpetualWithoutExpiry takes a code that was activated elsewhere, and for
 	// which the marketplace names no expiry, as sold without end.
 	PerpetualWithoutExpiry bool `yaml:"perpetual_without_expiry"`
+	// ProbeTimeZone is where the mornings and afternoons are in which the
+	// marketplace probes: "Asia/Shanghai".
+	ProbeTimeZone string `yaml:"probe_time_zone"`
+	// ReadyRequiresProbes has /readyz fail while probes are refused or missing.
+	ReadyRequiresProbes bool `yaml:"ready_requires_probes"`
 }
 
 // Location is the zone of the marketplace's expiry times.
@@ -209,6 +217,8 @@ func (p *Product) setDefaults() {
 func (m *Marketplace) setDefaults() {
 	m.CodePattern = "^[A-Za-z0-9_-]{6,64}$"
 	m.ExpireTimeZone = "UTC"
+	m.ProbeTimeZone = "Asia/Shanghai"
+	m.LicenseV1Window = Duration(15 * time.Minute)
 	m.OpenAPI.BaseURLs = []string{"https://mkt.myhuaweicloud.com", "https://mkt.myhuaweicloud.cn"}
 	m.Sync.Daily = true
 }

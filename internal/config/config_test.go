@@ -116,7 +116,7 @@ func TestLoadFull(t *testing.T) {
 				AccessKeyIDFile:     dir + "/secrets/ak",
 				SecretAccessKeyFile: "/run/secrets/sk",
 			},
-			LicenseV1: true, PerpetualWithoutExpiry: true,
+			LicenseV1: true, LicenseV1Window: hour, PerpetualWithoutExpiry: true, ProbeTimeZone: "Europe/Paris", ReadyRequiresProbes: true,
 		}},
 		Products: []config.Product{{
 			ID: "cad-pro", Name: "CAD Pro", MarketplaceProducts: []string{"OFFI0001", "OFFI0002"},
@@ -178,9 +178,9 @@ func TestDerived(t *testing.T) {
 			"marketplace defaults", "marketplaces: [{name: m, access_key_files: [k]}]\n",
 			func(c config.Config) string {
 				m := c.Marketplaces[0]
-				return fmt.Sprint(m.CodePattern, m.ExpireTimeZone, len(m.OpenAPI.BaseURLs), m.Sync.Daily, m.OpenAPI.Enabled(), m.PerpetualWithoutExpiry)
+				return fmt.Sprint(m.CodePattern, m.ExpireTimeZone, len(m.OpenAPI.BaseURLs), m.Sync.Daily, m.OpenAPI.Enabled(), m.LicenseV1, m.LicenseV1Window, m.PerpetualWithoutExpiry)
 			},
-			"^[A-Za-z0-9_-]{6,64}$UTC2 true false false",
+			"^[A-Za-z0-9_-]{6,64}$UTC2 true false false 15m false",
 		},
 		{
 			"behind a proxy", "issuer: https://h\npublic: {listen: ':80', trusted_proxies: [10.0.0.1]}\n",
@@ -304,6 +304,7 @@ func TestRefusals(t *testing.T) {
 		{"time zone of staff", "time_zone: Mars/Base\n", `licensed.yaml:1: time_zone: there is no time zone "Mars/Base"`},
 		{"no time zone", "time_zone: \"\"\n", "time_zone: a time zone must be named"},
 		{"time zone", market + "  expire_time_zone: Mars/Base\n", `licensed.yaml:4: marketplaces[0].expire_time_zone: there is no time zone "Mars/Base"`},
+		{"time zone of the probes", market + "  probe_time_zone: Mars/Base\n", `licensed.yaml:4: marketplaces[0].probe_time_zone: there is no time zone "Mars/Base"`},
 		{"time zone of the machine", market + "  expire_time_zone: Local\n", `"Local" depends on the machine`},
 		{"base URL without TLS", market + "  open_api:\n    base_urls: [https://a, http://b]\n", "licensed.yaml:5: marketplaces[0].open_api.base_urls[1]: must be an absolute URL that begins with https://"},
 		{"no base URL", market + "  open_api: {base_urls: []}\n", "marketplaces[0].open_api.base_urls: at least one URL"},
@@ -333,6 +334,8 @@ func TestRefusals(t *testing.T) {
 		{"negative phase", product + "  phases: {grace: -1h}\n", "products[0].phases.grace: -1h is negative"},
 		{"no refresh", product + "  refresh: 0\n", "products[0].refresh: must be more than 0"},
 		{"refresh after the lease", product + "  lease: 24h\n", "products[0].refresh: 1d is not before the end of the lease, 1d"},
+		{"no window for the old interface", market + "  license_v1_window: 0\n", "licensed.yaml:4: marketplaces[0].license_v1_window: 0s is not between 1m and 1d"},
+		{"endless window for the old interface", market + "  license_v1_window: 25h\n", "licensed.yaml:4: marketplaces[0].license_v1_window: 1d1h is not between 1m and 1d"},
 		{"status list too young", product + "  status_max_age: 59m\n", "licensed.yaml:3: products[0].status_max_age: 59m is less than 1h: a list is published anew"},
 		{"parts of a second", product + "  lease: 90000000ms\n  refresh: 1500ms\n", "products[0].refresh: 1.5s is not in whole seconds"},
 		{"too long", product + "  lease: 50000d\n", "products[0].lease: 50000d is more than a hundred years"},

@@ -252,6 +252,11 @@ func (v *validator) marketplace(key string, m Marketplace) {
 	}
 	_, err := m.Location()
 	v.check(key+".expire_time_zone", err)
+	_, err = ParseZone(m.ProbeTimeZone)
+	v.check(key+".probe_time_zone", err)
+	if m.LicenseV1Window < minV1Window || m.LicenseV1Window > maxV1Window {
+		v.failf(key+".license_v1_window", "%s is not between %s and %s", m.LicenseV1Window, minV1Window, maxV1Window)
+	}
 
 	api, at := m.OpenAPI, key+".open_api"
 	if len(api.BaseURLs) == 0 {
@@ -265,6 +270,13 @@ func (v *validator) marketplace(key string, m Marketplace) {
 		v.failf(at, "access_key_id_file and secret_access_key_file belong together")
 	}
 }
+
+// The calls of the retired interface hold nothing that names a single one, so
+// who has seen one can repeat it for as long as the window.
+const (
+	minV1Window = Duration(time.Minute)
+	maxV1Window = Duration(24 * time.Hour)
+)
 
 // minStatusMaxAge keeps an install usable whose status list was published and
 // cached as long as either may take, and which misses one or two.

@@ -24,6 +24,8 @@ import (
 type Options struct {
 	Authority *authority.Authority
 	Status    func(context.Context) adminwire.Status
+	// SelfTest sends a marketplace entry debug calls through the public listener.
+	SelfTest func(ctx context.Context, channel string) (adminwire.SelfTest, error)
 	// Duration reads durations as the configuration does: Go's plus d.
 	Duration func(string) (time.Duration, error)
 	Version  string
@@ -35,7 +37,7 @@ func Register(mux *http.ServeMux, o Options) huma.API {
 		Title: "licensed admin", Version: o.Version, OpenAPIPath: "/admin/openapi",
 		Formats: map[string]huma.Format{wire.TypePEM: operation.LicenseFile},
 	})
-	s := &server{a: o.Authority, status: o.Status, duration: o.Duration}
+	s := &server{a: o.Authority, status: o.Status, selfTest: o.SelfTest, duration: o.Duration}
 	get := func(id, path, summary string) huma.Operation { return op(http.MethodGet, id, path, summary) }
 	post := func(id, path, summary string) huma.Operation { return op(http.MethodPost, id, path, summary) }
 
@@ -69,6 +71,8 @@ func Register(mux *http.ServeMux, o Options) huma.API {
 	operation.Register(api, post("propose", adminwire.PathProposal, "Make the next key set, unsigned"), s.propose)
 	operation.Register(api, post("install-keys", adminwire.PathKeySet, "Put a signed key set in force"), s.install)
 	operation.Register(api, post("accept-clock", adminwire.PathClock, "Confirm the server's clock"), s.acceptClock)
+	s.registerOrders(api)
+	s.registerMarketplaces(api)
 	return api
 }
 
@@ -82,6 +86,7 @@ func op(method, id, path, summary string) huma.Operation {
 type server struct {
 	a        *authority.Authority
 	status   func(context.Context) adminwire.Status
+	selfTest func(context.Context, string) (adminwire.SelfTest, error)
 	duration func(string) (time.Duration, error)
 }
 

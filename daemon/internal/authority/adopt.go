@@ -98,8 +98,9 @@ type adoption struct {
 	sold  license.Sold // what an activation told, now or before
 	heard int64        // the newest message about the end before the query went out
 
-	changed bool // record has changed something
-	own     bool // the merchant has set another end than the marketplace says, which stays
+	changed bool           // record has changed something
+	own     bool           // the merchant has set another end than the marketplace says, which stays
+	was, is map[string]any // what has changed, before and after
 }
 
 func (ad *adoption) run(ctx context.Context) error {
@@ -227,6 +228,9 @@ func (ad *adoption) record(ctx context.Context, e Entitlement) error {
 		if err := ad.save(ctx, tx, known, was, is, now); err != nil {
 			return err
 		}
+		if err := ad.a.orderActivated(ctx, tx, ad.actor, is, now); err != nil {
+			return err
+		}
 		if pending.FirstAt.IsZero() {
 			return nil // there was none
 		}
@@ -249,7 +253,7 @@ func (ad *adoption) save(ctx context.Context, tx store.Tx, known bool, was, is l
 		if event.Before, event.After = difference(was, is); len(event.After) == 0 {
 			return nil
 		}
-		ad.changed = true
+		ad.changed, ad.was, ad.is = true, event.Before, event.After
 		if err := tx.UpdateLicense(ctx, is); err != nil {
 			return fmt.Errorf("update %s: %w", is.ID, err)
 		}

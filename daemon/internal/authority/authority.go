@@ -42,6 +42,9 @@ type Channel struct {
 	// PerpetualWithoutExpiry takes a code that was activated elsewhere, and for
 	// which the marketplace names no expiry, as sold without end.
 	PerpetualWithoutExpiry bool
+	// ProbeZone is where its mornings and afternoons are, in each of which it
+	// probes; nil is UTC.
+	ProbeZone *time.Location
 }
 
 // Upstream is the marketplace's own knowledge of its codes. Its errors have
@@ -60,6 +63,10 @@ var ErrNotActivated = errors.New("the code has not been activated at the marketp
 
 // ErrAlreadyActive is how an Upstream says that there was nothing to activate.
 var ErrAlreadyActive = errors.New("the code is active at the marketplace already")
+
+// ErrUnbelievable is the cause of an error of an Upstream where it was answered
+// about a code in a way that cannot be believed.
+var ErrUnbelievable = errors.New("the answer cannot be believed")
 
 // Entitlement is what a marketplace says about a code. Absent fields are zero.
 type Entitlement struct {
@@ -111,6 +118,8 @@ type Authority struct {
 	gate     *gate
 	clock    func() time.Time
 	guard    *guard
+	health   healthBook
+	syncs    syncRuns
 	jobs     chan struct{} // holds a token when there may be something to do
 }
 
@@ -124,6 +133,7 @@ func New(o Options) (*Authority, error) {
 		undo: o.UndoWindow, random: o.Random, ids: &license.IDs{Random: o.Random}, clock: o.Now, gate: newGate(o.UnknownCodes),
 		products: make(map[string]license.Product), byMarket: make(map[string]string), jobs: make(chan struct{}, 1),
 	}
+	a.health.fresh, a.syncs.running = make(map[string]*healthRecord), make(map[string]*syncRun)
 	if a.clock == nil {
 		a.clock = time.Now //nolint:forbidigo // the one default of Now
 	}

@@ -29,15 +29,15 @@ type gate struct {
 	mu      sync.Mutex
 	asking  map[string]chan struct{} // by code index; closed when done
 	unknown map[string]time.Time
-	spent   float64   // of the budget, at spentAt
-	spentAt time.Time // by the clock
+	spent   float64                 // of the budget, at spentAt
+	spentAt time.Time               // by the clock
 	told    map[string]license.Sold // by entry and code index: what activations told that is not stored yet
 }
 
 func newGate(budget int) *gate {
 	return &gate{
 		budget: budget,
-		slots: make(chan struct{}, maxAsking), waiting: make(chan struct{}, maxWaiting), asking: make(map[string]chan struct{}),
+		slots:  make(chan struct{}, maxAsking), waiting: make(chan struct{}, maxWaiting), asking: make(map[string]chan struct{}),
 		unknown: make(map[string]time.Time), told: make(map[string]license.Sold),
 	}
 }

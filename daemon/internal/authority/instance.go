@@ -33,6 +33,7 @@ type OrderInfo struct {
 	Customer  string
 	OrderedAt time.Time
 	ExpiresAt time.Time
+	Perpetual bool // sold without an end; else one that is absent is not known
 }
 
 // Purchase is a purchase for which a marketplace wants an instance
@@ -71,7 +72,7 @@ func (a *Authority) NewInstance(ctx context.Context, p Purchase) (instance strin
 			return err
 		}
 		if !known {
-			o = license.Order{Channel: p.Channel, ID: p.Order, Line: p.Line, SeenAt: now, Stage: license.StageToDeliver, StageAt: now}
+			o = heardOf(p.Channel, p.Order, p.Line, now)
 		}
 		o.Instance = instance
 		if err := a.saveOrder(ctx, tx, known, o); err != nil {
@@ -197,6 +198,8 @@ func (a *Authority) Notice(ctx context.Context, n Notice) error {
 type orderJob struct {
 	Order string `json:"order"`
 	Line  string `json:"line,omitzero"`
+	// Instance is that whose end the order is about, where it is no purchase.
+	Instance string `json:"instance,omitzero"`
 }
 
 // readOrder reads an order, and makes the licence of an instance that waits for
@@ -224,19 +227,59 @@ func (a *Authority) readOrder(ctx context.Context, j license.Job) (effect, error
 		switch {
 		case known:
 		case errors.Is(err, license.NotFound):
-			o = license.Order{Channel: j.Channel, ID: p.Order, Line: p.Line, SeenAt: now, Stage: license.StageToDeliver, StageAt: now}
+			o = heardOf(j.Channel, p.Order, p.Line, now)
 		default:
 			return fmt.Errorf("look an order up: %w", err)
 		}
 		o.Type, o.Product, o.Amount, o.Customer = info.Type, info.Product, info.Amount, info.Customer
 		o.OrderedAt, o.ExpiresAt, o.ReadAt = info.OrderedAt, info.ExpiresAt, now
 		if o.Instance != "" && o.License == "" {
-			if o.License, err = a.instanceSold(ctx, tx, ch, o, now); err != nil {
+			if o.License, err = a.instanceSold(ctx, tx, ch, o, info.Perpetual, now); err != nil {
+				return err
+			}
+		}
+		if p.Instance != "" {
+			if o.License, err = a.instanceTerm(ctx, tx, j.Channel, p, info, now); err != nil {
 				return err
 			}
 		}
 		return a.saveOrder(ctx, tx, known, o)
 	}, nil
+}
+
+// instanceTerm brings the end of an instance to what its orders say.
+func (a *Authority) instanceTerm(ctx context.Context, tx store.Tx, channel string, p orderJob, info OrderInfo, now time.Time) (licenseID string, err error) {
+	index, _, err := a.instanceIndex(channel, p.Instance)
+	if err != nil {
+		return "", err
+	}
+	l, err := a.byInstance(ctx, tx, channel, index)
+	if errors.Is(err, license.NotFound) {
+		return "", license.Errorf(license.UnknownLicense, "the purchase of the instance could not be read, so there is no licence to renew")
+	}
+	if err != nil {
+		return "", fmt.Errorf("look an instance up: %w", err)
+	}
+	next := l.Clone()
+	next.Terms = l.Terms.With(license.Term{Order: p.Order, OrderedAt: info.OrderedAt, ExpiresAt: info.ExpiresAt})
+	if end, ok := next.Terms.End(); ok && !l.OwnEnd && l.ReleasedAt.IsZero() {
+		next.ExpiresAt = end
+	}
+	if err := tx.UpdateLicense(ctx, next); err != nil {
+		return "", fmt.Errorf("update %s: %w", l.ID, err)
+	}
+	before, after := difference(l, next)
+	if len(after) == 0 {
+		return l.ID, nil
+	}
+	_, err = tx.Append(ctx, license.AuditEvent{
+		At: now, Actor: license.Actor{Kind: license.ActorSystem, Name: "outbox"}, Action: license.ActionConfirm, License: l.ID, Product: l.Product,
+		Before: before, After: after, Note: "as " + channel + " says, " + orderNote(p.Order),
+	})
+	if err != nil {
+		return "", fmt.Errorf("audit the end of %s: %w", l.ID, err)
+	}
+	return l.ID, nil
 }
 
 // onlyLine stands for the line of an order of which nobody says what it is called.
@@ -260,7 +303,7 @@ func (a *Authority) channel(name string) (Channel, bool) {
 
 // instanceSold makes the licence of an instance, as its order says, and applies
 // what was said about it meanwhile.
-func (a *Authority) instanceSold(ctx context.Context, tx store.Tx, ch Channel, o license.Order, now time.Time) (string, error) {
+func (a *Authority) instanceSold(ctx context.Context, tx store.Tx, ch Channel, o license.Order, perpetual bool, now time.Time) (string, error) {
 	code, err := license.ParseCode(o.Instance)
 	if err != nil {
 		return "", err
@@ -283,7 +326,8 @@ func (a *Authority) instanceSold(ctx context.Context, tx store.Tx, ch Channel, o
 	}
 	is := was.Clone()
 	is.Customer = o.Customer
-	ad.sold = license.Sold{Told: true, ExpiresAt: o.ExpiresAt} // an order without an end is one without end
+	is.Terms = pending.Terms.With(license.Term{Order: o.ID, OrderedAt: o.OrderedAt, ExpiresAt: o.ExpiresAt})
+	ad.sold = license.Sold{Told: perpetual, ExpiresAt: o.ExpiresAt}
 	ad.heard = 0
 	if err := ad.apply(&is, e, pending, now); err != nil {
 		return "", err

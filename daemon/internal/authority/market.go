@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/seed-357fa782/licensed/license"
@@ -19,6 +20,8 @@ type Message struct {
 	Instance  string       // or this
 	ExpiresAt time.Time    // with EventSetExpiry
 	Order     string
+	Line      string    // of the order
+	Undone    bool      // with EventSetExpiry: the order was cancelled
 	SentAt    time.Time // its own timestamp
 	ReplayKey []byte    // names this very message; the same again is a replay
 }
@@ -46,8 +49,14 @@ func (a *Authority) Message(ctx context.Context, m Message) (Outcome, error) {
 		if err := markSeen(ctx, tx, m.SentAt, m.ReplayKey); err != nil {
 			return err
 		}
-		l, err := tx.LicenseByCode(ctx, index)
-		if errors.Is(err, license.NotFound) || err == nil && l.Channel != m.Channel {
+		var l license.License
+		var err error
+		if m.Instance != "" {
+			l, err = a.byInstance(ctx, tx, m.Channel, index)
+		} else if l, err = tx.LicenseByCode(ctx, index); err == nil && l.Channel != m.Channel {
+			err = license.NotFound
+		}
+		if errors.Is(err, license.NotFound) {
 			out.Changed = true
 			return a.remember(ctx, tx, m, index, last4, now)
 		}
@@ -78,6 +87,11 @@ func (a *Authority) hear(ctx context.Context, tx store.Tx, l license.License, m 
 	if err != nil {
 		return Outcome{}, err
 	}
+	termed, err := a.term(ctx, tx, m, l.Terms)
+	if err != nil {
+		return Outcome{}, err
+	}
+	next.Terms = termed
 	late := !l.ReleasedAt.IsZero() && m.Event != license.EventRelease
 	if !next.Heard.Note(m.Event, m.SentAt) {
 		late, changed = true, false
@@ -94,10 +108,16 @@ func (a *Authority) hear(ctx context.Context, tx store.Tx, l license.License, m 
 		}
 		event.Before, event.After = difference(l, next)
 	case late:
+		if !slices.Equal(termed, l.Terms) { // late or not, the order counts (Terms)
+			l.Terms = termed
+			if err := tx.UpdateLicense(ctx, l); err != nil {
+				return Outcome{}, fmt.Errorf("update %s: %w", l.ID, err)
+			}
+		}
 		out.Late = true
 		event.Action = license.ActionLateMessage
 		event.Note = string(m.Event) + " " + event.Note
-	case next.Heard != l.Heard:
+	case next.Heard != l.Heard, !slices.Equal(termed, l.Terms):
 		// It stood so already; what is older than this message no longer counts.
 		return out, tx.UpdateLicense(ctx, next)
 	default:
@@ -124,8 +144,11 @@ func (a *Authority) remember(ctx context.Context, tx store.Tx, m Message, index 
 	} else if err != nil {
 		return fmt.Errorf("read what is pending for a code: %w", err)
 	}
-	if !p.Heard.Note(m.Event, m.SentAt) {
-		return nil // an older one than what was heard
+	if p.Terms, err = a.term(ctx, tx, m, p.Terms); err != nil {
+		return err
+	}
+	if !p.Heard.Note(m.Event, m.SentAt) { // an older one than what was heard
+		return tx.PutPending(ctx, p)
 	}
 	switch m.Event { //nolint:exhaustive // the other events are the merchant's own
 	case license.EventSetExpiry:
@@ -154,6 +177,21 @@ func (a *Authority) remember(ctx context.Context, tx store.Tx, m Message, index 
 		return fmt.Errorf("audit a message about an unknown code: %w", err)
 	}
 	return nil
+}
+
+// term adds the order that a message names to those about its instance, and has
+// it read: what it says about the end counts more than the message.
+func (a *Authority) term(ctx context.Context, tx store.Tx, m Message, terms license.Terms) (license.Terms, error) {
+	if m.Instance == "" || m.Event != license.EventSetExpiry || m.Order == "" {
+		return terms, nil
+	}
+	ch, ok := a.channel(m.Channel)
+	if !ok || ch.Desk == nil {
+		return terms, nil
+	}
+	err := a.enqueue(ctx, tx, license.Job{Kind: license.JobOrder, Key: instanceKey(m.Channel, m.Instance), Channel: m.Channel},
+		orderJob{Order: m.Order, Line: m.Line, Instance: m.Instance})
+	return terms.With(license.Term{Order: m.Order, Undone: m.Undone}), err
 }
 
 func orderNote(order string) string {

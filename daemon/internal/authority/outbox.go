@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -16,14 +17,18 @@ import (
 
 // Bounds of the outbox.
 const (
-	jobsAtOnce  = 8                // calls under way at a time
+	jobsAtOnce  = 4                // calls under way at a time, for each marketplace
+	jobsLooked  = 256              // due jobs that are looked at in one go
 	jobTimeout  = 45 * time.Second // of one call; two addresses, one after the other
 	jobLease    = 2 * time.Minute  // a job that nothing was heard of for so long is tried again
 	jobAttempts = 20               // tries until a job is parked: a little more than half a day
 	jobFirst    = 15 * time.Second // until the second try; doubled for each further one
 	jobLongest  = time.Hour        // between two tries
 	jobLook     = time.Minute      // how long a clock that is set forward may go unnoticed
-	jobRetry    = 5 * time.Second  // after a failure of the store
+	jobStoreBad = time.Minute      // after a failure of the store, at most
+	jobSilent   = 3                // failures in a row after which a marketplace is left alone for a while
+	jobCrowd    = 30 * time.Second // by which jobs are put off that others wait behind
+	jobSweep    = time.Hour        // between two looks for jobs that a wrong clock has put off
 )
 
 // JobOutcome is what came of one try of a job.
@@ -34,10 +39,15 @@ type JobOutcome struct {
 }
 
 // RunOutbox carries out the jobs that are due until ctx ends, several at a time
-// and those of one key in their order. Each outcome that is a failure is given to
-// report, which several goroutines may call at once.
+// for each marketplace, and those of one key in their order. A marketplace that
+// does not answer is left alone for longer and longer, and holds nobody up.
+// Each outcome that is a failure is given to report, which several goroutines may
+// call at once.
+//
+// While the clock is not trusted nothing is done: when a job is due could not be
+// told.
 func (a *Authority) RunOutbox(ctx context.Context, report func(JobOutcome)) {
-	o := outbox{a: a, report: report, slots: make(chan struct{}, jobsAtOnce)}
+	o := outbox{a: a, report: report, lanes: make(map[string]*lane)}
 	defer o.working.Wait()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -56,92 +66,224 @@ func (a *Authority) RunOutbox(ctx context.Context, report func(JobOutcome)) {
 type outbox struct {
 	a       *Authority
 	report  func(JobOutcome)
-	slots   chan struct{}
 	working sync.WaitGroup
+
+	swept  time.Time // when jobs that a wrong clock has put off were looked for
+	broken string    // the failure of the store that was reported
+	bad    int       // how often in a row it failed
+
+	mu    sync.Mutex
+	lanes map[string]*lane // by marketplace
+}
+
+// lane is how it stands with one marketplace.
+type lane struct {
+	running int       // calls under way
+	silent  int       // calls in a row that it did not answer
+	until   time.Time // until when it is left alone
+}
+
+// may reports whether a further call may be made at now, and where not until
+// when the job is put off: not at all where it need only wait for a call that is
+// under way. crowded says that jobs for other marketplaces may lie behind.
+func (o *outbox) may(channel string, now time.Time, crowded bool) (bool, time.Time) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	l := o.lanes[channel]
+	switch {
+	case l == nil:
+		l = &lane{}
+		o.lanes[channel] = l
+	case now.Before(l.until) && l.until.Sub(now) <= jobLongest:
+		return false, l.until
+	case l.silent >= jobSilent && l.running > 0: // one call tries whether it is back
+		return false, now.Add(jobLook)
+	case l.running >= jobsAtOnce && crowded:
+		return false, now.Add(jobCrowd)
+	case l.running >= jobsAtOnce:
+		return false, time.Time{}
+	}
+	l.running++
+	return true, time.Time{}
+}
+
+// was notes how a call came out.
+func (o *outbox) was(channel string, err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	l := o.lanes[channel]
+	l.running--
+	if !errors.Is(err, license.MarketplaceUnavailable) {
+		l.silent, l.until = 0, time.Time{}
+		return
+	}
+	if l.silent++; l.silent >= jobSilent {
+		l.until = o.a.now().Add(min(jobFirst<<min(l.silent-jobSilent, 10), jobLongest))
+	}
 }
 
 // round takes what is due, starts it, and returns when to look again.
 func (o *outbox) round(ctx context.Context) time.Duration {
+	if _, err := o.a.dated(ctx); err != nil {
+		return jobLook
+	}
 	for {
-		select {
-		case o.slots <- struct{}{}: // one is free
-			<-o.slots
-		case <-ctx.Done():
-			return jobLook
+		taken, next, err := o.take(ctx)
+		if err != nil {
+			return o.failing(ctx, err)
 		}
-		taken, next, err := o.take(ctx, cap(o.slots)-len(o.slots))
-		switch {
-		case err != nil && ctx.Err() == nil:
-			o.report(JobOutcome{Err: fmt.Errorf("take what is due: %w", err)})
-			return jobRetry
-		case err != nil:
-			return jobLook
-		case len(taken) == 0 && next.IsZero():
-			return jobLook
-		case len(taken) == 0:
+		o.broken, o.bad = "", 0
+		if len(taken) == 0 {
+			if next.IsZero() {
+				return jobLook
+			}
 			return min(max(next.Sub(o.a.clock()), time.Millisecond), jobLook)
 		}
 		for _, j := range taken {
-			o.slots <- struct{}{}
 			o.working.Go(func() {
-				defer func() { <-o.slots; o.a.wakeOutbox() }()
-				o.try(ctx, j)
+				defer o.a.wakeOutbox()
+				o.was(j.Channel, o.try(ctx, j))
 			})
 		}
 	}
 }
 
-// take leases what is due, at most so many jobs.
-func (o *outbox) take(ctx context.Context, most int) (taken []license.Job, next time.Time, err error) {
+// failing reports a failure of the store once for as long as it lasts, and
+// returns when to look again.
+func (o *outbox) failing(ctx context.Context, err error) time.Duration {
+	if ctx.Err() == nil && err.Error() != o.broken {
+		o.broken = err.Error()
+		o.report(JobOutcome{Err: fmt.Errorf("take what is due: %w", err)})
+	}
+	o.bad++
+	return min(time.Second<<min(o.bad, 10), jobStoreBad)
+}
+
+// take leases what is due and may be tried. What is due for a marketplace that
+// is left alone is put off until then, and costs no try. next is when to look
+// again where nothing was taken, zero where somebody will say.
+func (o *outbox) take(ctx context.Context) (taken []license.Job, next time.Time, err error) {
 	now := o.a.now()
 	var due []license.Job
 	// Most looks find nothing, and reading does not make the disk sync.
 	err = o.a.store.View(ctx, func(ctx context.Context, tx store.Tx) error {
-		due, next, err = tx.DueJobs(ctx, now, max(most, 1))
+		due, next, err = tx.DueJobs(ctx, now, jobsLooked)
 		return err
 	})
-	if err != nil || len(due) == 0 || most < 1 {
+	if err == nil && now.Sub(o.swept).Abs() >= jobSweep {
+		err = o.sweep(ctx, now)
+		o.swept = now
+	}
+	if err != nil || len(due) == 0 {
 		return nil, next, err
+	}
+	later := make(map[string]time.Time) // jobs that are put off, by id
+	var start []license.Job
+	for _, j := range due {
+		ok, until := o.may(j.Channel, now, len(due) == jobsLooked)
+		switch {
+		case ok:
+			start = append(start, j)
+		case !until.IsZero():
+			later[j.ID] = until
+		}
+	}
+	if len(start) == 0 && len(later) == 0 {
+		return nil, time.Time{}, nil // a call that ends wakes the loop
 	}
 	err = o.a.store.Update(ctx, func(ctx context.Context, tx store.Tx) error {
 		taken = nil
-		due, _, err := tx.DueJobs(ctx, now, most)
-		if err != nil {
-			return err
-		}
 		for _, j := range due {
-			j.DueAt, j.Attempts = now.Add(jobLease), j.Attempts+1
-			if err := tx.UpdateJob(ctx, j); err != nil {
+			until, putOff := later[j.ID]
+			starts := slices.ContainsFunc(start, func(s license.Job) bool { return s.ID == j.ID })
+			switch {
+			case putOff:
+				j.DueAt = until
+			case starts:
+				j.DueAt, j.Attempts = now.Add(jobLease), j.Attempts+1
+			default:
+				continue
+			}
+			err := tx.UpdateJob(ctx, j)
+			if errors.Is(err, license.Conflict) || errors.Is(err, license.NotFound) {
+				continue // another daemon has it
+			}
+			if err != nil {
 				return err
 			}
-			j.Revision++
-			taken = append(taken, j)
+			if starts {
+				j.Revision++
+				taken = append(taken, j)
+			}
 		}
 		return nil
 	})
+	if err != nil {
+		taken = nil
+	}
+	for _, j := range start { // those that could not be taken are not under way
+		if !slices.ContainsFunc(taken, func(t license.Job) bool { return t.ID == j.ID }) {
+			o.mu.Lock()
+			o.lanes[j.Channel].running--
+			o.mu.Unlock()
+		}
+	}
+	if len(taken) == 0 && len(later) > 0 {
+		next = now // others may be behind those
+	}
 	return taken, next, err
 }
 
-// try carries out one job and writes down what came of it.
-func (o *outbox) try(ctx context.Context, j license.Job) {
+// sweep pulls in the jobs that were put off by a clock which was far ahead: no
+// pause is longer than this.
+func (o *outbox) sweep(ctx context.Context, now time.Time) error {
+	longest := now.Add(jobLongest + jobLongest/4 + time.Minute)
+	for cursor := ""; ; {
+		var page []license.Job
+		err := o.a.store.View(ctx, func(ctx context.Context, tx store.Tx) (err error) {
+			page, cursor, err = tx.Jobs(ctx, store.JobFilter{State: license.JobWaiting}, store.Page{Limit: store.MaxPage, Cursor: cursor})
+			return err
+		})
+		page = slices.DeleteFunc(page, func(j license.Job) bool { return !j.DueAt.After(longest) })
+		if err == nil && len(page) > 0 {
+			err = o.a.store.Update(ctx, func(ctx context.Context, tx store.Tx) error {
+				for _, j := range page {
+					j.DueAt = now
+					if err := tx.UpdateJob(ctx, j); err != nil && !errors.Is(err, license.Conflict) && !errors.Is(err, license.NotFound) {
+						return err
+					}
+				}
+				return nil
+			})
+		}
+		if err != nil || cursor == "" {
+			return err
+		}
+	}
+}
+
+// try carries out one job and writes down what came of it. It returns what the
+// call came to.
+func (o *outbox) try(ctx context.Context, j license.Job) error {
 	calling, cancel := context.WithTimeout(ctx, jobTimeout)
 	done, err := o.a.carryOut(calling, j)
 	cancel()
 	if ctx.Err() != nil && err != nil {
-		return // stopped: the lease ends, and it is tried again
+		return nil // stopped: the lease ends, and it is tried again
 	}
-	out := JobOutcome{Job: j, Err: err}
+	called := err
 	if err == nil {
 		err = o.a.finish(ctx, j, done)
-		out.Err = err
 	}
-	if err != nil {
-		out.Parked, err = o.a.failed(ctx, j, err)
-		if err != nil && ctx.Err() == nil {
-			o.report(JobOutcome{Job: j, Err: fmt.Errorf("record a failure: %w", err)})
-		}
-		o.report(out)
+	if err == nil {
+		return nil
 	}
+	out := JobOutcome{Job: j, Err: err}
+	if out.Parked, err = o.a.failed(ctx, j, err); err != nil && ctx.Err() == nil {
+		o.report(JobOutcome{Job: j, Err: fmt.Errorf("record a failure: %w", err)})
+	}
+	o.report(out)
+	return called
 }
 
 // effect is what a job changes once its call has succeeded.
@@ -159,7 +301,7 @@ func (a *Authority) carryOut(ctx context.Context, j license.Job) (effect, error)
 	case license.JobDeliver:
 		return a.deliver(ctx, j)
 	case license.JobCheck:
-		return a.checkOne(ctx, j)
+		return a.checkSome(ctx, j)
 	case license.JobUsage:
 		return a.reportUsage(ctx, j)
 	}
@@ -169,8 +311,10 @@ func (a *Authority) carryOut(ctx context.Context, j license.Job) (effect, error)
 // finish removes a job that is done, with what it changes. Another one may have
 // taken it after its lease had ended: then that one finishes it.
 func (a *Authority) finish(ctx context.Context, j license.Job, done effect) error {
+	taken := false
 	err := a.store.Update(context.WithoutCancel(ctx), func(ctx context.Context, tx store.Tx) error {
-		if err := tx.DeleteJob(ctx, j); err != nil {
+		err := tx.DeleteJob(ctx, j)
+		if taken = errors.Is(err, license.Conflict) || errors.Is(err, license.NotFound); taken || err != nil {
 			return err
 		}
 		if done == nil {
@@ -178,7 +322,7 @@ func (a *Authority) finish(ctx context.Context, j license.Job, done effect) erro
 		}
 		return done(ctx, tx)
 	})
-	if errors.Is(err, license.Conflict) || errors.Is(err, license.NotFound) {
+	if taken {
 		return nil
 	}
 	return err
@@ -200,7 +344,11 @@ func (a *Authority) failed(ctx context.Context, j license.Job, failure error) (p
 	err = a.store.Update(context.WithoutCancel(ctx), func(ctx context.Context, tx store.Tx) error {
 		next := j
 		next.Failure, next.FailedAt = failureText(failure), now
-		if parked = !retryable(failure) || j.Attempts >= jobAttempts; parked {
+		parked = !retryable(failure) || j.Attempts >= jobAttempts
+		if parked && j.Kind == license.JobCheck {
+			return tx.DeleteJob(ctx, j) // the daily comparison covers it
+		}
+		if parked {
 			next.ParkedAt = now
 		}
 		next.DueAt = now.Add(pause(j))

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/seed-357fa782/licensed/license"
@@ -16,8 +17,10 @@ const (
 	reconcilePage  = 100              // codes at a time
 	reconcileSpan  = 20 * time.Hour   // over which a day's comparison is spread
 	reconcileLeast = time.Second      // between two pages
-	reconcileMost  = 10 * time.Minute // between two pages
+	reconcileMost  = time.Minute      // between two pages
+	reconcileFirst = 20 * time.Second // between two pages of the first comparison, of which nobody knows how many there are
 	reconcileRetry = 5 * time.Minute  // after a failure of a whole page
+	reconcileTries = 3                // until a page that alone is not answered is passed over
 	reconcileLook  = time.Minute      // how long a clock that is set forward may go unnoticed
 	checkAfter     = time.Minute      // how long after a change of the end the marketplace is asked about it
 )
@@ -45,6 +48,9 @@ type Reconciled struct {
 	Own      int       `json:"own"`               // whose end the merchant has set: it was left as it is
 	Failed   int       `json:"failed"`            // of which the marketplace said nothing that could be believed
 	Failure  string    `json:"failure,omitzero"`  // why, the last time
+	// Differences are the first maxDifferences of what was repaired, left, or could
+	// not be believed.
+	Differences []Difference `json:"differences,omitzero"`
 }
 
 // reconciliation is how far the comparison with a marketplace has come. It is
@@ -54,7 +60,11 @@ type reconciliation struct {
 	Last   Reconciled `json:"last,omitzero"` // the one before, which has ended
 	Cursor string     `json:"cursor,omitzero"`
 	Pages  int        `json:"pages"`
-	Before int        `json:"before"` // pages of the last one
+	Before int        `json:"before"`          // pages of the last one
+	Silent int        `json:"silent,omitzero"` // how often in a row the next page was not answered
+
+	next string // the cursor after the page that was read last
+	size int    // of that
 }
 
 func reconcileKey(channel string) string { return "reconcile/" + channel }
@@ -116,20 +126,11 @@ func (a *Authority) RunReconcile(ctx context.Context, channel string, report fun
 
 // Reconcile compares all codes of a marketplace at once, as fast as it answers.
 func (a *Authority) Reconcile(ctx context.Context, channel string) (Reconciled, error) {
-	ch, ok := a.channel(channel)
-	if !ok || ch.Upstream == nil {
-		return Reconciled{}, license.Errorf(license.NotFound, "there is no marketplace %q with an open API", printable(channel))
+	s, err := a.SyncNext(ctx, channel, "")
+	for err == nil && !s.Done {
+		s, err = a.SyncNext(ctx, channel, s.Run)
 	}
-	r := reconciliation{Now: Reconciled{Channel: channel, BegunAt: a.now()}}
-	for {
-		if err := a.reconcilePage(ctx, ch, &r); err != nil {
-			return r.Now, err
-		}
-		if r.Cursor == "" {
-			r.Now.EndedAt = a.now()
-			return r.Now, nil
-		}
-	}
+	return s.Total, err
 }
 
 // reconcileNext does the next page of the day, where there is one. done is what
@@ -146,47 +147,86 @@ func (a *Authority) reconcileNext(ctx context.Context, ch Channel) (done *Reconc
 		}
 		r = reconciliation{Now: Reconciled{Channel: ch.Name, BegunAt: now}, Last: r.Now, Before: r.Pages}
 	}
-	if err := a.reconcilePage(ctx, ch, &r); err != nil {
-		return nil, reconcileRetry, err
+	if err := a.reconcilePage(ctx, ch, &r, reconcilePage); err != nil {
+		r.Silent++
+		if !errors.Is(err, license.MarketplaceUnavailable) || r.Silent < reconcileTries || !a.answers(ctx, ch, r.next) {
+			return nil, reconcileRetry, errors.Join(err, a.saveReconciliation(ctx, ch, r))
+		}
+		// It is about these codes, whatever it is: the others are compared.
+		r.Now.Failed, r.Now.Failure, r.Cursor = r.Now.Failed+r.size, failureText(err), r.next
 	}
+	r.Silent = 0
 	r.Pages++
 	if r.Cursor == "" {
 		r.Now.EndedAt = a.now()
 		done = &r.Now
 	}
+	if err := a.saveReconciliation(ctx, ch, r); err != nil {
+		return nil, reconcileRetry, err
+	}
+	if r.Before == 0 {
+		return done, reconcileFirst, nil
+	}
+	// Twice as fast as need be: there may be more codes by now.
+	return done, min(max(reconcileSpan/time.Duration(2*r.Before), reconcileLeast), reconcileMost), nil
+}
+
+// answers reports whether a marketplace answers about any of a few other codes:
+// those behind a cursor, or the first.
+func (a *Authority) answers(ctx context.Context, ch Channel, cursor string) bool {
+	var page []license.License
+	err := a.store.View(ctx, func(ctx context.Context, tx store.Tx) (err error) {
+		page, _, err = tx.Licenses(ctx, store.Filter{Channel: ch.Name}, store.Page{Limit: 3, Cursor: cursor})
+		return err
+	})
+	var got Reconciled
+	return err == nil && a.comparePage(ctx, ch, page, &got) == nil && got.Checked > 0
+}
+
+func (a *Authority) saveReconciliation(ctx context.Context, ch Channel, r reconciliation) error {
 	data, err := json.Marshal(r)
 	if err == nil {
 		err = a.store.Update(ctx, func(ctx context.Context, tx store.Tx) error { return tx.SetValue(ctx, reconcileKey(ch.Name), data) })
 	}
 	if err != nil {
-		return nil, reconcileRetry, fmt.Errorf("record how far the comparison with %s has come: %w", ch.Name, err)
+		return fmt.Errorf("record how far the comparison with %s has come: %w", ch.Name, err)
 	}
-	return done, min(max(reconcileSpan/time.Duration(max(r.Before, 1)), reconcileLeast), reconcileMost), nil
+	return nil
 }
 
 // reconcilePage compares the next codes and moves the cursor on, unless the
 // marketplace answers about none of them.
-func (a *Authority) reconcilePage(ctx context.Context, ch Channel, r *reconciliation) error {
+func (a *Authority) reconcilePage(ctx context.Context, ch Channel, r *reconciliation, most int) error {
 	var page []license.License
 	var next string
 	err := a.store.View(ctx, func(ctx context.Context, tx store.Tx) (err error) {
-		page, next, err = tx.Licenses(ctx, store.Filter{Channel: ch.Name}, store.Page{Limit: reconcilePage, Cursor: r.Cursor})
+		page, next, err = tx.Licenses(ctx, store.Filter{Channel: ch.Name}, store.Page{Limit: most, Cursor: r.Cursor})
 		return err
 	})
 	if err != nil {
 		return fmt.Errorf("list the licences of %s: %w", ch.Name, err)
 	}
-	checks, err := a.checks(ch, page)
-	if err != nil {
+	r.next, r.size = next, len(page)
+	if err := a.comparePage(ctx, ch, page, &r.Now); err != nil {
 		return err
 	}
+	r.Cursor = next
+	return nil
+}
+
+// comparePage compares licences with what their marketplace says, and adds what
+// came of it to r. It fails where the marketplace answers about none of them.
+func (a *Authority) comparePage(ctx context.Context, ch Channel, page []license.License, total *Reconciled) error {
+	r := *total // which stays as it is where this fails
+	r.Differences = slices.Clip(r.Differences)
+	checks := a.checks(ch, page, &r)
 	answers := queryMany(ctx, ch.Upstream, checks)
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	silent := 0
 	for _, answer := range answers {
-		if errors.Is(answer.Err, license.MarketplaceUnavailable) {
+		if errors.Is(answer.Err, license.MarketplaceUnavailable) && !errors.Is(answer.Err, ErrUnbelievable) {
 			silent++
 		}
 	}
@@ -194,19 +234,22 @@ func (a *Authority) reconcilePage(ctx context.Context, ch Channel, r *reconcilia
 		return answers[0].Err
 	}
 	for k := range checks {
-		r.Now.Checked++
+		r.Checked++
 		repaired, own, err := checks[k].compare(ctx, answers[k])
 		switch {
 		case err != nil:
-			r.Now.Failed++
-			r.Now.Failure = checks[k].license + ": " + failureText(err)
+			r.Failed++
+			r.Failure = checks[k].license + ": " + failureText(err)
 		case repaired:
-			r.Now.Repaired++
+			r.Repaired++
 		case own:
-			r.Now.Own++
+			r.Own++
+		default:
+			continue
 		}
+		r.differs(checks[k].difference(answers[k], repaired, err))
 	}
-	r.Cursor = next
+	*total = r
 	return nil
 }
 
@@ -214,11 +257,13 @@ func (a *Authority) reconcilePage(ctx context.Context, ch Channel, r *reconcilia
 type check struct {
 	adoption
 	license string
+	end     time.Time // as it is here
 }
 
 // checks are the licences of a page that have a code which the marketplace
-// knows and which has not ended.
-func (a *Authority) checks(ch Channel, page []license.License) ([]*check, error) {
+// knows and which has not ended for good. One whose code cannot be read is
+// counted in r.
+func (a *Authority) checks(ch Channel, page []license.License, r *Reconciled) []*check {
 	var out []*check
 	for _, l := range page {
 		if l.Instance != "" || !l.ReleasedAt.IsZero() {
@@ -226,13 +271,15 @@ func (a *Authority) checks(ch Channel, page []license.License) ([]*check, error)
 		}
 		code, err := a.codes.Open(l.Code.Sealed, l.ID)
 		if err != nil {
-			return nil, err
+			r.Checked, r.Failed, r.Failure = r.Checked+1, r.Failed+1, failureText(err)
+			r.differs(Difference{License: l.ID, Outcome: OutcomeFailed, Failure: failureText(err)})
+			continue
 		}
 		ad := adoption{a: a, ch: ch, code: code, index: l.Code.Index, actor: license.Actor{Kind: license.ActorSystem, Name: "reconcile"}}
 		ad.heard = l.Heard.Expiry
-		out = append(out, &check{adoption: ad, license: l.ID})
+		out = append(out, &check{adoption: ad, license: l.ID, end: l.ExpiresAt})
 	}
-	return out, nil
+	return out
 }
 
 func queryMany(ctx context.Context, up Upstream, checks []*check) []Queried {
@@ -274,29 +321,59 @@ func (a *Authority) checkLater(ctx context.Context, tx store.Tx, l license.Licen
 	if !ok || ch.Upstream == nil || l.Instance != "" {
 		return nil
 	}
-	return a.enqueue(ctx, tx, license.Job{Kind: license.JobCheck, Channel: l.Channel, License: l.ID, DueAt: a.now().Add(checkAfter)}, nil)
+	return a.enqueue(ctx, tx, license.Job{
+		Kind: license.JobCheck, Key: "check " + l.Channel, Channel: l.Channel, License: l.ID, DueAt: a.now().Add(checkAfter),
+	}, nil)
 }
 
-// checkOne carries out a JobCheck.
-func (a *Authority) checkOne(ctx context.Context, j license.Job) (effect, error) {
+// checkSome carries out a JobCheck, and with it those behind it that are due: the
+// marketplace is asked about many codes at once, at the pace of a comparison.
+func (a *Authority) checkSome(ctx context.Context, j license.Job) (effect, error) {
 	ch, ok := a.channel(j.Channel)
 	if !ok || ch.Upstream == nil {
 		return nil, errNoWay
 	}
-	var l license.License
-	err := a.store.View(ctx, func(ctx context.Context, tx store.Tx) (err error) {
-		l, err = tx.License(ctx, j.License)
-		return err
+	now := a.now()
+	var behind []license.Job
+	var page []license.License
+	err := a.store.View(ctx, func(ctx context.Context, tx store.Tx) error {
+		jobs, _, err := tx.Jobs(ctx, store.JobFilter{State: license.JobWaiting, Kind: license.JobCheck, Channel: j.Channel}, store.Page{Limit: reconcilePage})
+		if err != nil {
+			return err
+		}
+		behind, page = nil, nil
+		seen := make(map[string]bool)
+		for _, other := range append([]license.Job{j}, jobs...) {
+			if other.ID != j.ID {
+				if other.DueAt.After(now) {
+					continue
+				}
+				behind = append(behind, other)
+			}
+			if seen[other.License] {
+				continue
+			}
+			seen[other.License] = true
+			l, err := tx.License(ctx, other.License)
+			if err != nil {
+				return err
+			}
+			page = append(page, l)
+		}
+		return nil
 	})
 	if err != nil {
+		return nil, fmt.Errorf("read what is to be compared with %s: %w", ch.Name, err)
+	}
+	if err := a.comparePage(ctx, ch, page, &Reconciled{}); err != nil {
 		return nil, err
 	}
-	checks, err := a.checks(ch, []license.License{l})
-	if err != nil || len(checks) == 0 {
-		return nil, err
-	}
-	var answer Queried
-	answer.Entitlement, answer.Err = checks[0].query(ctx)
-	_, _, err = checks[0].compare(ctx, answer)
-	return nil, err
+	return func(ctx context.Context, tx store.Tx) error {
+		for _, other := range behind {
+			if err := tx.DeleteJob(ctx, other); err != nil && !errors.Is(err, license.Conflict) && !errors.Is(err, license.NotFound) {
+				return err
+			}
+		}
+		return nil
+	}, nil
 }

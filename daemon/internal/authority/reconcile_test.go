@@ -157,7 +157,7 @@ func TestReconcileInPages(t *testing.T) {
 		}
 		asked := m.up.count("query")
 		_, stop := m.reconcile()
-		time.Sleep(time.Minute)
+		time.Sleep(10 * time.Second)
 		synctest.Wait()
 		first := m.up.count("query") - asked
 		stop()

@@ -202,6 +202,9 @@ func (c *call) survey(l license.License, installs []license.Install) survey {
 	byTime := slices.Clone(installs)
 	slices.SortStableFunc(byTime, func(a, b license.Install) int { return cmp.Or(a.BoundAt.Compare(b.BoundAt), cmp.Compare(a.ID, b.ID)) })
 	for _, i := range byTime {
+		if seatless(i) {
+			continue
+		}
 		s.tenures[i.Seat] = s.tenures[i.Seat].with(i)
 		live := i.State == license.InstallLive && (l.Mode != license.ModeFloating || c.now.Before(i.LeaseUntil))
 		if live {

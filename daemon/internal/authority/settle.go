@@ -92,6 +92,11 @@ func (t *settlingTx) UpdateLicense(ctx context.Context, l license.License) error
 	if was.ID == l.ID && sameStanding(was, l) {
 		return nil
 	}
+	if l.Holds == 0 && l.Instance != "" {
+		if err := t.deliverAgain(ctx, l); err != nil {
+			return err
+		}
+	}
 	installs, err := t.Installs(ctx, l.ID)
 	if err != nil {
 		return fmt.Errorf("list installs of %s: %w", l.ID, err)

@@ -52,7 +52,7 @@ func (c *call) sharesSeat(l license.License, installs []license.Install, inst li
 	seats := map[string]bool{inst.Seat: true}
 	for _, i := range installs {
 		live := i.State == license.InstallLive
-		if live {
+		if live && !seatless(i) {
 			seats[i.Seat] = true
 		}
 		switch {

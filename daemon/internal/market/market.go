@@ -28,6 +28,15 @@ type Options struct {
 	// Desk says that the open API can be reached: instances need it.
 	Desk bool
 
+	// V1 says that the GET calls of licence 1.0 are answered too (CallbacksV1),
+	// within V1Window of now.
+	V1       bool
+	V1Window time.Duration
+
+	// SelfTest is the mark by which this process knows the calls of its own
+	// self-test, which are not counted; "" for none. It is a secret.
+	SelfTest string
+
 	// AccessKeys may have signed a callback; several while one is being
 	// exchanged. They are secrets.
 	AccessKeys []string
@@ -36,18 +45,11 @@ type Options struct {
 // Callbacks is the handler of an entry's production address. It answers with
 // HTTP 200 and a result code, always after the change is on disk.
 func Callbacks(o Options) http.Handler {
-	e := &entry{name: o.Name, authority: o.Authority, log: o.Log.With("marketplace", o.Name), now: o.Now}
-	if e.now == nil {
-		e.now = time.Now //nolint:forbidigo // the one default of Now
-	}
-	keys := make([]koogallery.AccessKey, 0, len(o.AccessKeys))
-	for _, k := range o.AccessKeys {
-		keys = append(keys, koogallery.NewAccessKey(k))
-	}
-	return &koogallery.Handler{
+	e, keys := newEntry(o)
+	return marked(o.SelfTest, &koogallery.Handler{
 		Verifier: &koogallery.Verifier{Keys: keys, Now: o.Now},
-		Location: o.Location, Activities: activities(o.Desk), Answer: e.answer, Report: e.report,
-	}
+		Location: o.Location, Activities: activities(o.Desk), Answer: e.answer, Report: e.report, Observe: e.observe,
+	})
 }
 
 type entry struct {
@@ -56,6 +58,18 @@ type entry struct {
 	log       *slog.Logger
 	now       func() time.Time
 	strangers tally
+}
+
+func newEntry(o Options) (*entry, []koogallery.AccessKey) {
+	e := &entry{name: o.Name, authority: o.Authority, log: o.Log.With("marketplace", o.Name), now: o.Now}
+	if e.now == nil {
+		e.now = time.Now //nolint:forbidigo // the one default of Now
+	}
+	keys := make([]koogallery.AccessKey, 0, len(o.AccessKeys))
+	for _, k := range o.AccessKeys {
+		keys = append(keys, koogallery.NewAccessKey(k))
+	}
+	return e, keys
 }
 
 // activities are those that an entry understands.
@@ -69,16 +83,21 @@ func activities(desk bool) []koogallery.Activity {
 
 func (e *entry) answer(ctx context.Context, cb koogallery.Callback, msg koogallery.Message) (koogallery.Result, error) {
 	result, err := e.obey(ctx, cb, msg)
-	if err == nil {
-		return result, nil
+	if err != nil {
+		return koogallery.Result{}, refused(msg, err)
 	}
+	return result, nil
+}
+
+// refused is an error as the one that answers it.
+func refused(msg koogallery.Message, err error) error {
 	if _, ok := errors.AsType[*koogallery.ResultError](err); ok {
-		return koogallery.Result{}, err
+		return err
 	}
 	if code, field := refusal(err); code != "" {
-		return koogallery.Result{}, &koogallery.ResultError{Code: code, Field: field, Err: err}
+		return &koogallery.ResultError{Code: code, Field: field, Err: err}
 	}
-	return koogallery.Result{}, fmt.Errorf("apply %s: %w", msg.Activity(), err)
+	return fmt.Errorf("apply %s: %w", msg.Activity(), err)
 }
 
 // obey does what a message says.
@@ -135,6 +154,7 @@ func meaning(msg koogallery.Message, m *authority.Message) error {
 		m.Event, end, m.Order, code = license.EventSetExpiry, msg.ExpireTime, msg.OrderID, msg.License
 	case koogallery.RefreshInstance:
 		m.Event, end, m.Order, m.Instance = license.EventSetExpiry, msg.ExpireTime, msg.OrderID, msg.InstanceID
+		m.Line, m.Undone = msg.OrderLineID, msg.Scene == koogallery.SceneUnsubscribeRenewalPeriod
 	case koogallery.UpdateLicenseCodeStatus:
 		m.Event, code = hold(msg.Status), msg.License
 	case koogallery.UpdateInstanceStatus:
@@ -147,11 +167,9 @@ func meaning(msg koogallery.Message, m *authority.Message) error {
 		return &koogallery.ResultError{Code: koogallery.ResultInvalidParam, Field: "activity"}
 	}
 	if m.Event == license.EventSetExpiry {
-		if end.Year() < firstYear {
-			return &koogallery.ResultError{Code: koogallery.ResultInvalidParam, Field: "expireTime"}
-		}
-		if m.ExpiresAt = end; end.After(license.Forever) { // year 9999 in a zone west of UTC
-			m.ExpiresAt = license.Forever
+		var err error
+		if m.ExpiresAt, err = endOf(end); err != nil {
+			return err
 		}
 	}
 	if m.Instance != "" {
@@ -162,6 +180,17 @@ func meaning(msg koogallery.Message, m *authority.Message) error {
 		return &koogallery.ResultError{Code: koogallery.ResultInvalidParam, Field: "license", Err: err}
 	}
 	return nil
+}
+
+// endOf is an end that a message names.
+func endOf(end time.Time) (time.Time, error) {
+	if end.Year() < firstYear {
+		return end, &koogallery.ResultError{Code: koogallery.ResultInvalidParam, Field: "expireTime"}
+	}
+	if end.After(license.Forever) { // year 9999 in a zone west of UTC
+		return license.Forever, nil
+	}
+	return end, nil
 }
 
 func hold(s koogallery.Status) license.Event {
@@ -180,6 +209,8 @@ func refusal(err error) (code koogallery.ResultCode, field string) {
 		{license.Replayed, koogallery.ResultAuthFailed},
 		{authority.ErrNoInstance, koogallery.ResultUnknownCode},
 		{authority.ErrQuota, koogallery.ResultQuotaUsed},
+		{license.RateLimited, koogallery.ResultQuotaUsed},  // no code says that a device asks too often
+		{license.Unauthorized, koogallery.ResultQuotaUsed}, // or that the merchant has ended its licence
 		{authority.ErrOutside, koogallery.ResultOutsidePeriod},
 		{authority.ErrNeedsEnd, koogallery.ResultExpiryRequired},
 		{authority.ErrNeedsDevice, koogallery.ResultDeviceRequired},

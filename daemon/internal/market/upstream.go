@@ -1,9 +1,11 @@
 package market
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 	"time"
 	"unicode"
@@ -23,6 +25,7 @@ type UpstreamOptions struct {
 	ExtraRoots      []byte // PEM
 	Location        *time.Location
 	Now             func() time.Time
+	Transport       http.RoundTripper // nil is the network
 }
 
 // Upstream asks the marketplace's open API for the authority.
@@ -35,7 +38,7 @@ type Upstream struct {
 func NewUpstream(o UpstreamOptions) (*Upstream, error) {
 	c, err := koogallery.NewClient(koogallery.ClientOptions{
 		AccessKeyID: o.AccessKeyID, SecretAccessKey: koogallery.NewSecretKey(o.SecretAccessKey),
-		BaseURLs: o.BaseURLs, ExtraRoots: o.ExtraRoots, Location: o.Location, Now: o.Now,
+		BaseURLs: o.BaseURLs, ExtraRoots: o.ExtraRoots, Location: o.Location, Now: o.Now, Transport: o.Transport,
 	})
 	if err != nil {
 		return nil, err
@@ -65,12 +68,16 @@ func (u *Upstream) Query(ctx context.Context, code license.Code) (authority.Enti
 func entitlement(info koogallery.CodeInfo) (authority.Entitlement, error) {
 	switch info.Status {
 	case koogallery.CodeAlive, koogallery.CodeExpired, koogallery.CodeReleased:
-	default: // never believed
-		return authority.Entitlement{}, upstreamError(fmt.Errorf("the state of a code is %.32q", string(info.Status)))
+	default:
+		return authority.Entitlement{}, upstreamError(fmt.Errorf("%w: the state of a code is %.32q", authority.ErrUnbelievable, string(info.Status)))
+	}
+	end, err := believable(info.ExpireTime)
+	if err != nil {
+		return authority.Entitlement{}, upstreamError(err)
 	}
 	return authority.Entitlement{
 		Released: info.Status == koogallery.CodeReleased, Expired: info.Status == koogallery.CodeExpired,
-		ExpiresAt: info.ExpireTime,
+		ExpiresAt: end,
 		Product:   info.ProductID, Order: info.OrderID, Amount: int(min(info.Amount, maxAmount)),
 	}, nil
 }
@@ -130,11 +137,30 @@ func (u *Upstream) Order(ctx context.Context, order, line string) (authority.Ord
 	if !ok {
 		return info, license.Errorf(license.NotFound, "the order has no line %.64q", line)
 	}
-	info.Line, info.ExpiresAt = l.ID, l.ExpireTime
+	info.Line, info.Perpetual = cut(l.ID), l.ChargingMode == koogallery.ChargeOneTime && l.ExpireTime.IsZero()
+	if info.ExpiresAt, err = believable(cmp.Or(l.ExpireTime, periodEnd(o.CreateTime, l))); err != nil {
+		return info, license.Errorf(license.MarketplaceUnavailable, "the order cannot be believed").WithCause(err)
+	}
 	if len(l.Products) > 0 {
-		info.Product, info.Amount = l.Products[0].ProductID, int(min(l.Products[0].Amount, maxAmount))
+		info.Product, info.Amount = cut(l.Products[0].ProductID), int(min(l.Products[0].Amount, maxAmount))
 	}
 	return info, nil
+}
+
+// periodEnd is the end that follows from when a period was ordered, zero where that
+// is not said. The first message about the end corrects it.
+func periodEnd(ordered time.Time, l koogallery.OrderLine) time.Time {
+	n := int(l.PeriodNumber)
+	if ordered.IsZero() || n < 1 || n > 1200 {
+		return time.Time{}
+	}
+	switch l.PeriodType {
+	case koogallery.PeriodYear:
+		return ordered.AddDate(n, 0, 0)
+	case koogallery.PeriodMonth:
+		return ordered.AddDate(0, n, 0)
+	}
+	return time.Time{}
 }
 
 // Deliver uploads a licence file.
@@ -166,9 +192,11 @@ func (u *Upstream) ReportUse(ctx context.Context, uses []authority.Use) ([]licen
 	return refused, nil
 }
 
-// deskError tells what may go better another time from what will not.
+// deskError tells what may go better another time from what will not. Refused
+// keys are not about what was asked: the clock may be wrong, or the keys are
+// being exchanged.
 func deskError(err error) error {
-	if koogallery.Retryable(err) {
+	if koogallery.Retryable(err) || errors.Is(err, koogallery.ErrUnauthorized) || errors.Is(err, koogallery.ErrPermission) {
 		return license.Errorf(license.MarketplaceUnavailable, "the marketplace does not answer").WithCause(err)
 	}
 	return license.Errorf(license.Forbidden, "the marketplace refuses").WithCause(err)
@@ -188,6 +216,20 @@ func cut(s string) string {
 		s = s[:len(s)-n]
 	}
 	return s
+}
+
+// believable is an end as it may be kept: none before there was a marketplace,
+// and the first instant of the calendar is not no end at all.
+func believable(end time.Time) (time.Time, error) {
+	switch {
+	case end.IsZero():
+		return end, nil
+	case end.Year() < firstYear:
+		return end, fmt.Errorf("%w: an end in the year %d", authority.ErrUnbelievable, end.Year())
+	case end.After(license.Forever):
+		return license.Forever, nil
+	}
+	return end, nil
 }
 
 // maxAmount bounds a quantity to what a licence may hold.

@@ -1,0 +1,99 @@
+package authority_test
+
+import (
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/seed-357fa782/licensed/daemon/internal/authority"
+	"github.com/seed-357fa782/licensed/license"
+)
+
+// What ended between the application and the delivery is not delivered; what was
+// frozen is as soon as it is not any more.
+func TestEndedBeforeDelivery(t *testing.T) {
+	t.Parallel()
+	for _, event := range []license.Event{license.EventRelease, license.EventFreeze, license.EventRevoke} {
+		t.Run(string(event), func(t *testing.T) {
+			t.Parallel()
+			inMarket(t, func(m *market) {
+				id := m.buy("CS1")
+				synctest.Wait()
+				m.desk.set(errUnreachable)
+				m.must(m.apply(id, "event-1", pc), "")
+				synctest.Wait()
+				if event == license.EventRevoke {
+					m.must(m.edit(m.instance(id).ID, event), "")
+				} else {
+					m.must(m.say(id, event, time.Time{}), "")
+				}
+				m.desk.set(nil)
+				time.Sleep(2 * time.Hour)
+				synctest.Wait()
+				if n := len(m.desk.files("event-1")); n != 0 {
+					t.Errorf("delivered %d times", n)
+				}
+				if event != license.EventFreeze {
+					return
+				}
+				time.Sleep(time.Second)
+				m.must(m.say(id, license.EventUnfreeze, time.Time{}), "")
+				synctest.Wait()
+				if n := len(m.desk.files("event-1")); n != 1 || len(m.jobs()) != 0 {
+					t.Errorf("delivered %d times after it was lifted, left over: %v", n, m.jobs())
+				}
+			})
+		})
+	}
+}
+
+// Devices that are like each other in turns do not share one place.
+func TestDevicesAreNotChained(t *testing.T) {
+	t.Parallel()
+	inMarket(t, func(m *market) {
+		id := m.buy("CS1") // for two devices
+		synctest.Wait()
+		granted := 0
+		for n := 1; n <= 10; n++ {
+			one := fmt.Sprintf("04:7C:16:5E:E3:%02X|DISK-%04d||", n, n)
+			both := fmt.Sprintf("04:7C:16:5E:E3:%02X,04:7C:16:5E:E3:%02X|DISK-%04d,DISK-%04d||", n, n+1, n, n+1)
+			if m.apply(id, fmt.Sprint("one-", n), one) == nil {
+				granted++
+			}
+			time.Sleep(time.Minute)
+			_ = m.apply(id, fmt.Sprint("both-", n), both)
+			time.Sleep(time.Minute)
+		}
+		if granted > 2 {
+			t.Errorf("an order for 2 devices served %d that share nothing", granted)
+		}
+	})
+}
+
+// A place is taken by a device and not by its applications, also where nothing is
+// bound to it, and only while its licence runs.
+func TestDevicesPlaces(t *testing.T) {
+	t.Parallel()
+	inMarket(t, func(m *market) {
+		m.stop()
+		m.again(func(o *authority.Options) { o.Products[0].Binding = license.PolicyNone })
+		m.run()
+		id := m.buy("CS1")
+		synctest.Wait()
+		short := func(a *authority.Application) { a.Until = m.a.Now().Add(30 * day) }
+		for n := range 5 {
+			m.must(m.apply(id, fmt.Sprint("start-", n), pc, short), "")
+		}
+		m.must(m.apply(id, "second", "HW-2", short), "")
+		m.must(m.apply(id, "third", "HW-3", short), license.MachineLimit)
+		if err := m.apply(id, "over", "HW-2", func(a *authority.Application) { a.From, a.Until = m.a.Now().Add(-2*day), m.a.Now().Add(-day) }); err == nil {
+			t.Error("a licence was made that was over already")
+		}
+		time.Sleep(60 * day) // past the grace of those licences
+		m.must(m.apply(id, "third again", "HW-3", short), "")
+		m.must(m.apply(id, "first again", pc, short), "")
+		m.must(m.apply(id, "second again", "HW-2", short), license.MachineLimit)
+		synctest.Wait()
+	})
+}

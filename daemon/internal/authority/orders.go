@@ -1,0 +1,453 @@
+package authority
+
+import (
+	"cmp"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/seed-357fa782/licensed/license"
+	"github.com/seed-357fa782/licensed/store"
+)
+
+// OrderRef names a line of an order. ID is the id of the order, or of the line
+// where it begins with that of its order and a dash, as the marketplace's do.
+// Channel and Line are needed only where ID names several lines.
+type OrderRef struct {
+	Channel string
+	ID      string
+	Line    string
+}
+
+// OrderFilter selects lines of orders; zero fields select all.
+type OrderFilter struct {
+	Channel  string
+	Stage    license.Stage
+	Open     bool   // only those that still wait for somebody
+	Warned   bool   // only those about which there is something to do
+	Product  string // one of ours, or the marketplace's id
+	License  string // its id
+	Instance string
+}
+
+// stored is what the store selects by.
+func (f OrderFilter) stored() store.OrderFilter {
+	return store.OrderFilter{Channel: f.Channel, Stage: f.Stage, Open: f.Open, License: f.License, Instance: f.Instance}
+}
+
+// ProductOf returns our product that was ordered, "" where it is not known.
+func (a *Authority) ProductOf(o license.Order) string { return a.byMarket[o.Product] }
+
+// NewOrder is an order of which the merchant's staff knows. Zero fields are not
+// known.
+type NewOrder struct {
+	Channel   string // a marketplace entry, or license.ChannelManual; "": the only entry
+	ID        string
+	Line      string // "" where the order has only one
+	Product   string // the marketplace's product id
+	Amount    int
+	Customer  string
+	OrderedAt time.Time
+	Stage     license.Stage // "": StageToDeliver
+	License   string        // by id or code: what was made for it
+	Note      string
+}
+
+// heardOf is the record of an order that a marketplace speaks of for the first
+// time.
+func heardOf(channel, id, line string, now time.Time) license.Order {
+	return license.Order{
+		Channel: channel, ID: id, Line: line, SeenAt: now, Stage: license.StageToDeliver, StageAt: now,
+		History: []license.StageChange{{At: now, Stage: license.StageToDeliver, By: license.Actor{Kind: license.ActorMarketplace, Name: channel}}},
+	}
+}
+
+// Orders lists lines of orders, those first of which was heard first.
+//
+// The store keeps them by their names, so all that could be selected are looked
+// at for each page; no more than two pages of them are held at a time.
+func (a *Authority) Orders(ctx context.Context, f OrderFilter, p Page) (orders []license.Order, next string, err error) {
+	after, err := parseOrderCursor(p.Cursor)
+	if err != nil {
+		return nil, "", err
+	}
+	now, most := a.now(), p.Size()+1
+	err = a.store.View(ctx, func(ctx context.Context, tx store.Tx) error {
+		orders = nil
+		return eachOrder(ctx, tx, f.stored(), func(o license.Order) error {
+			if f.Product != "" && o.Product != f.Product && a.byMarket[o.Product] != f.Product ||
+				f.Warned && len(o.Warnings(now)) == 0 || p.Cursor != "" && compareOrders(placeOf(o), after) <= 0 {
+				return nil
+			}
+			if orders = append(orders, o); len(orders) >= 2*most {
+				orders = oldest(orders, most)
+			}
+			return nil
+		})
+	})
+	if err != nil {
+		return nil, "", err
+	}
+	if orders = oldest(orders, most); len(orders) == most {
+		orders = orders[:most-1]
+		next = placeOf(orders[most-2]).cursor()
+	}
+	return orders, next, nil
+}
+
+// oldest returns at most so many of the orders, in their order.
+func oldest(orders []license.Order, most int) []license.Order {
+	slices.SortFunc(orders, func(x, y license.Order) int { return compareOrders(placeOf(x), placeOf(y)) })
+	return orders[:min(most, len(orders))]
+}
+
+// orderPlace is the place of an order in a list.
+type orderPlace struct {
+	Seen    int64  `json:"s"`
+	Channel string `json:"c"`
+	ID      string `json:"o"`
+	Line    string `json:"l"`
+}
+
+func placeOf(o license.Order) orderPlace { return orderPlace{o.SeenAt.Unix(), o.Channel, o.ID, o.Line} }
+
+func compareOrders(x, y orderPlace) int {
+	return cmp.Or(cmp.Compare(x.Seen, y.Seen), strings.Compare(x.Channel, y.Channel), strings.Compare(x.ID, y.ID), strings.Compare(x.Line, y.Line))
+}
+
+func (p orderPlace) cursor() string {
+	data, err := json.Marshal(p)
+	if err != nil {
+		return "" // numbers and texts marshal
+	}
+	return base64.RawURLEncoding.EncodeToString(data)
+}
+
+func parseOrderCursor(s string) (p orderPlace, err error) {
+	if s == "" {
+		return p, nil
+	}
+	data, err := base64.RawURLEncoding.DecodeString(s)
+	if err == nil {
+		err = json.Unmarshal(data, &p)
+	}
+	if err != nil || p.ID == "" {
+		return p, license.FieldErrorf("cursor", "it is not the cursor of a list of orders")
+	}
+	return p, nil
+}
+
+// eachOrder calls fn for every order that is selected.
+func eachOrder(ctx context.Context, tx store.Tx, f store.OrderFilter, fn func(license.Order) error) error {
+	page := store.Page{Limit: store.MaxPage}
+	for {
+		orders, next, err := tx.Orders(ctx, f, page)
+		if err != nil {
+			return fmt.Errorf("list orders: %w", err)
+		}
+		for _, o := range orders {
+			if err := fn(o); err != nil {
+				return err
+			}
+		}
+		if page.Cursor = next; next == "" {
+			return nil
+		}
+	}
+}
+
+func ordersOf(ctx context.Context, tx store.Tx, f store.OrderFilter) (orders []license.Order, err error) {
+	err = eachOrder(ctx, tx, f, func(o license.Order) error {
+		orders = append(orders, o)
+		return nil
+	})
+	return orders, err
+}
+
+// Order returns the line of an order that ref names. It fails with NotFound, and
+// with Conflict where ref names several.
+func (a *Authority) Order(ctx context.Context, ref OrderRef) (o license.Order, err error) {
+	err = a.store.View(ctx, func(ctx context.Context, tx store.Tx) error {
+		o, err = findOrder(ctx, tx, ref)
+		return err
+	})
+	return o, err
+}
+
+func findOrder(ctx context.Context, tx store.Tx, ref OrderRef) (license.Order, error) {
+	if ref.ID == "" {
+		return license.Order{}, license.FieldErrorf("order", "no order is named")
+	}
+	found, err := ordersOf(ctx, tx, store.OrderFilter{Channel: ref.Channel, ID: ref.ID})
+	if i := strings.LastIndexByte(ref.ID, '-'); err == nil && len(found) == 0 && i > 0 && ref.Line == "" {
+		ref.Line = ref.ID
+		found, err = ordersOf(ctx, tx, store.OrderFilter{Channel: ref.Channel, ID: ref.ID[:i]})
+	}
+	if err != nil {
+		return license.Order{}, err
+	}
+	if ref.Line != "" {
+		found = slices.DeleteFunc(found, func(o license.Order) bool { return o.Line != ref.Line })
+	}
+	switch len(found) {
+	case 0:
+		return license.Order{}, license.Errorf(license.NotFound, "there is no such order")
+	case 1:
+		return found[0], nil
+	}
+	var names []string
+	for _, o := range found[:min(len(found), 8)] {
+		names = append(names, o.Line+" of "+o.Channel)
+	}
+	return license.Order{}, license.Errorf(license.Conflict, "the order has %d lines; name one of them: %s", len(found), strings.Join(names, ", "))
+}
+
+// AddOrder records an order of which the staff knows, and reports whether it was
+// not known. The same again changes nothing; an order that is known otherwise is
+// Conflict.
+func (a *Authority) AddOrder(ctx context.Context, actor license.Actor, n NewOrder) (o license.Order, added bool, err error) {
+	if o, err = a.newOrder(actor, n); err != nil {
+		return o, false, err
+	}
+	err = a.store.Update(ctx, func(ctx context.Context, tx store.Tx) error {
+		added = false
+		is := o
+		if n.License != "" {
+			l, err := a.find(ctx, tx, n.License)
+			if err != nil {
+				return err
+			}
+			is.License = l.ID
+		}
+		was, err := tx.Order(ctx, is.Channel, is.ID, is.Line)
+		if err == nil {
+			if !sameOrder(was, is, n) {
+				return license.Errorf(license.Conflict, "there is this order already, and it says something else; show it first")
+			}
+			o = was
+			return nil
+		}
+		if !errors.Is(err, license.NotFound) {
+			return fmt.Errorf("look an order up: %w", err)
+		}
+		if err := tx.CreateOrder(ctx, is); err != nil {
+			return fmt.Errorf("record an order: %w", err)
+		}
+		is.Revision = 1
+		o, added = is, true
+		return auditOrder(ctx, tx, actor, license.ActionOrderAdd, license.Order{}, is, is.SeenAt, n.Note)
+	})
+	return o, added, err
+}
+
+// newOrder checks what the staff says of an order.
+func (a *Authority) newOrder(actor license.Actor, n NewOrder) (license.Order, error) {
+	now := a.now()
+	channel, err := a.orderChannel(n.Channel)
+	if err != nil {
+		return license.Order{}, err
+	}
+	stage := cmp.Or(n.Stage, license.StageToDeliver)
+	if _, err := license.ParseStage(string(stage)); err != nil {
+		return license.Order{}, err
+	}
+	switch {
+	case strings.TrimSpace(n.ID) == "":
+		return license.Order{}, license.FieldErrorf("order", "the id of the order is required")
+	case n.Amount < 0 || n.Amount > 1_000_000:
+		return license.Order{}, license.FieldErrorf("amount", "the quantity must be between 1 and 1000000")
+	case n.OrderedAt.After(now.Add(24 * time.Hour)):
+		return license.Order{}, license.FieldErrorf("ordered_at", "it lies in the future")
+	}
+	if err := errors.Join(plain("order", n.ID, 64), plain("line", n.Line, 64), plain("product", n.Product, 64),
+		plain("customer", n.Customer, 256), plain("note", n.Note, 512)); err != nil {
+		return license.Order{}, err
+	}
+	return license.Order{
+		Channel: channel, ID: n.ID, Line: cmp.Or(n.Line, onlyLine), Product: n.Product, Amount: n.Amount, Customer: n.Customer,
+		OrderedAt: n.OrderedAt.UTC().Truncate(time.Second), SeenAt: now, Stage: stage, StageAt: now,
+		History: []license.StageChange{{At: now, Stage: stage, By: actor, Note: n.Note}},
+	}, nil
+}
+
+// orderChannel is the marketplace entry that an order is of.
+func (a *Authority) orderChannel(name string) (string, error) {
+	var entries []string
+	for _, ch := range a.channels {
+		entries = append(entries, ch.Name)
+	}
+	switch {
+	case name == license.ChannelManual, slices.Contains(entries, name):
+		return name, nil
+	case name == "" && len(entries) == 0:
+		return license.ChannelManual, nil
+	case name == "" && len(entries) == 1:
+		return entries[0], nil
+	}
+	return "", license.FieldErrorf("channel", "name where the order was placed: %s", strings.Join(append(entries, license.ChannelManual), ", "))
+}
+
+// sameOrder reports whether was says all that is does, where that is known.
+func sameOrder(was, is license.Order, n NewOrder) bool {
+	return (n.Product == "" || was.Product == is.Product) && (n.Amount == 0 || was.Amount == is.Amount) &&
+		(n.Customer == "" || was.Customer == is.Customer) && (n.OrderedAt.IsZero() || was.OrderedAt.Equal(is.OrderedAt)) &&
+		(n.Stage == "" || was.Stage == is.Stage) && (n.License == "" || was.License == is.License)
+}
+
+// MoveOrder moves an order to another stage; At and By of m are set here. It
+// reports whether that is a change.
+func (a *Authority) MoveOrder(ctx context.Context, actor license.Actor, ref OrderRef, m license.Move) (o license.Order, changed bool, err error) {
+	m.At, m.By = a.now(), actor
+	err = a.store.Update(ctx, func(ctx context.Context, tx store.Tx) error {
+		was, err := findOrder(ctx, tx, ref)
+		if err != nil {
+			return err
+		}
+		o, changed, err = moveOrder(ctx, tx, was, m)
+		return err
+	})
+	return o, changed, err
+}
+
+func moveOrder(ctx context.Context, tx store.Tx, was license.Order, m license.Move) (license.Order, bool, error) {
+	o, changed, err := was.Move(m)
+	if err != nil || !changed {
+		return was, false, err
+	}
+	if err := tx.UpdateOrder(ctx, o); err != nil {
+		return was, false, fmt.Errorf("record an order: %w", err)
+	}
+	o.Revision++
+	return o, true, auditOrder(ctx, tx, m.By, license.ActionOrderStage, was, o, m.At, m.Note)
+}
+
+// LinkOrder says which licence was made for an order, by id or by code, and
+// reports whether that was not known. "" takes back what was said; what an
+// instance was made for stays.
+func (a *Authority) LinkOrder(ctx context.Context, actor license.Actor, ref OrderRef, licenseRef string) (o license.Order, changed bool, err error) {
+	now := a.now()
+	err = a.store.Update(ctx, func(ctx context.Context, tx store.Tx) error {
+		changed = false
+		was, err := findOrder(ctx, tx, ref)
+		if err != nil {
+			return err
+		}
+		o = was
+		o.License = ""
+		if licenseRef != "" {
+			l, err := a.find(ctx, tx, licenseRef)
+			if err != nil {
+				return err
+			}
+			o.License = l.ID
+		}
+		switch {
+		case o.License == was.License:
+			return nil
+		case was.Instance != "" && was.License != "":
+			return license.Errorf(license.Conflict, "the licence of this order was made for its instance, and stays with it")
+		}
+		if err := tx.UpdateOrder(ctx, o); err != nil {
+			return fmt.Errorf("record an order: %w", err)
+		}
+		o.Revision++
+		changed = true
+		return auditOrder(ctx, tx, actor, license.ActionOrderLink, was, o, now, "")
+	})
+	return o, changed, err
+}
+
+// auditOrder writes the event of a change of an order.
+func auditOrder(ctx context.Context, tx store.Tx, actor license.Actor, action license.Action, was, is license.Order, now time.Time, note string) error {
+	before, after := map[string]any{}, map[string]any{"channel": is.Channel, "order": is.ID, "line": is.Line}
+	if was.Stage != is.Stage {
+		after["stage"] = is.Stage
+		if was.Stage != "" {
+			before["stage"] = was.Stage
+		}
+	}
+	if was.License != is.License {
+		before["license"], after["license"] = was.License, is.License
+	}
+	if was.Rejections != is.Rejections {
+		after["rejections"] = is.Rejections
+	}
+	_, err := tx.Append(ctx, license.AuditEvent{
+		At: now, Actor: actor, Action: action, License: cmp.Or(is.License, was.License), Before: before, After: after, Note: note,
+	})
+	if err != nil {
+		return fmt.Errorf("audit %s: %w", action, err)
+	}
+	return nil
+}
+
+// orderActivated moves the order of a code on that is in use at its marketplace,
+// which passes that node of the supervision by itself, and notes which licence it
+// is. An order that is not known, and one of several lines of which nobody says
+// which is meant, stays as it is.
+func (a *Authority) orderActivated(ctx context.Context, tx store.Tx, actor license.Actor, l license.License, now time.Time) error {
+	if l.Order == "" || !l.ReleasedAt.IsZero() || plain("order", l.Order, 64) != nil {
+		return nil
+	}
+	lines, err := ordersOf(ctx, tx, store.OrderFilter{Channel: l.Channel, ID: l.Order})
+	if err != nil {
+		return err
+	}
+	linked := slices.DeleteFunc(slices.Clone(lines), func(o license.Order) bool { return o.License != l.ID })
+	if len(linked) == 0 {
+		linked = slices.DeleteFunc(lines, func(o license.Order) bool {
+			return o.License != "" || o.Instance != "" || o.Product != "" && a.byMarket[o.Product] != l.Product
+		})
+	}
+	if len(linked) != 1 {
+		return nil
+	}
+	was := linked[0]
+	is := was
+	if is.License = l.ID; slices.Contains(was.Stage.Next(), license.StageActivated) {
+		if is, _, err = is.Move(license.Move{To: license.StageActivated, At: now, By: actor}); err != nil {
+			return err
+		}
+	}
+	if is.License == was.License && is.Stage == was.Stage {
+		return nil
+	}
+	if err := tx.UpdateOrder(ctx, is); err != nil {
+		return fmt.Errorf("record an order: %w", err)
+	}
+	action := license.ActionOrderStage
+	if is.Stage == was.Stage {
+		action = license.ActionOrderLink
+	}
+	return auditOrder(ctx, tx, actor, action, was, is, now, "")
+}
+
+// instanceDelivered moves the order of an instance on whose licence was handed to
+// its marketplace.
+func (a *Authority) instanceDelivered(ctx context.Context, tx store.Tx, actor license.Actor, licenseID, instance string) error {
+	l, err := tx.License(ctx, licenseID)
+	if err != nil {
+		return fmt.Errorf("read %s: %w", licenseID, err)
+	}
+	if l.Order == "" {
+		return nil
+	}
+	lines, err := ordersOf(ctx, tx, store.OrderFilter{Channel: l.Channel, ID: l.Order, Instance: instance})
+	if err != nil {
+		return err
+	}
+	for _, o := range lines {
+		if o.Stage != license.StageToDeliver && o.Stage != license.StageAwaitingCode {
+			continue
+		}
+		if _, _, err := moveOrder(ctx, tx, o, license.Move{To: license.StageDelivered, At: a.now(), By: actor}); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,74 @@
+package market
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/seed-357fa782/licensed/daemon/internal/authority"
+)
+
+const (
+	watchEvery = time.Minute // between two looks
+	watchAgain = time.Hour   // until the same is told again
+)
+
+// Watch tells the log what endangers a marketplace entry, once an hour while it
+// lasts.
+type Watch struct {
+	Authority *authority.Authority
+	Log       *slog.Logger
+	Now       func() time.Time
+
+	told map[string]time.Time // by entry and problem
+}
+
+// Run looks once a minute until ctx ends.
+func (w *Watch) Run(ctx context.Context) {
+	t := time.NewTicker(watchEvery)
+	defer t.Stop()
+	for {
+		w.Look(ctx)
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+	}
+}
+
+// Look looks at every entry once.
+func (w *Watch) Look(ctx context.Context) {
+	if w.told == nil {
+		w.told = make(map[string]time.Time)
+	}
+	for _, name := range w.Authority.Channels() {
+		h, err := w.Authority.Health(ctx, name, false)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err != nil && w.due(name):
+			w.Log.WarnContext(ctx, "there is no telling how a marketplace is doing", "marketplace", name, "error", err.Error())
+		}
+		for _, p := range h.Problems {
+			if p.Level == authority.LevelNote || !w.due(name+" "+string(p.Code)+" "+string(p.Level)) {
+				continue
+			}
+			level := slog.LevelWarn
+			if p.Level == authority.LevelFail {
+				level = slog.LevelError
+			}
+			w.Log.Log(ctx, level, "a marketplace entry has to be looked after", "marketplace", name, "problem", string(p.Code), "detail", p.Detail, "mend", p.Mend)
+		}
+	}
+}
+
+// due reports whether something is to be told now, and notes that it was.
+func (w *Watch) due(what string) bool {
+	now := w.Now()
+	if at, ok := w.told[what]; ok && now.Sub(at).Abs() < watchAgain {
+		return false
+	}
+	w.told[what] = now
+	return true
+}
