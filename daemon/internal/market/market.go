@@ -184,13 +184,11 @@ func meaning(msg koogallery.Message, m *authority.Message) error {
 
 // endOf is an end that a message names.
 func endOf(end time.Time) (time.Time, error) {
-	if end.Year() < firstYear {
+	kept, err := believable(end)
+	if err != nil || end.IsZero() {
 		return end, &koogallery.ResultError{Code: koogallery.ResultInvalidParam, Field: "expireTime"}
 	}
-	if end.After(license.Forever) { // year 9999 in a zone west of UTC
-		return license.Forever, nil
-	}
-	return end, nil
+	return kept, nil
 }
 
 func hold(s koogallery.Status) license.Event {

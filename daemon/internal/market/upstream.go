@@ -218,15 +218,15 @@ func cut(s string) string {
 	return s
 }
 
-// believable is an end as it may be kept: none before there was a marketplace,
-// and the first instant of the calendar is not no end at all.
+// believable is an end as it may be kept, where there is one: none before there
+// was a marketplace.
 func believable(end time.Time) (time.Time, error) {
 	switch {
 	case end.IsZero():
 		return end, nil
 	case end.Year() < firstYear:
 		return end, fmt.Errorf("%w: an end in the year %d", authority.ErrUnbelievable, end.Year())
-	case end.After(license.Forever):
+	case end.After(license.Forever): // year 9999 in a zone west of UTC
 		return license.Forever, nil
 	}
 	return end, nil
