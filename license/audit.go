@@ -53,7 +53,7 @@ const (
 	ActionDeliver       Action = "install.deliver"      // its licence was handed to the marketplace
 	ActionIdentify      Action = "install.identify"     // the merchant had its licence made for an identification code
 	ActionProof         Action = "license.proof"        // a proof of delivery was made
-	ActionOrderAdd      Action = "order.add"            // by the merchant
+	ActionOrderAdd      Action = "order.add"            // by the merchant, or because the marketplace named it
 	ActionOrderStage    Action = "order.stage"          // it was moved to another stage
 	ActionOrderLink     Action = "order.link"           // to a licence
 	ActionJobPark       Action = "job.park"             // given up

@@ -243,8 +243,23 @@ func (a *Authority) readOrder(ctx context.Context, j license.Job) (effect, error
 				return err
 			}
 		}
-		return a.saveOrder(ctx, tx, known, o)
+		if known {
+			return a.saveOrder(ctx, tx, known, o)
+		}
+		if !delivered(o.Type) {
+			o.Stage = license.StageCompleted
+		}
+		if err := a.saveOrder(ctx, tx, known, o); err != nil {
+			return err
+		}
+		return auditOrder(ctx, tx, license.Actor{Kind: license.ActorMarketplace, Name: j.Channel}, license.ActionOrderAdd, license.Order{}, o, now, "")
 	}, nil
+}
+
+// delivered reports whether an order of a type passes through supervision: a
+// renewal, a change and an unsubscription do not again.
+func delivered(orderType string) bool {
+	return orderType == "" || orderType == "NEW" || orderType == "TRIAL"
 }
 
 // instanceTerm brings the end of an instance to what its orders say.

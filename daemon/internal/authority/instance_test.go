@@ -496,6 +496,47 @@ func TestInstanceIsNoCode(t *testing.T) {
 	})
 }
 
+// A renewal sets the end that its order says, is no delivery that somebody waits
+// for, and counts by when it was made, not by when it was heard of.
+func TestRenewalsByTheirOrders(t *testing.T) {
+	t.Parallel()
+	inMarket(t, func(m *market) {
+		id := m.buy("CS1")
+		synctest.Wait()
+		first := m.instance(id).ExpiresAt
+		ends := make(map[string]time.Time)
+		for n, order := range []string{"CS2", "CS3"} {
+			ends[order] = first.Add(time.Duration(n+1) * 100 * day)
+			m.desk.sell(order+" "+order+"-1", authority.OrderInfo{
+				Type: "RENEW", Product: "OFFI1", Amount: 2, OrderedAt: m.a.Now().Add(time.Duration(n+1) * time.Hour), ExpiresAt: ends[order],
+			})
+		}
+		renewed := func(order string, undone bool) {
+			at, key := m.sent()
+			_, err := m.a.Message(m.t.Context(), authority.Message{
+				Channel: "koogallery", Instance: id, Event: license.EventSetExpiry, ExpiresAt: ends[order], Order: order, Line: order + "-1", Undone: undone,
+				SentAt: at, ReplayKey: key,
+			})
+			m.must(err, "")
+			time.Sleep(time.Second)
+			synctest.Wait()
+		}
+		renewed("CS3", false)
+		renewed("CS2", false) // a retry of the older one, signed later
+		if got := m.instance(id).ExpiresAt; !got.Equal(ends["CS3"]) {
+			t.Errorf("it ends %s, want %s", got, ends["CS3"])
+		}
+		renewed("CS3", true)
+		if got := m.instance(id).ExpiresAt; !got.Equal(ends["CS2"]) {
+			t.Errorf("after the cancellation it ends %s, want %s", got, ends["CS2"])
+		}
+		open, _, err := m.a.Orders(m.t.Context(), authority.OrderFilter{Open: true}, authority.Page{})
+		if err != nil || len(open) != 1 || open[0].ID != "CS1" {
+			t.Errorf("open orders: %+v, %v", open, err)
+		}
+	})
+}
+
 // An order that was notified is read and kept.
 func TestNotice(t *testing.T) {
 	t.Parallel()
@@ -511,7 +552,7 @@ func TestNotice(t *testing.T) {
 			return err
 		})
 		if err != nil || len(orders) != 1 || orders[0].Product != "OFFI1" || orders[0].Amount != 2 || orders[0].License != "" ||
-			orders[0].Stage != license.StageToDeliver {
+			orders[0].Stage != license.StageToDeliver || m.events(license.ActionOrderAdd) != 1 {
 			t.Errorf("%+v, %v", orders, err)
 		}
 	})
