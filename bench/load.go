@@ -76,33 +76,12 @@ func (c *clients) close() error {
 
 // fire sends the shots, each connection one at a time, and checks the answers.
 func (c *clients) fire(ctx context.Context, shots []shot, ok check) (load, error) {
-	l := load{each: make([]time.Duration, len(shots))}
-	errs := make([]error, len(c.conns))
-	var next atomic.Int64
-	var wg sync.WaitGroup
-	begin := time.Now()
-	for k := range c.conns {
-		wg.Go(func() {
-			var body bytes.Buffer
-			for errs[k] == nil && ctx.Err() == nil {
-				i := int(next.Add(1)) - 1
-				if i >= len(shots) {
-					return
-				}
-				l.each[i], errs[k] = c.one(k, shots[i], &body)
-				if errs[k] == nil && ok != nil {
-					errs[k] = ok(i, body.Bytes())
-				}
-			}
-		})
-	}
-	wg.Wait()
-	l.elapsed = time.Since(begin)
-	return l, errors.Join(append(errs, ctx.Err())...)
+	return c.paced(ctx, shots, 0, ok)
 }
 
 // paced is fire with a fixed pause from one shot to the next, whatever becomes of
-// those before it. What each took counts from when it was due.
+// those before it. What each took counts from when it was due; without a pause
+// that is when it is sent.
 func (c *clients) paced(ctx context.Context, shots []shot, pause time.Duration, ok check) (load, error) {
 	l := load{each: make([]time.Duration, len(shots))}
 	errs := make([]error, len(c.conns))
@@ -117,11 +96,15 @@ func (c *clients) paced(ctx context.Context, shots []shot, pause time.Duration, 
 				if i >= len(shots) {
 					return
 				}
-				due := begin.Add(time.Duration(i) * pause)
-				time.Sleep(time.Until(due))
-				_, errs[k] = c.one(k, shots[i], &body)
-				l.each[i] = time.Since(due)
-				if errs[k] == nil {
+				var late time.Duration
+				if pause > 0 {
+					due := begin.Add(time.Duration(i) * pause)
+					time.Sleep(time.Until(due))
+					late = time.Since(due)
+				}
+				l.each[i], errs[k] = c.one(k, shots[i], &body)
+				l.each[i] += late
+				if errs[k] == nil && ok != nil {
 					errs[k] = ok(i, body.Bytes())
 				}
 			}

@@ -37,11 +37,11 @@ func Bind(p Policy, fp Fingerprint) (Binding, error) {
 
 // Under returns how an install bound by b, of which u is unproven, is bound at a
 // check-in under the policy that its product has by now. A looser policy counts
-// at once, also for a machine that has moved under it (DriftBudget). A stricter one
-// does where the machine of fp passes it, and no machine that passed so far is
-// refused because of it. Under PolicyNone what was bound
-// is dropped; from PolicyNone the machine is bound afresh where it can be. A
-// binding to an identification code stays.
+// at once, also for a machine that has moved under it (DriftBudget). A stricter
+// one does where the machine of fp passes it, and no machine that passed so far
+// is refused because of it. Under PolicyNone what was bound is dropped; from
+// PolicyNone the machine is bound afresh where it can be. A binding to an
+// identification code stays.
 func (b Binding) Under(p Policy, u Unproven, fp Fingerprint) (Binding, Unproven) {
 	switch {
 	case p == b.Policy || b.Code != "" || !p.Known():

@@ -49,16 +49,22 @@ type JobOutcome struct {
 func (a *Authority) RunOutbox(ctx context.Context, report func(JobOutcome)) {
 	o := outbox{a: a, report: report, lanes: make(map[string]*lane)}
 	defer o.working.Wait()
+	repeat(ctx, a.jobs, func() time.Duration { return o.round(ctx) })
+}
+
+// repeat does something at once, then each time that wake says so or the time is
+// up that it returned, until ctx ends.
+func repeat(ctx context.Context, wake <-chan struct{}, do func() time.Duration) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-a.jobs:
+		case <-wake:
 		case <-timer.C:
 		}
-		timer.Reset(o.round(ctx))
+		timer.Reset(do())
 	}
 }
 
@@ -177,41 +183,58 @@ func (o *outbox) take(ctx context.Context) (taken []license.Job, next time.Time,
 	if err != nil || len(due) == 0 {
 		return nil, next, err
 	}
-	later := make(map[string]time.Time) // jobs that are put off, by id
-	var start []license.Job
+	start, later := o.choose(due, now)
+	if len(start) == 0 && len(later) == 0 {
+		return nil, time.Time{}, nil // a call that ends wakes the loop
+	}
+	if taken, err = o.lease(ctx, due, start, later, now); err != nil {
+		return nil, next, err
+	}
+	if len(taken) == 0 && len(later) > 0 {
+		next = now // others may be behind those
+	}
+	return taken, next, nil
+}
+
+// choose says which of the jobs that are due are begun, by id, and which are put
+// off, until when. What is begun counts as under way with its marketplace.
+func (o *outbox) choose(due []license.Job, now time.Time) (start map[string]bool, later map[string]time.Time) {
+	start, later = make(map[string]bool), make(map[string]time.Time)
 	for _, j := range due {
 		ok, until := o.may(j.Channel, now, len(due) == jobsLooked)
 		switch {
 		case ok:
-			start = append(start, j)
+			start[j.ID] = true
 		case !until.IsZero():
 			later[j.ID] = until
 		}
 	}
-	if len(start) == 0 && len(later) == 0 {
-		return nil, time.Time{}, nil // a call that ends wakes the loop
-	}
+	return start, later
+}
+
+// lease writes down what is begun, and what is put off, and returns what is
+// begun. Of a job that another daemon has taken meanwhile there is nothing to do.
+func (o *outbox) lease(ctx context.Context, due []license.Job, start map[string]bool, later map[string]time.Time, now time.Time) (taken []license.Job, err error) {
 	err = o.a.store.Update(ctx, func(ctx context.Context, tx store.Tx) error {
 		taken = nil
 		for _, j := range due {
 			until, putOff := later[j.ID]
-			starts := slices.ContainsFunc(start, func(s license.Job) bool { return s.ID == j.ID })
 			switch {
 			case putOff:
 				j.DueAt = until
-			case starts:
+			case start[j.ID]:
 				j.DueAt, j.Attempts = now.Add(jobLease), j.Attempts+1
 			default:
 				continue
 			}
 			err := tx.UpdateJob(ctx, j)
 			if errors.Is(err, license.Conflict) || errors.Is(err, license.NotFound) {
-				continue // another daemon has it
+				continue
 			}
 			if err != nil {
 				return err
 			}
-			if starts {
+			if start[j.ID] {
 				j.Revision++
 				taken = append(taken, j)
 			}
@@ -221,17 +244,14 @@ func (o *outbox) take(ctx context.Context) (taken []license.Job, next time.Time,
 	if err != nil {
 		taken = nil
 	}
-	for _, j := range start { // those that could not be taken are not under way
-		if !slices.ContainsFunc(taken, func(t license.Job) bool { return t.ID == j.ID }) {
-			o.mu.Lock()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, j := range due { // what could not be taken is not under way
+		if start[j.ID] && !slices.ContainsFunc(taken, func(t license.Job) bool { return t.ID == j.ID }) {
 			o.lanes[j.Channel].running--
-			o.mu.Unlock()
 		}
 	}
-	if len(taken) == 0 && len(later) > 0 {
-		next = now // others may be behind those
-	}
-	return taken, next, err
+	return taken, err
 }
 
 // sweep pulls in the jobs that were put off by a clock which was far ahead: no

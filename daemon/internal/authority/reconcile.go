@@ -103,25 +103,17 @@ func (a *Authority) RunReconcile(ctx context.Context, channel string, report fun
 	if !ok || ch.Upstream == nil {
 		return
 	}
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-timer.C:
-		}
+	repeat(ctx, nil, func() time.Duration {
 		done, wait, err := a.reconcileNext(ctx, ch)
 		switch {
 		case ctx.Err() != nil:
-			return
 		case err != nil:
 			report(Reconciled{Channel: channel}, err)
 		case done != nil:
 			report(*done, nil)
 		}
-		timer.Reset(wait)
-	}
+		return wait
+	})
 }
 
 // Reconcile compares all codes of a marketplace at once, as fast as it answers.

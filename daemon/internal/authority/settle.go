@@ -92,7 +92,7 @@ func (t *settlingTx) UpdateLicense(ctx context.Context, l license.License) error
 	if was.ID == l.ID && sameStanding(was, l) {
 		return nil
 	}
-	if l.Holds == 0 && l.Instance != "" {
+	if l.Instance != "" && l.Holds == 0 && l.ReleasedAt.IsZero() && l.RevokedAt.IsZero() {
 		if err := t.deliverAgain(ctx, l); err != nil {
 			return err
 		}

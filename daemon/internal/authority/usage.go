@@ -53,20 +53,13 @@ func (a *Authority) RunUsage(ctx context.Context, channel string, report func(er
 	if !ok || ch.Meter == nil {
 		return
 	}
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-timer.C:
-		}
+	repeat(ctx, nil, func() time.Duration {
 		wait, err := a.usageNext(ctx, ch)
 		if err != nil && ctx.Err() == nil {
 			report(err)
 		}
-		timer.Reset(wait)
-	}
+		return wait
+	})
 }
 
 // usageNext writes the next report of the day, where there is one.
