@@ -161,7 +161,7 @@ func (a *Authority) applied(ctx context.Context, j license.Job, p deliverJob) (l
 	err = a.store.Update(ctx, func(ctx context.Context, tx store.Tx) error {
 		l, err := tx.LicenseByCode(ctx, index)
 		if errors.Is(err, license.NotFound) {
-			return license.Errorf(license.UnknownLicense, "the order of the instance could not be read, so there is no licence to deliver")
+			return errNotBought
 		}
 		if err != nil {
 			return fmt.Errorf("look an instance up: %w", err)

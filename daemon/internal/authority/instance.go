@@ -262,6 +262,10 @@ func delivered(orderType string) bool {
 	return orderType == "" || orderType == "NEW" || orderType == "TRIAL"
 }
 
+// errNotBought puts off what needs the licence of an instance whose purchase was
+// not read yet: the job that reads it may have been given up, and be tried again.
+var errNotBought = license.Errorf(license.Conflict, "the purchase of the instance was not read yet, so it has no licence")
+
 // instanceTerm brings the end of an instance to what its orders say.
 func (a *Authority) instanceTerm(ctx context.Context, tx store.Tx, channel string, p orderJob, info OrderInfo, now time.Time) (licenseID string, err error) {
 	index, _, err := a.instanceIndex(channel, p.Instance)
@@ -270,7 +274,7 @@ func (a *Authority) instanceTerm(ctx context.Context, tx store.Tx, channel strin
 	}
 	l, err := a.byInstance(ctx, tx, channel, index)
 	if errors.Is(err, license.NotFound) {
-		return "", license.Errorf(license.UnknownLicense, "the purchase of the instance could not be read, so there is no licence to renew")
+		return "", errNotBought
 	}
 	if err != nil {
 		return "", fmt.Errorf("look an instance up: %w", err)
