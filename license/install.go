@@ -57,6 +57,9 @@ type Install struct {
 	// Device is, of a licence that was made for a device, the digest of what named
 	// the device, taken as an identification code.
 	Device Digest `json:"device,omitzero"`
+	// Grants are what was granted to it under a name of its own each, the newest
+	// first, MaxGrants at most: an application that is repeated gets the same again.
+	Grants []Grant `json:"grants,omitzero"`
 	// Handed is the file in which its licence was handed out last; that of an
 	// install with a key goes to the install itself, and is not recorded here.
 	Handed Handed `json:"handed,omitzero"`
@@ -64,6 +67,35 @@ type Install struct {
 	// as they were signed, or nothing after a deactivation. Ed25519 being
 	// deterministic, the same request gets the same answer from it.
 	Answer json.RawMessage `json:"answer,omitzero"`
+}
+
+// MaxGrants is how many grants of one install are known by name.
+const MaxGrants = 8
+
+// Grant is a licence that was made under a name: for a device, the flow number
+// of the marketplace that it was applied for under.
+type Grant struct {
+	Request string    `json:"request"`
+	ID      string    `json:"id"`            // jti of the licence
+	At      time.Time `json:"at"`            // its iat
+	From    time.Time `json:"from,omitzero"` // what was asked for
+	Until   time.Time `json:"until,omitzero"`
+}
+
+// Granted returns what was granted under a name, as far back as that is known.
+func (i Install) Granted(request string) (Grant, bool) {
+	at := slices.IndexFunc(i.Grants, func(g Grant) bool { return g.Request == request })
+	if at < 0 {
+		return Grant{}, false
+	}
+	return i.Grants[at], true
+}
+
+// WithGrant returns i with one more grant, in place of one of the same name.
+func (i Install) WithGrant(g Grant) Install {
+	kept := slices.DeleteFunc(slices.Clone(i.Grants), func(old Grant) bool { return old.Request == g.Request })
+	i.Grants = append([]Grant{g}, kept[:min(len(kept), MaxGrants-1)]...)
+	return i
 }
 
 // Handed is a licence file that was handed out.
@@ -97,6 +129,7 @@ func (i Install) Clone() Install {
 	i.Forks = maps.Clone(i.Forks)
 	i.Chain.Digest = slices.Clone(i.Chain.Digest)
 	i.Chain.Older = slices.Clone(i.Chain.Older)
+	i.Grants = slices.Clone(i.Grants)
 	i.Handed.SHA256 = slices.Clone(i.Handed.SHA256)
 	i.Answer = slices.Clone(i.Answer)
 	return i

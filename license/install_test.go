@@ -128,3 +128,25 @@ func TestInstallClone(t *testing.T) {
 		t.Error("the copy shares something")
 	}
 }
+
+// What was granted under a name is known by it, and no more than so many are.
+func TestGrants(t *testing.T) {
+	var i license.Install
+	for n := range license.MaxGrants + 2 {
+		before := i
+		i = i.WithGrant(license.Grant{Request: fmt.Sprint(n), ID: fmt.Sprint("jti-", n)})
+		i = i.WithGrant(license.Grant{Request: fmt.Sprint(n), ID: fmt.Sprint("again-", n)})
+		if len(before.Grants) > 0 && before.Grants[0].Request != fmt.Sprint(n-1) {
+			t.Fatal("the install that it was made from was changed")
+		}
+	}
+	if len(i.Grants) != license.MaxGrants {
+		t.Fatalf("%d grants are kept", len(i.Grants))
+	}
+	if g, ok := i.Granted("3"); !ok || g.ID != "again-3" {
+		t.Errorf("granted %+v, %v", g, ok)
+	}
+	if _, ok := i.Granted("1"); ok {
+		t.Error("the oldest is still there")
+	}
+}

@@ -78,6 +78,11 @@ func utcInstall(i license.Install) license.Install {
 	i.DatedAt, i.Handed.At = i.DatedAt.UTC(), i.Handed.At.UTC()
 	i.Chain.RequestAt, i.Drifted.At = i.Chain.RequestAt.UTC(), i.Drifted.At.UTC()
 	i.Unproven, i.Forks = maps.Clone(i.Unproven), maps.Clone(i.Forks)
+	i.Grants = slices.Clone(i.Grants)
+	for k := range i.Grants {
+		g := &i.Grants[k]
+		g.At, g.From, g.Until = g.At.UTC(), g.From.UTC(), g.Until.UTC()
+	}
 	for d, at := range i.Unproven {
 		i.Unproven[d] = at.UTC()
 	}

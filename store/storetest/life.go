@@ -36,6 +36,7 @@ func (s suite) timesExact(t *testing.T) {
 		in := newInstall(id, "ins")
 		in.BoundAt, in.SeenAt, in.DatedAt, in.EndedAt, in.LeaseUntil, in.Chain.RequestAt, in.Drifted.At = at, at, at, at, at, at, at
 		in.Unproven, in.Forks = license.Unproven{"d": at}, license.Forks{license.ForkChain: {Count: 1, At: at}}
+		in.Grants = []license.Grant{{At: at, From: at, Until: at}}
 		e := newEvent(license.ActionIssue, id)
 		e.At = at
 		p := license.Pending{Channel: "k", CodeIndex: []byte(id), ExpiresAt: at, ReleasedAt: at, FirstAt: at, LastAt: at}
@@ -50,7 +51,7 @@ func (s suite) timesExact(t *testing.T) {
 			return errors.Join(err, tx.CreateLicense(ctx, l), tx.CreateInstall(ctx, in), tx.PutPending(ctx, p),
 				tx.CreateJob(ctx, j), tx.CreateJob(ctx, waits), tx.CreateOrder(ctx, o))
 		})
-		if l.Transfers[1] != at || in.Unproven["d"] != at || in.Forks[license.ForkChain].At != at {
+		if l.Transfers[1] != at || in.Unproven["d"] != at || in.Forks[license.ForkChain].At != at || in.Grants[0].At != at {
 			t.Error("the caller's record was changed")
 		}
 		view(t, st, func(ctx context.Context, tx store.Tx) error {
@@ -72,6 +73,7 @@ func (s suite) timesExact(t *testing.T) {
 				l.IssuedAt, l.ActivatedAt, l.ExpiresAt, l.ReleasedAt, l.RevokedAt, l.Transfers[1], l.ForkedAt,
 				in.BoundAt, in.SeenAt, in.DatedAt, in.EndedAt, in.LeaseUntil, in.Chain.RequestAt, in.Drifted.At,
 				in.Unproven["d"], in.Forks[license.ForkChain].At,
+				in.Grants[0].At, in.Grants[0].From, in.Grants[0].Until,
 				events[0].At, p.ExpiresAt, p.ReleasedAt, p.FirstAt, p.LastAt,
 				j.CreatedAt, j.DueAt, j.FailedAt, j.ParkedAt, next, o.OrderedAt, o.ExpiresAt, o.SeenAt, o.ReadAt, o.StageAt,
 			} {

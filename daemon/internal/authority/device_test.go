@@ -97,3 +97,88 @@ func TestDevicesPlaces(t *testing.T) {
 		synctest.Wait()
 	})
 }
+
+// However often a device applies, it is one machine, which can be ended at one
+// stroke, with all that it was granted.
+func TestDeviceIsOneInstall(t *testing.T) {
+	t.Parallel()
+	inMarket(t, func(m *market) {
+		id := m.buy("CS1")
+		synctest.Wait()
+		for n := range 100 {
+			m.must(m.apply(id, fmt.Sprint("event-", n), pc), "")
+			time.Sleep(time.Minute)
+		}
+		m.must(m.apply(id, "another", "HW-2"), "")
+		synctest.Wait()
+		l, installs := m.license(m.instance(id).ID)
+		if len(installs) != 2 {
+			t.Fatalf("%d installs", len(installs))
+		}
+		places := make(map[int]bool)
+		for n := range 100 {
+			got := m.licence(m.desk.files(fmt.Sprint("event-", n))[0])
+			places[got.Status.Index] = true
+		}
+		if len(places) != 1 {
+			t.Errorf("%d status places", len(places))
+		}
+		for _, i := range installs {
+			if _, ok := i.Granted("another"); ok {
+				continue
+			}
+			_, _, err := m.a.RemoveInstall(t.Context(), license.Actor{Kind: license.ActorAdmin}, l.ID, i.ID, "")
+			m.must(err, "")
+		}
+		m.must(m.apply(id, "event-99", pc), license.Unauthorized)
+		m.must(m.apply(id, "returned", pc), "")
+		synctest.Wait()
+		if back := m.licence(m.desk.files("returned")[0]); places[back.Status.Index] {
+			t.Error("a machine that came back has the status place of the one that was ended")
+		}
+	})
+}
+
+// A device whose licence has run out, and whose place another took, does not get
+// it back past the number of machines, by whatever way.
+func TestDeviceComesBackToFullInstance(t *testing.T) {
+	t.Parallel()
+	inMarket(t, func(m *market) {
+		id := m.buy("CS1") // for two devices
+		synctest.Wait()
+		short := func(a *authority.Application) { a.Until = m.a.Now().Add(30 * day) }
+		m.must(m.apply(id, "one", "HW-1", short), "")
+		time.Sleep(60 * day)
+		m.must(m.apply(id, "two", "HW-2"), "")
+		m.must(m.apply(id, "three", "HW-3"), "")
+		synctest.Wait()
+		m.must(m.apply(id, "one again", "HW-1"), license.MachineLimit)
+		device, err := license.ParseDevice("HW-1")
+		m.must(err, "")
+		_, err = m.a.Identify(t.Context(), license.Actor{Kind: license.ActorAdmin}, authority.Identification{
+			Ref: authority.OrderRef{ID: m.instance(id).ID}, Device: device,
+		})
+		m.must(err, license.MachineLimit)
+		m.must(m.apply(id, "one", "HW-1"), "") // the same again is the same again
+		synctest.Wait()
+		if files := m.desk.files("one"); len(files) != 2 || m.licence(files[0]).Raw != m.licence(files[1]).Raw {
+			t.Errorf("delivered %d times, or another licence", len(files))
+		}
+	})
+}
+
+// A longer licence that a device holds keeps its place, though it was granted a
+// shorter one since.
+func TestDeviceKeepsPlaceOfLongerLicence(t *testing.T) {
+	t.Parallel()
+	inMarket(t, func(m *market) {
+		id := m.buy("CS1")
+		synctest.Wait()
+		m.must(m.apply(id, "long", "HW-1"), "")
+		m.must(m.apply(id, "short", "HW-1", func(a *authority.Application) { a.Until = m.a.Now().Add(day) }), "")
+		time.Sleep(60 * day)
+		m.must(m.apply(id, "two", "HW-2"), "")
+		m.must(m.apply(id, "three", "HW-3"), license.MachineLimit)
+		synctest.Wait()
+	})
+}

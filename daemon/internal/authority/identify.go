@@ -1,10 +1,7 @@
 package authority
 
 import (
-	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -70,13 +67,9 @@ func (a *Authority) Identify(ctx context.Context, actor license.Actor, q Identif
 	if err != nil {
 		return Identified{}, err
 	}
-	f, err := a.signDevice(out.Install)
-	if err != nil {
+	if out.File, err = a.signDevice(out.Install); err != nil {
 		return Identified{}, err
 	}
-	// The list of revoked licences would make each file another one. Whoever needs
-	// it fetches it.
-	out.File = f.Marshal()
 	err = a.store.Update(ctx, func(ctx context.Context, tx store.Tx) error {
 		if out.Install, err = a.handed(ctx, tx, out.License.ID, out.Install.ID, out.File); err != nil {
 			return err
@@ -122,55 +115,26 @@ func (a *Authority) licenseOrOrder(ctx context.Context, tx store.Tx, ref OrderRe
 // identify returns the install that stands for a device which the staff named,
 // and makes its licence where there is none, or where its terms have changed.
 func (a *Authority) identify(ctx context.Context, tx store.Tx, l license.License, d license.Device, actor license.Actor, now time.Time) (license.Install, bool, error) {
-	g := deviceGrant{fingerprint: deviceFingerprint(l, d), device: deviceDigest(l, d), actor: actor}
-	old, live, err := identified(ctx, tx, l, &g)
+	c, err := a.forDevice(l, deviceGrant{fingerprint: deviceFingerprint(l, d), device: deviceDigest(l, d), actor: actor}, now)
+	if err != nil {
+		return license.Install{}, false, err
+	}
+	old, live, err := c.find(ctx, tx)
 	if err != nil {
 		return old, false, err
 	}
-	if !live {
-		inst, err := a.bindDevice(ctx, tx, l, g, now)
-		switch {
-		case errors.Is(err, ErrQuota):
-			err = license.Errorf(license.MachineLimit,
-				"the licence is in use on as many machines as it is for (%d); end the install of one of them first", l.Machines)
-		case errors.Is(err, ErrNeedsDevice):
-			err = license.FieldErrorf("device", "nothing can be bound to it: it shows no more than a processor and placeholders, which many machines share")
-		}
-		return inst, err == nil, err
-	}
-	product, err := a.product(l.Product)
-	if err != nil {
-		return old, false, err
-	}
-	c, err := a.deviceCall(product, g, now)
-	if err != nil {
-		return old, false, err
-	}
-	claims := c.deviceClaims(old, l, g, old.Chain.Last, old.SeenAt)
-	if payload, err := claims.Payload(); err == nil && bytes.Equal(payload, old.Answer) && c.canSign(old.SeenAt) == nil {
+	if live && c.holds(old) {
 		return old, false, nil
 	}
-	inst, err := c.grantAgain(ctx, tx, old, l, g)
-	return inst, err == nil, err
-}
-
-// identified finds the live install that stands for a device which the staff
-// named, and gives g the id of that install, or of the next one: an install lives
-// once, and a device that was removed can come back.
-func identified(ctx context.Context, tx store.Tx, l license.License, g *deviceGrant) (license.Install, bool, error) {
-	for n := 0; ; n++ {
-		sum := sha256.Sum256(fmt.Appendf(nil, "licensed identification v1\n%s\n%s\n%d", l.ID, g.device, n))
-		g.id = license.DevicePrefix + base64.RawURLEncoding.EncodeToString(sum[:24])
-		inst, err := tx.Install(ctx, l.ID, g.id)
-		switch {
-		case errors.Is(err, license.NotFound):
-			return license.Install{}, false, nil
-		case err != nil:
-			return inst, false, fmt.Errorf("look a device up: %w", err)
-		case inst.State == license.InstallLive:
-			return inst, true, nil
-		}
+	inst, err := c.bind(ctx, tx, old, live)
+	switch {
+	case errors.Is(err, ErrQuota):
+		err = license.Errorf(license.MachineLimit,
+			"the licence is in use on as many machines as it is for (%d); end the install of one of them first", l.Machines)
+	case errors.Is(err, ErrNeedsDevice):
+		err = license.FieldErrorf("device", "nothing can be bound to it: it shows no more than a processor and placeholders, which many machines share")
 	}
+	return inst, err == nil, err
 }
 
 // orderOf returns the order that a licence was made for, the zero Order where
