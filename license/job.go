@@ -65,6 +65,9 @@ type Job struct {
 	// that another one tries again if nothing is heard of the first.
 	DueAt    time.Time `json:"due_at"`
 	Attempts int       `json:"attempts,omitzero"`
+	// Unsure: an attempt was begun of which nobody knows what came of it, since it
+	// was not answered or whoever made it is gone.
+	Unsure bool `json:"unsure,omitzero"`
 	// Failure is why the last attempt failed, in words for the merchant.
 	Failure  string    `json:"failure,omitzero"`
 	FailedAt time.Time `json:"failed_at,omitzero"`

@@ -113,7 +113,14 @@ func (a *Authority) deliver(ctx context.Context, j license.Job) (effect, error) 
 	if err != nil {
 		return nil, err
 	}
-	if err := ch.Desk.Deliver(ctx, p.Event, file); err != nil {
+	note := "to " + j.Channel
+	err = ch.Desk.Deliver(ctx, p.Event, file)
+	if j.Unsure && errors.Is(err, ErrNoApplication) {
+		// What was not answered has arrived, or the application is gone: nothing is
+		// left to be done in either case.
+		note, err = note+", as it seems: an attempt was not answered, and now no application waits for it any more", nil
+	}
+	if err != nil {
 		return nil, err
 	}
 	return func(ctx context.Context, tx store.Tx) error {
@@ -123,7 +130,7 @@ func (a *Authority) deliver(ctx context.Context, j license.Job) (effect, error) 
 		}
 		_, err := tx.Append(ctx, license.AuditEvent{
 			At: a.now(), Actor: outbox, Action: license.ActionDeliver,
-			License: l, Install: inst.ID, Request: p.Event, Note: "to " + j.Channel,
+			License: l, Install: inst.ID, Request: p.Event, Note: note,
 		})
 		if err != nil {
 			return fmt.Errorf("audit a delivery: %w", err)

@@ -19,9 +19,14 @@ import (
 type Desk interface {
 	// Order returns a line of an order; where none is named, its only one.
 	Order(ctx context.Context, order, line string) (OrderInfo, error)
-	// Deliver hands over the licence file that was made for an application.
+	// Deliver hands over the licence file that was made for an application. It
+	// fails with ErrNoApplication where there is none that waits for a licence.
 	Deliver(ctx context.Context, event string, file []byte) error
 }
+
+// ErrNoApplication is the cause of an error of a Desk that was handed a licence
+// which no application waits for: there was none, or it has its licence.
+var ErrNoApplication = errors.New("no application waits for this licence")
 
 // OrderInfo is what a marketplace says about a line of an order. Absent fields
 // are zero.

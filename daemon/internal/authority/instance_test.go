@@ -27,6 +27,7 @@ type desk struct {
 	asked     int
 	fail      error // of all calls
 	lose      bool  // the next delivery arrives, and its answer does not
+	hangs     bool  // deliveries are not answered at all
 }
 
 func (d *desk) Order(_ context.Context, order, line string) (authority.OrderInfo, error) {
@@ -43,10 +44,16 @@ func (d *desk) Order(_ context.Context, order, line string) (authority.OrderInfo
 	return info, nil
 }
 
-func (d *desk) Deliver(_ context.Context, event string, file []byte) error {
+func (d *desk) Deliver(ctx context.Context, event string, file []byte) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.asked++
+	if d.hangs {
+		d.mu.Unlock()
+		<-ctx.Done()
+		d.mu.Lock()
+		return ctx.Err()
+	}
 	if d.fail != nil {
 		return d.fail
 	}
@@ -62,6 +69,12 @@ func (d *desk) set(fail error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.fail = fail
+}
+
+func (d *desk) hang(on bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.hangs = on
 }
 
 func (d *desk) files(event string) [][]byte {
@@ -400,6 +413,55 @@ func TestDeliveryAnswerLost(t *testing.T) {
 			t.Errorf("delivered %d times, recorded %d", len(files), m.events(license.ActionDeliver))
 		}
 	})
+}
+
+// A marketplace that takes no licence for an application any more, after one that
+// it did not answer, has got it. Where every attempt was answered that is a
+// failure which somebody has to look at.
+func TestDeliveryAnswerLostAndClosed(t *testing.T) {
+	t.Parallel()
+	closed := license.Errorf(license.Forbidden, "the marketplace refuses").WithCause(authority.ErrNoApplication)
+	for _, lost := range []string{"answer", "process", "nothing"} {
+		t.Run(lost, func(t *testing.T) {
+			t.Parallel()
+			inMarket(t, func(m *market) {
+				id := m.buy("CS1")
+				synctest.Wait()
+				switch lost {
+				case "answer":
+					m.desk.set(errUnreachable)
+					m.must(m.apply(id, "event-1", pc), "")
+					synctest.Wait()
+				case "process":
+					m.desk.hang(true)
+					m.must(m.apply(id, "event-1", pc), "")
+					synctest.Wait()
+					m.stop()
+					m.desk.hang(false)
+					m.again()
+				default:
+					m.desk.set(closed)
+					m.must(m.apply(id, "event-1", pc), "")
+					synctest.Wait()
+				}
+				m.desk.set(closed)
+				if lost == "process" {
+					m.run()
+				}
+				time.Sleep(time.Hour)
+				synctest.Wait()
+				if lost == "nothing" {
+					if jobs := m.jobs(); len(jobs) != 1 || jobs[0].State() != license.JobParked {
+						t.Errorf("nothing was parked: %+v", jobs)
+					}
+					return
+				}
+				if jobs := m.jobs(); len(jobs) != 0 || m.events(license.ActionDeliver) != 1 {
+					t.Errorf("left over: %+v", jobs)
+				}
+			})
+		})
+	}
 }
 
 // What the marketplace refuses for good is parked, with the reason, and done when

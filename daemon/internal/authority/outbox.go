@@ -219,11 +219,12 @@ func (o *outbox) lease(ctx context.Context, due []license.Job, start map[string]
 		taken = nil
 		for _, j := range due {
 			until, putOff := later[j.ID]
+			unsure := j.Unsure // of the attempts before this one
 			switch {
 			case putOff:
 				j.DueAt = until
 			case start[j.ID]:
-				j.DueAt, j.Attempts = now.Add(jobLease), j.Attempts+1
+				j.DueAt, j.Attempts, j.Unsure = now.Add(jobLease), j.Attempts+1, true
 			default:
 				continue
 			}
@@ -235,7 +236,7 @@ func (o *outbox) lease(ctx context.Context, due []license.Job, start map[string]
 				return err
 			}
 			if start[j.ID] {
-				j.Revision++
+				j.Revision, j.Unsure = j.Revision+1, unsure
 				taken = append(taken, j)
 			}
 		}
@@ -364,6 +365,7 @@ func (a *Authority) failed(ctx context.Context, j license.Job, failure error) (p
 	err = a.store.Update(context.WithoutCancel(ctx), func(ctx context.Context, tx store.Tx) error {
 		next := j
 		next.Failure, next.FailedAt = failureText(failure), now
+		next.Unsure = j.Unsure || license.ReasonOf(failure) == license.MarketplaceUnavailable
 		parked = !retryable(failure) || j.Attempts >= jobAttempts
 		if parked && j.Kind == license.JobCheck {
 			return tx.DeleteJob(ctx, j) // the daily comparison covers it

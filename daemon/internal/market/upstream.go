@@ -165,7 +165,11 @@ func periodEnd(ordered time.Time, l koogallery.OrderLine) time.Time {
 
 // Deliver uploads a licence file.
 func (u *Upstream) Deliver(ctx context.Context, event string, file []byte) error {
-	if err := u.client.Upload(ctx, event, koogallery.Upload{License: file}); err != nil {
+	err := u.client.Upload(ctx, event, koogallery.Upload{License: file})
+	switch {
+	case errors.Is(err, koogallery.ErrApplyInvalid):
+		return deskError(fmt.Errorf("%w: %w", authority.ErrNoApplication, err))
+	case err != nil:
 		return deskError(err)
 	}
 	return nil
