@@ -30,6 +30,9 @@ type apiCall struct {
 type answerForm struct {
 	success    []string // codes which mean success
 	resultCode bool     // resultCode, resultMsg and orderInfo for error_code, error_msg and data
+	// speaks reports whether what the answer carries is what was asked for, whatever
+	// its code: nil where the codes of success are known.
+	speaks func(data json.RawMessage) bool
 }
 
 var licenceForm = answerForm{success: []string{codeOK}}
@@ -55,10 +58,13 @@ func (c *Client) do(ctx context.Context, call *apiCall) (json.RawMessage, error)
 		if err == nil {
 			return data, nil
 		}
+		if !errors.Is(err, ErrUnavailable) {
+			return nil, err // an answer, whatever became of the addresses before it
+		}
 		failures = append(failures, err)
 		var api *APIError
 		throttled := errors.As(err, &api) && api.HTTPStatus == http.StatusTooManyRequests
-		if !errors.Is(err, ErrUnavailable) || throttled || ctx.Err() != nil {
+		if throttled || ctx.Err() != nil {
 			break
 		}
 	}
@@ -140,7 +146,8 @@ func readAnswer(host string, resp *http.Response, body []byte, call *apiCall) (j
 	if call.form.resultCode && code == "" {
 		code, msg, data = env.ResultCode, env.ResultMsg, env.OrderInfo
 	}
-	success := slices.Contains(call.form.success, string(code))
+	success := slices.Contains(call.form.success, string(code)) ||
+		call.form.speaks != nil && status/100 == 2 && call.form.speaks(data)
 	switch {
 	case code == "" && call.form.resultCode:
 		return nil, unavailable("answer has no resultCode")

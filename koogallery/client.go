@@ -64,7 +64,8 @@ type ClientOptions struct {
 	PlainCharacters bool
 	// OrderSuccess are the values of resultCode which mean success to Order;
 	// empty means those which the other interfaces have: MKT.0000, CBC.0000,
-	// 92020000 and 000000. That of this call is not known.
+	// 92020000 and 000000, or any where the answer holds lines of the order. That
+	// of this call is not known.
 	OrderSuccess []string
 	// Now is the clock that dates signatures; nil means time.Now. The gateway
 	// refuses dates more than about 15 minutes off.
@@ -197,7 +198,8 @@ func (c *Client) Activate(ctx context.Context, code Code, effective time.Time) (
 
 // Query reads the authoritative state of a code (v1, formerly heartbeat, access
 // guide …649245); it is owed on the first use of each day. A code that was not
-// activated is ErrNotActivated. Other errors are those of Activate.
+// activated is ErrNotActivated, and an answer about another code ErrUnavailable.
+// Other errors are those of Activate.
 func (c *Client) Query(ctx context.Context, code Code) (CodeInfo, error) {
 	if err := checkCodes(code); err != nil {
 		return CodeInfo{}, fmt.Errorf("query: %w", err)
@@ -209,6 +211,9 @@ func (c *Client) Query(ctx context.Context, code Code) (CodeInfo, error) {
 	var d details
 	if err := json.Unmarshal(data, &d); err != nil {
 		return CodeInfo{}, fmt.Errorf("query: %w", &malformedError{"data is no object"})
+	}
+	if named := d.first("license_code", "licenseCode", "license"); named != "" && named != code.Reveal() && !strings.Contains(named, "*") {
+		return CodeInfo{}, fmt.Errorf("query: %w", &malformedError{"it is about another code"})
 	}
 	info, err := d.codeInfo(c.opts.Location)
 	if err != nil {

@@ -89,9 +89,11 @@ func (o Order) Line(id string) (OrderLine, bool) {
 }
 
 // Order reads an order, or one line of it if lineID is not empty (access guide
-// …649350). An answer about another order than orderID, or with an expiry which
-// cannot be read, is ErrUnavailable. Other errors are *APIError with the
-// marketplace's resultCode, of which none but ErrUnavailable is known by name.
+// …649350). Which resultCode means success is not known: where the options do
+// not say either, an answer that holds lines of the order is one. An answer about
+// another order than orderID, or with an expiry which cannot be read, is
+// ErrUnavailable. Other errors are *APIError with the marketplace's resultCode,
+// of which none but ErrUnavailable is known by name.
 //
 // Orders MOCKPERIODYEARNEW, MOCKONETIMENEW and others exist for tests against
 // the real API; their lines end in "-000001".
@@ -106,13 +108,17 @@ func (c *Client) Order(ctx context.Context, orderID, lineID string) (Order, erro
 		}
 		query.Set("orderLineId", lineID)
 	}
-	success := c.opts.OrderSuccess
-	if len(success) == 0 {
-		success = []string{"MKT.0000", "CBC.0000", codeOK, string(ResultOK)}
+	form := answerForm{success: c.opts.OrderSuccess, resultCode: true}
+	if len(form.success) == 0 {
+		form.success = []string{"MKT.0000", "CBC.0000", codeOK, string(ResultOK)}
+		form.speaks = func(data json.RawMessage) bool {
+			o := objectOf(data)
+			return o.first("orderId") == orderID && len(o.list("orderLine")) > 0
+		}
 	}
 	data, err := c.do(ctx, &apiCall{
 		method: http.MethodGet, path: "/v1/order/query", query: query, contentType: jsonMedia,
-		form: answerForm{success: success, resultCode: true},
+		form: form,
 	})
 	if err != nil {
 		return Order{}, fmt.Errorf("query order: %w", err)
