@@ -12,7 +12,7 @@ import (
 	"unicode/utf8"
 )
 
-// MaxCode is the longest code that is looked at, in bytes. The marketplace's
+// MaxCode is the longest code that is looked at, in characters. The marketplace's
 // own limit is 64 characters (access guide …649167).
 const MaxCode = 128
 
@@ -72,7 +72,7 @@ func ParseCode(s string) (Code, error) {
 	if bare := strip(trimmed); utf8.RuneCountInString(bare) == codeLength && strings.HasPrefix(bare, codePrefix) {
 		return parseOwn(bare[len(codePrefix):])
 	}
-	if len(trimmed) > MaxCode {
+	if utf8.RuneCountInString(trimmed) > MaxCode {
 		return Code{}, FieldErrorf("code", "the code is longer than %d characters", MaxCode)
 	}
 	if strings.IndexFunc(trimmed, func(r rune) bool { return !unicode.IsPrint(r) }) >= 0 {

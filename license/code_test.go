@@ -149,6 +149,7 @@ func TestOtherCodes(t *testing.T) {
 		own("0123456789ABCDEFGHJKMNPQ")[1:]:   own("0123456789ABCDEFGHJKMNPQ")[1:],
 		"LIC" + strings.Repeat("é", 13):       "LIC" + strings.Repeat("é", 13), // 29 bytes, 16 characters
 		strings.Repeat("x", license.MaxCode):  strings.Repeat("x", license.MaxCode),
+		strings.Repeat("码", license.MaxCode):  strings.Repeat("码", license.MaxCode),
 		"コード-12345":                           "コード-12345",
 		"LID" + strings.Repeat("0", 26):       "LID" + strings.Repeat("0", 26),
 	} {

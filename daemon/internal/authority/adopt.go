@@ -291,8 +291,8 @@ func (ad *adoption) issue(e Entitlement, now time.Time) (license.License, error)
 }
 
 // product is the product that a code was sold as. Where neither the query nor
-// an activation says, only one answer is left where a single product is sold
-// there: trusting the request would let a buyer choose a dearer one.
+// an activation says, nor the order of an instance, only one answer is left where
+// a single product is sold there: trusting the request would let a buyer choose a dearer one.
 func (ad *adoption) product(e Entitlement) (license.Product, error) {
 	named := e.Product
 	if named == "" {
@@ -307,12 +307,16 @@ func (ad *adoption) product(e Entitlement) (license.Product, error) {
 		}
 		return ad.a.products[id], nil
 	}
-	sold := make(map[string]bool)
+	only := ""
 	for _, id := range ad.a.byMarket {
-		sold[id] = true
+		if only != "" && only != id {
+			only = ""
+			break
+		}
+		only = id
 	}
-	if len(sold) == 1 && sold[ad.wanted.ID] {
-		return ad.wanted, nil
+	if only != "" && (ad.wanted.ID == "" || ad.wanted.ID == only) {
+		return ad.a.products[only], nil
 	}
 	return license.Product{}, license.Errorf(license.WrongProduct, "the marketplace does not say which product this code is for")
 }

@@ -64,9 +64,13 @@ var ErrNotActivated = errors.New("the code has not been activated at the marketp
 // ErrAlreadyActive is how an Upstream says that there was nothing to activate.
 var ErrAlreadyActive = errors.New("the code is active at the marketplace already")
 
-// ErrUnbelievable is the cause of an error of an Upstream where it was answered
-// about a code in a way that cannot be believed.
+// ErrUnbelievable is the cause of an error of an Upstream or a Desk where it was
+// answered about a code or an order in a way that cannot be believed.
 var ErrUnbelievable = errors.New("the answer cannot be believed")
+
+// ErrFailing is the cause of an error of an Upstream or a Desk that was answered,
+// by what says no more than that it has failed.
+var ErrFailing = errors.New("the answer is a failure")
 
 // Entitlement is what a marketplace says about a code. Absent fields are zero.
 type Entitlement struct {

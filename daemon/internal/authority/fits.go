@@ -49,11 +49,12 @@ func fits(l license.License) error {
 
 const maxIssuer = 1024
 
-// plain refuses text that cannot stand in a licence as it is.
+// plain refuses text that cannot stand in a licence as it is: most is in
+// characters, as the marketplace's tables count.
 func plain(field, s string, most int) error {
 	switch {
-	case len(s) > most:
-		return license.FieldErrorf(field, "it is longer than %d bytes", most)
+	case utf8.RuneCountInString(s) > most:
+		return license.FieldErrorf(field, "it is longer than %d characters", most)
 	case !utf8.ValidString(s), strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }):
 		return license.FieldErrorf(field, "it holds a character that cannot be printed")
 	}

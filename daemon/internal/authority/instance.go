@@ -38,7 +38,9 @@ type OrderInfo struct {
 	Customer  string
 	OrderedAt time.Time
 	ExpiresAt time.Time
+	Estimated bool // ExpiresAt was computed from the period that was bought
 	Perpetual bool // sold without an end; else one that is absent is not known
+	ByUse     bool // paid by what is used, and so for no period
 }
 
 // Purchase is a purchase for which a marketplace wants an instance
@@ -239,7 +241,7 @@ func (a *Authority) readOrder(ctx context.Context, j license.Job) (effect, error
 		o.Type, o.Product, o.Amount, o.Customer = info.Type, info.Product, info.Amount, info.Customer
 		o.OrderedAt, o.ExpiresAt, o.ReadAt = info.OrderedAt, info.ExpiresAt, now
 		if o.Instance != "" && o.License == "" {
-			if o.License, err = a.instanceSold(ctx, tx, ch, o, info.Perpetual, now); err != nil {
+			if o.License, err = a.instanceSold(ctx, tx, ch, o, info, now); err != nil {
 				return err
 			}
 		}
@@ -271,7 +273,19 @@ func delivered(orderType string) bool {
 // not read yet: the job that reads it may have been given up, and be tried again.
 var errNotBought = license.Errorf(license.Conflict, "the purchase of the instance was not read yet, so it has no licence")
 
-// instanceTerm brings the end of an instance to what its orders say.
+// termOf is what an order says about the end and the quantity of an instance.
+func termOf(order string, info OrderInfo) license.Term {
+	return license.Term{
+		Order: order, OrderedAt: info.OrderedAt, ExpiresAt: info.ExpiresAt, Estimated: info.Estimated, Amount: info.Amount,
+		Undoes: info.Type == orderUnsubscribe,
+	}
+}
+
+// orderUnsubscribe is the type of an order that takes another one back.
+const orderUnsubscribe = "UNSUBSCRIBE"
+
+// instanceTerm brings the end and the quantity of an instance to what its orders
+// say.
 func (a *Authority) instanceTerm(ctx context.Context, tx store.Tx, channel string, p orderJob, info OrderInfo, now time.Time) (licenseID string, err error) {
 	index, _, err := a.instanceIndex(channel, p.Instance)
 	if err != nil {
@@ -285,9 +299,12 @@ func (a *Authority) instanceTerm(ctx context.Context, tx store.Tx, channel strin
 		return "", fmt.Errorf("look an instance up: %w", err)
 	}
 	next := l.Clone()
-	next.Terms = l.Terms.With(license.Term{Order: p.Order, OrderedAt: info.OrderedAt, ExpiresAt: info.ExpiresAt})
+	next.Terms = l.Terms.With(termOf(p.Order, info))
 	if end, ok := next.Terms.End(); ok && !l.OwnEnd && l.ReleasedAt.IsZero() {
 		next.ExpiresAt = end
+	}
+	if n := next.Terms.Amount(); n > 0 && a.products[l.Product].MachinesFromAmount {
+		next.Machines = n
 	}
 	if err := tx.UpdateLicense(ctx, next); err != nil {
 		return "", fmt.Errorf("update %s: %w", l.ID, err)
@@ -325,9 +342,13 @@ func (a *Authority) channel(name string) (Channel, bool) {
 	return Channel{}, false
 }
 
+// errByUse refuses what nobody knows the end of, and will not.
+var errByUse = license.Errorf(license.Forbidden,
+	"the order is paid by use and has no end: where such products are to get licences without one, set perpetual_without_expiry")
+
 // instanceSold makes the licence of an instance, as its order says, and applies
 // what was said about it meanwhile.
-func (a *Authority) instanceSold(ctx context.Context, tx store.Tx, ch Channel, o license.Order, perpetual bool, now time.Time) (string, error) {
+func (a *Authority) instanceSold(ctx context.Context, tx store.Tx, ch Channel, o license.Order, info OrderInfo, now time.Time) (string, error) {
 	code, err := license.ParseCode(o.Instance)
 	if err != nil {
 		return "", err
@@ -348,10 +369,13 @@ func (a *Authority) instanceSold(ctx context.Context, tx store.Tx, ch Channel, o
 		}
 		was.Instance = o.Instance
 	}
+	if info.ByUse && info.ExpiresAt.IsZero() && !ch.PerpetualWithoutExpiry {
+		return "", errByUse
+	}
 	is := was.Clone()
 	is.Customer = o.Customer
-	is.Terms = pending.Terms.With(license.Term{Order: o.ID, OrderedAt: o.OrderedAt, ExpiresAt: o.ExpiresAt})
-	ad.sold = license.Sold{Told: perpetual, ExpiresAt: o.ExpiresAt}
+	is.Terms = pending.Terms.With(termOf(o.ID, info))
+	ad.sold = license.Sold{Told: info.Perpetual, ExpiresAt: o.ExpiresAt}
 	ad.heard = 0
 	if err := ad.apply(&is, e, pending, now); err != nil {
 		return "", err

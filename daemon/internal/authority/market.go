@@ -21,9 +21,18 @@ type Message struct {
 	ExpiresAt time.Time    // with EventSetExpiry
 	Order     string
 	Line      string    // of the order
-	Undone    bool      // with EventSetExpiry: the order was cancelled
+	Undone    bool      // with EventSetExpiry: the order was cancelled, or is the cancellation
 	SentAt    time.Time // its own timestamp
 	ReplayKey []byte    // names this very message; the same again is a replay
+
+	// byOrder: its order is one that the end follows from (license.Terms). That of
+	// License 1.0 is not.
+	byOrder bool
+}
+
+// term is what a message says about an order, where it is about one.
+func (m Message) term() (license.Term, bool) {
+	return license.Term{Order: m.Order, Told: m.ExpiresAt, Undone: m.Undone}, m.byOrder && m.Event == license.EventSetExpiry && m.Order != ""
 }
 
 // Outcome says what became of a Message.
@@ -39,6 +48,7 @@ type Outcome struct {
 // ErrNoInstance. A message that was taken before is Replayed.
 func (a *Authority) Message(ctx context.Context, m Message) (Outcome, error) {
 	now := a.now()
+	m.byOrder = true
 	index, last4, err := a.aboutWhat(m)
 	if err != nil {
 		return Outcome{}, err
@@ -83,11 +93,15 @@ func (a *Authority) aboutWhat(m Message) (index []byte, last4 string, err error)
 // hear applies a message to the licence that it is about.
 func (a *Authority) hear(ctx context.Context, tx store.Tx, l license.License, m Message, now time.Time) (Outcome, error) {
 	out := Outcome{License: l.ID}
+	repeated, err := a.repeated(ctx, tx, m, l.Terms)
+	if repeated || err != nil {
+		return out, err
+	}
 	next, changed, err := l.Apply(license.Change{Event: m.Event, At: now, ExpiresAt: m.ExpiresAt})
 	if err != nil {
 		return Outcome{}, err
 	}
-	termed, err := a.term(ctx, tx, m, l.Terms)
+	termed, err := a.withTerm(ctx, tx, m, l.Terms)
 	if err != nil {
 		return Outcome{}, err
 	}
@@ -144,7 +158,10 @@ func (a *Authority) remember(ctx context.Context, tx store.Tx, m Message, index 
 	} else if err != nil {
 		return fmt.Errorf("read what is pending for a code: %w", err)
 	}
-	if p.Terms, err = a.term(ctx, tx, m, p.Terms); err != nil {
+	if repeated, err := a.repeated(ctx, tx, m, p.Terms); repeated || err != nil {
+		return err
+	}
+	if p.Terms, err = a.withTerm(ctx, tx, m, p.Terms); err != nil {
 		return err
 	}
 	if !p.Heard.Note(m.Event, m.SentAt) { // an older one than what was heard
@@ -179,19 +196,38 @@ func (a *Authority) remember(ctx context.Context, tx store.Tx, m Message, index 
 	return nil
 }
 
-// term adds the order that a message names to those about its instance, and has
-// it read: what it says about the end counts more than the message.
-func (a *Authority) term(ctx context.Context, tx store.Tx, m Message, terms license.Terms) (license.Terms, error) {
-	if m.Instance == "" || m.Event != license.EventSetExpiry || m.Order == "" {
+// repeated reports whether a message says nothing that was not heard before. The
+// order is read again where that has not come to anything.
+func (a *Authority) repeated(ctx context.Context, tx store.Tx, m Message, terms license.Terms) (bool, error) {
+	t, ok := m.term()
+	if !ok || !terms.Repeats(t) {
+		return false, nil
+	}
+	if terms.Read(m.Order) {
+		return true, nil
+	}
+	return true, a.readTerm(ctx, tx, m)
+}
+
+// withTerm adds the order that a message names to those about its licence, and
+// has it read: what it says about the end counts more than the message.
+func (a *Authority) withTerm(ctx context.Context, tx store.Tx, m Message, terms license.Terms) (license.Terms, error) {
+	t, ok := m.term()
+	if !ok {
 		return terms, nil
 	}
+	return terms.With(t), a.readTerm(ctx, tx, m)
+}
+
+// readTerm has the order read that a message about an instance names. Nothing
+// waits for that: what was applied for is delivered meanwhile.
+func (a *Authority) readTerm(ctx context.Context, tx store.Tx, m Message) error {
 	ch, ok := a.channel(m.Channel)
-	if !ok || ch.Desk == nil {
-		return terms, nil
+	if m.Instance == "" || !ok || ch.Desk == nil {
+		return nil
 	}
-	err := a.enqueue(ctx, tx, license.Job{Kind: license.JobOrder, Key: instanceKey(m.Channel, m.Instance), Channel: m.Channel},
+	return a.enqueue(ctx, tx, license.Job{Kind: license.JobOrder, Key: instanceKey(m.Channel, m.Instance) + " terms", Channel: m.Channel},
 		orderJob{Order: m.Order, Line: m.Line, Instance: m.Instance})
-	return terms.With(license.Term{Order: m.Order, Undone: m.Undone}), err
 }
 
 func orderNote(order string) string {

@@ -113,14 +113,19 @@ func (o *outbox) may(channel string, now time.Time, crowded bool) (bool, time.Ti
 	return true, time.Time{}
 }
 
-// was notes how a call came out.
-func (o *outbox) was(channel string, err error) {
+// was notes how a call came out. A marketplace that cannot be believed about one
+// order answers, and so may one that fails at the same again and again: that is
+// no reason to leave it alone with all others.
+func (o *outbox) was(j license.Job, err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	l := o.lanes[channel]
+	l := o.lanes[j.Channel]
 	l.running--
-	if !errors.Is(err, license.MarketplaceUnavailable) {
+	switch {
+	case !errors.Is(err, license.MarketplaceUnavailable), errors.Is(err, ErrUnbelievable):
 		l.silent, l.until = 0, time.Time{}
+		return
+	case errors.Is(err, ErrFailing) && j.Attempts > jobSilent:
 		return
 	}
 	if l.silent++; l.silent >= jobSilent {
@@ -148,7 +153,7 @@ func (o *outbox) round(ctx context.Context) time.Duration {
 		for _, j := range taken {
 			o.working.Go(func() {
 				defer o.a.wakeOutbox()
-				o.was(j.Channel, o.try(ctx, j))
+				o.was(j, o.try(ctx, j))
 			})
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -136,7 +137,8 @@ func (e *entry) apply(ctx context.Context, cb koogallery.Callback, msg koogaller
 		Channel: e.name, Instance: msg.InstanceID, Event: msg.EventID, From: msg.EffectiveTime, Until: msg.ExpireTime,
 		SentAt: cb.Time, ReplayKey: cb.Replay.Signature[:],
 	}
-	if text := msg.DeviceFingerprint.Reveal(); text != "" {
+	// The string of a device of which nothing could be read has its bars only.
+	if text := msg.DeviceFingerprint.Reveal(); strings.Trim(text, "| ,") != "" {
 		var err error
 		if app.Device, err = license.ParseDevice(text); err != nil {
 			return koogallery.Result{}, &koogallery.ResultError{Code: koogallery.ResultInvalidParam, Field: "deviceFingerprint", Err: err}
@@ -152,6 +154,7 @@ func meaning(msg koogallery.Message, m *authority.Message) error {
 	switch msg := msg.(type) {
 	case koogallery.RefreshLicenseCode:
 		m.Event, end, m.Order, code = license.EventSetExpiry, msg.ExpireTime, msg.OrderID, msg.License
+		m.Undone = msg.Scene == koogallery.SceneUnsubscribeRenewalPeriod
 	case koogallery.RefreshInstance:
 		m.Event, end, m.Order, m.Instance = license.EventSetExpiry, msg.ExpireTime, msg.OrderID, msg.InstanceID
 		m.Line, m.Undone = msg.OrderLineID, msg.Scene == koogallery.SceneUnsubscribeRenewalPeriod

@@ -1,7 +1,6 @@
 package market
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -137,9 +136,15 @@ func (u *Upstream) Order(ctx context.Context, order, line string) (authority.Ord
 	if !ok {
 		return info, license.Errorf(license.NotFound, "the order has no line %.64q", line)
 	}
+	info.ByUse = l.ChargingMode == koogallery.ChargeOnDemand || l.ChargingMode == koogallery.ChargeOnDemandPackage
 	info.Line, info.Perpetual = cut(l.ID), l.ChargingMode == koogallery.ChargeOneTime && l.ExpireTime.IsZero()
-	if info.ExpiresAt, err = believable(cmp.Or(l.ExpireTime, periodEnd(o.CreateTime, l))); err != nil {
-		return info, license.Errorf(license.MarketplaceUnavailable, "the order cannot be believed").WithCause(err)
+	end := l.ExpireTime
+	if end.IsZero() {
+		end = periodEnd(o, l)
+		info.Estimated = !end.IsZero()
+	}
+	if info.ExpiresAt, err = believable(end); err != nil {
+		return info, license.Errorf(license.MarketplaceUnavailable, "the order cannot be believed").WithCause(fmt.Errorf("%w: %w", authority.ErrUnbelievable, err))
 	}
 	if len(l.Products) > 0 {
 		info.Product, info.Amount = cut(l.Products[0].ProductID), int(min(l.Products[0].Amount, maxAmount))
@@ -147,11 +152,13 @@ func (u *Upstream) Order(ctx context.Context, order, line string) (authority.Ord
 	return info, nil
 }
 
-// periodEnd is the end that follows from when a period was ordered, zero where that
-// is not said. The first message about the end corrects it.
-func periodEnd(ordered time.Time, l koogallery.OrderLine) time.Time {
-	n := int(l.PeriodNumber)
-	if ordered.IsZero() || n < 1 || n > 1200 {
+// periodEnd is the end that follows from when a period was bought first, zero where
+// that is not said. A renewal is ordered before the end that it prolongs, so of one
+// nothing follows.
+func periodEnd(o koogallery.Order, l koogallery.OrderLine) time.Time {
+	n, ordered := int(l.PeriodNumber), o.CreateTime
+	bought := o.Type == koogallery.OrderNew || o.Type == koogallery.OrderTrial || o.Type == ""
+	if !bought || ordered.IsZero() || n < 1 || n > 1200 {
 		return time.Time{}
 	}
 	switch l.PeriodType {
@@ -201,9 +208,25 @@ func (u *Upstream) ReportUse(ctx context.Context, uses []authority.Use) ([]licen
 // being exchanged.
 func deskError(err error) error {
 	if koogallery.Retryable(err) || errors.Is(err, koogallery.ErrUnauthorized) || errors.Is(err, koogallery.ErrPermission) {
-		return license.Errorf(license.MarketplaceUnavailable, "the marketplace does not answer").WithCause(err)
+		return license.Errorf(license.MarketplaceUnavailable, "the marketplace does not answer").WithCause(answered(err))
 	}
 	return license.Errorf(license.Forbidden, "the marketplace refuses").WithCause(err)
+}
+
+// answered tells apart, of what may go better another time, what was answered at
+// all.
+func answered(err error) error {
+	silent, none := errors.AsType[*koogallery.UnavailableError](err)
+	_, refused := errors.AsType[*koogallery.APIError](err)
+	switch {
+	case none && silent.HTTPStatus == 0, errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return err
+	case none, refused && koogallery.Retryable(err):
+		return fmt.Errorf("%w: %w", authority.ErrFailing, err)
+	case refused:
+		return err // our keys, or our clock: that is about all calls
+	}
+	return fmt.Errorf("%w: %w", authority.ErrUnbelievable, err)
 }
 
 // cut is a text from outside as it may be kept.
