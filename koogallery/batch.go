@@ -152,7 +152,9 @@ func (b *batchReader) read(data json.RawMessage, depth int) {
 		if json.Unmarshal(data, &d) != nil || json.Unmarshal(data, &members) != nil {
 			return
 		}
-		if code := d.first("license_code", "licenseCode", "license", "code"); code != "" {
+		// What is called code may as well be that of the result: only one that was
+		// asked for is a code.
+		if code := b.asked(d); code != "" {
 			b.entry(code, d, members)
 			return
 		}
@@ -164,6 +166,17 @@ func (b *batchReader) read(data json.RawMessage, depth int) {
 			b.read(member, depth-1)
 		}
 	}
+}
+
+// asked is the code that an object names, "" where it is none that was asked for.
+func (b *batchReader) asked(d details) string {
+	for _, name := range []string{"license_code", "licenseCode", "license", "code"} {
+		code := d.first(name)
+		if _, asked := b.infos[code]; asked {
+			return code
+		}
+	}
+	return ""
 }
 
 // entry takes an object which names its code. Its state stands beside the code,

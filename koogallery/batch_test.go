@@ -36,6 +36,7 @@ func TestQueryBatchShapes(t *testing.T) {
 		"strings in a list":    `{"list":[` + quoted(`{`+one+`}`) + `,` + quoted(`{`+two+`}`) + `]}`,
 		"as activate has it":   `[{"license":"PL1","license_code_info":` + quoted(`{"status":"ALIVE","expire_time":"20260523201932"}`) + `},{` + two + `}]`,
 		"keyed by code":        `{"PL1":{"status":"ALIVE","expire_time":"20260523201932"},"PL2":{"status":"RELEASED"}}`,
+		"beside a result code": `{"code":"0","list":[{` + one + `},{` + two + `}]}`,
 		"other order, repeats": `[{` + two + `},{` + one + `},{` + two + `},{"license_code":"PL9","status":"ALIVE"}]`,
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -84,7 +84,11 @@ func TestVectorsV1Token(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if call.KeyIndex != 2 || !call.Time.Equal(verifier.Now().Truncate(time.Minute)) && v.ID != "doc-example-sorted" {
+			at := map[string]time.Time{"doc-example-sorted": time.Date(2017, 6, 21, 18, 55, 32, 1e6, time.UTC)}[v.ID]
+			if at.IsZero() {
+				at = time.Date(2025, 1, 1, 8, 0, 0, 123e6, time.UTC)
+			}
+			if call.KeyIndex != 2 || !call.Time.Equal(at) {
 				t.Errorf("key %d, time %v", call.KeyIndex, call.Time)
 			}
 			want, known := messages[v.ID]
@@ -150,6 +154,13 @@ func TestV1VerifyChecks(t *testing.T) {
 		{"name with &", v1Query("a&b", "c"), param, koogallery.ErrAmbiguous},
 		{"parameter inside a value", v1Query("customerName", "A&expireTime=20990101000000"), param, koogallery.ErrAmbiguous},
 		{"and further inside", v1Query("customerName", "A&B=C&&orderId="), param, koogallery.ErrAmbiguous},
+		{"parameter of the sibling interface inside a value", v1Query("customerName", "A&orderLineId=CS1-1"), param, koogallery.ErrAmbiguous},
+		{"parameter that no table knows inside an id", v1Query("orderId", "CS1&next=1"), param, koogallery.ErrAmbiguous},
+		{"& in an id", v1Query("instanceId", "i&"), param, koogallery.ErrAmbiguous},
+		{"= in an id", v1Query("productId", "p=="), param, koogallery.ErrAmbiguous},
+		{"= in one of a few words", v1Query("periodType", "year="), param, koogallery.ErrAmbiguous},
+		{"& in a time", v1Query("timeStamp", "20250101080000123&"), param, koogallery.ErrAmbiguous},
+		{"= in what is encrypted", v1Query("mobilePhone", "0123456789abcdefAAAAAAAAAAAAAAAAAAAAAA=="), "", nil},
 		{"a company's name", v1Query("customerName", "A&B=C & Söhne"), "", nil},
 		{"too many", many, param, koogallery.ErrPayload},
 		{"too long", v1Query("x", strings.Repeat("x", koogallery.MaxV1Query)), param, koogallery.ErrPayload},
@@ -173,6 +184,23 @@ func TestV1VerifyChecks(t *testing.T) {
 	merged.Del("productId")
 	_, err := newV1Verifier().Verify(merged)
 	wantCode(t, err, param, koogallery.ErrAmbiguous)
+
+	// The same text is signed, but what is cut off was never sent so.
+	split := v1Query("activity", "getLicense", "orderId", "CS1", "orderLineId", "CS1-1")
+	split.Set("orderId", "CS1&orderLineId=CS1-1")
+	split.Del("orderLineId")
+	if token := koogallery.V1AuthToken(testKey, split); token != split.Get("authToken") {
+		t.Errorf("another text is signed: %s", token)
+	}
+	_, err = newV1Verifier().Verify(split)
+	wantCode(t, err, param, koogallery.ErrAmbiguous)
+
+	for stamp, want := range map[string]int{"20250101080000": 0, "202501010800007": 7, "2025010108000042": 42, "20250101080000420": 420} {
+		call, err := newV1Verifier().Verify(at(stamp))
+		if err != nil || !call.Time.Equal(time.Date(2025, 1, 1, 8, 0, 0, want*1e6, time.UTC)) {
+			t.Errorf("%s is read as %v, %v", stamp, call.Time, err)
+		}
+	}
 
 	old := at("20170101000000000")
 	v := newV1Verifier()

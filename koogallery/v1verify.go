@@ -34,7 +34,9 @@ const (
 // The interface has no nonce: a call can be repeated by whoever saw it until its
 // time stamp leaves the window, so what a call causes has to be idempotent. What
 // is signed joins names and values without quoting, so two calls may share a
-// token; those whose values hold "&name=" with a documented name are refused.
+// token. Those are refused in which an id, a number, a date or one of a few words
+// holds "&" or "=", or any value "&name=" with a documented name: what is left of
+// two such calls differs in free text, and in parameters that no table knows.
 type V1Verifier struct {
 	// Keys are the access keys which may have signed; a call does not name its
 	// key. Empty keys are ignored, and without any key every call is refused.
@@ -50,7 +52,7 @@ type V1Verifier struct {
 // V1Call is an authentic call of licence 1.0, not yet interpreted: see
 // ParseV1Message.
 type V1Call struct {
-	Time     time.Time // the call's time stamp, in UTC, to the second
+	Time     time.Time // the call's time stamp, in UTC, to the millisecond
 	KeyIndex int       // which of V1Verifier.Keys fitted
 	// body holds personal data; see Callback.
 	body **payload
@@ -125,7 +127,7 @@ func (v *V1Verifier) inWindow(at time.Time) bool {
 		window = DefaultV1Window
 	}
 	// Whole seconds on both sides, so that the bound is inclusive.
-	return now().Truncate(time.Second).Sub(at).Abs() <= window
+	return now().Truncate(time.Second).Sub(at.Truncate(time.Second)).Abs() <= window
 }
 
 // fits tries every key, see Verifier.fits. A "+" in a token that was not
@@ -179,19 +181,29 @@ func v1StringToSign(params url.Values) string {
 }
 
 // parseV1Stamp reads yyyyMMddHHmmssSSS. A page prints one with a single digit
-// of milliseconds.
+// of milliseconds: Java writes them so without leading zeros.
 func parseV1Stamp(s string) (time.Time, bool) {
 	if len(s) < 14 || len(s) > 17 || !allDigits(s) {
 		return time.Time{}, false
 	}
-	return parseCompact(s[:14], nil)
+	at, ok := parseCompact(s[:14], nil)
+	ms := 0
+	for _, digit := range []byte(s[14:]) {
+		ms = 10*ms + int(digit-'0')
+	}
+	return at.Add(time.Duration(ms) * time.Millisecond), ok
 }
 
-// v1Names are the documented parameters. Nobody's name holds "&expireTime=".
-var v1Names = [...]string{
-	"activity", "amount", "authToken", "businessId", "customerId", "customerName", "email", "expireTime", "instanceId",
-	"mobilePhone", "orderAmount", "orderId", "periodNumber", "periodType", "productId", "skuCode", "testFlag", "timeStamp",
+// v1Strict are the parameters that are an id, a number, a date or one of a few
+// words, also those that only the sibling interface documents. None of them holds
+// "&" or "=", so what follows one in the signed text is another parameter.
+var v1Strict = [...]string{
+	"activity", "amount", "businessId", "chargingMode", "customerId", "encryptType", "expireTime", "instanceId", "orderAmount",
+	"orderId", "orderLineId", "periodNumber", "periodType", "productId", "provisionType", "scene", "skuCode", "testFlag", "timeStamp",
 }
+
+// v1Free are the other documented parameters. Nobody's name holds "&expireTime=".
+var v1Free = [...]string{"authToken", "customerName", "email", "mobilePhone"}
 
 // v1Payload holds parameters as the fields of a message, within the limits.
 func v1Payload(query url.Values) (*payload, error) {
@@ -209,7 +221,7 @@ func v1Payload(query url.Values) (*payload, error) {
 		if size += len(name) + len(value); size > MaxV1Query || !utf8.ValidString(name+value) {
 			return nil, refuse(ResultInvalidParam, "", ErrPayload)
 		}
-		if strings.ContainsAny(name, "&=") || holdsV1Param(value) {
+		if strings.ContainsAny(name, "&=") || slices.Contains(v1Strict[:], name) && strings.ContainsAny(value, "&=") || holdsV1Param(value) {
 			return nil, refuse(ResultInvalidParam, "", ErrAmbiguous)
 		}
 		p.fields = append(p.fields, field{key: name, value: value, kind: kindText})
@@ -226,7 +238,7 @@ func holdsV1Param(value string) bool {
 			return false
 		}
 		name, _, found := strings.Cut(rest, "=")
-		if found && slices.Contains(v1Names[:], name) {
+		if found && (slices.Contains(v1Strict[:], name) || slices.Contains(v1Free[:], name)) {
 			return true
 		}
 		value = rest
