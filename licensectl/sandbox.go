@@ -1,27 +1,21 @@
 package main
 
 import (
-	"bytes"
-	"context"
-	"crypto/tls"
 	"crypto/x509"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"log/slog"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
 	"github.com/seed-357fa782/licensed/internal/config"
-	"github.com/seed-357fa782/licensed/internal/durable"
 	"github.com/seed-357fa782/licensed/koogallery/sandbox"
 )
 
@@ -30,30 +24,36 @@ func (p *program) sandboxCommand() *cli.Command {
 		Name: "sandbox", Category: "Service", Usage: "run a stand-in for the marketplace, until interrupted",
 		UsageText: "licensectl sandbox [OPTIONS]",
 		Description: "It sells, renews, freezes, releases, applies for licences and probes like the real one, by all three interfaces,\n" +
-			"and calls the daemon back. What the daemon's configuration needs (CA, keys) lies in files of --dir. Everything sold is\n" +
-			"forgotten at the end. Buttons for all of it are on the page that it names; the same for scripts is a control API.\n\n" +
+			"and calls the daemon back. What the daemon's configuration needs (CA, keys) lies in files of --dir, which are made at the\n" +
+			"first start and kept: a merchant is configured once. Everything sold is forgotten at the end. Buttons for all of it are on the page that it names; the same for scripts is a control API.\n\n" +
 			"A scenario is a JSON file with settings and steps: buy, renew, wait, expect and so on. With --once the command ends after\n" +
-			"the last step, with status 1 if something was not as expected. Flags go before settings of the file.\n\n" +
+			"the last step, with status 1 if something was not as expected. Flags go before settings of the file. It waits until\n" +
+			"--callback answers, so that the daemon may start after it.\n\n" +
 			"Faults, for --fault NAME=PROBABILITY:\n  " + faultNames() + "\n\n" +
+			"Where the marketplace's pages leave open how it speaks, for --dialect NAME=VALUE (the first is the default):\n" + dialectLines() + "\n" +
 			"Examples:\n  licensectl sandbox --listen 127.0.0.1:9443 --callback http://127.0.0.1:8080/marketplace/koogallery\n" +
 			"  licensectl sandbox --product P1=One --product P2:online=Two --callback http://127.0.0.1:8080/marketplace/x\n" +
 			"  licensectl sandbox --scenario week.json --once --callback http://127.0.0.1:8080/marketplace/koogallery",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "listen", Value: "127.0.0.1:9443", Usage: "`ADDRESS` of the open API, the control API and the page"},
+			&cli.StringSliceFlag{Name: "host", Usage: "`NAME` or address under which others reach it (repeatable); the first stands in base_urls"},
 			&cli.StringSliceFlag{Name: "product", Usage: "sell `ID[:INTERFACE]=NAME` (repeatable; license2, online or license1; default OFFI0001=Demo)"},
 			&cli.StringFlag{Name: "callback", Usage: "the daemon's `URL` to call: …/marketplace/NAME"},
-			&cli.StringFlag{Name: "access-key-file", Usage: "`FILE` with the key that signs callbacks; default: a new one in --dir", TakesFile: true},
+			&cli.StringFlag{Name: "access-key-file", Usage: "`FILE` with the key that signs callbacks; default: access-key of --dir", TakesFile: true},
 			&cli.StringFlag{Name: "callback-ca", Usage: "`FILE` with the certificate authority of --callback", TakesFile: true},
 			&cli.DurationFlag{Name: "interval", Value: sandbox.DefaultRetryInterval, Usage: "`TIME` between two attempts of a callback"},
 			&cli.DurationFlag{Name: "probe-interval", Usage: "`TIME` between two probes; the real marketplace has 12h; 0 for none"},
+			&cli.DurationFlag{Name: "day", Value: sandbox.DefaultDay, Usage: "`TIME` that a day lasts in the rules for failed probes and retention"},
 			&cli.BoolFlag{Name: "require-receive", Usage: "codes must be received before they can be activated"},
 			&cli.BoolFlag{Name: "notify-orders", Usage: "send the optional order notification"},
 			&cli.BoolFlag{Name: "no-query-v2", Usage: "leave out the query of several codes, which is not documented"},
 			&cli.StringSliceFlag{Name: "fault", Usage: "misbehave: `NAME=PROBABILITY` (repeatable)"},
+			&cli.StringSliceFlag{Name: "dialect", Usage: "speak as the pages may mean: `NAME=VALUE` (repeatable)"},
 			&cli.Uint64Flag{Name: "seed", Usage: "`NUMBER` that faults are drawn from, to tell a run again; default: another one each time"},
 			&cli.StringFlag{Name: "scenario", Usage: "`FILE` with settings and steps to play", TakesFile: true},
 			&cli.BoolFlag{Name: "once", Usage: "end after the last step of --scenario"},
-			&cli.StringFlag{Name: "dir", Value: "./licensed-sandbox", Usage: "`FOLDER` for the files that it writes", TakesFile: true},
+			&cli.DurationFlag{Name: "wait", Value: 30 * time.Second, Usage: "`TIME` that --scenario waits for --callback to answer; 0 for none"},
+			&cli.StringFlag{Name: "dir", Value: "./licensed-sandbox", Usage: "`FOLDER` of its keys; what is missing is made", TakesFile: true},
 			outputFlag(formTable, formJSON),
 		},
 		Action: p.sandbox,
@@ -90,12 +90,24 @@ func (p *program) sandbox(c *cli.Context) (err error) {
 	}
 	p.err = &oneAtATime{w: p.err} // the sandbox's log and the program both write to it
 	opts.Log = slog.New(slog.NewTextHandler(p.err, nil))
+	dir, err := readMarketDir(c.String("dir"))
+	if err != nil {
+		return usagef("--dir: %v", err)
+	}
+	keys, err := dir.keys()
+	if err != nil {
+		return err
+	}
+	if err := callbackFiles(c, &opts, &keys); err != nil {
+		return err
+	}
+	opts = keys.Options(opts)
 	s, err := sandbox.New(opts)
 	if err != nil {
 		return usagef("%v", err)
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
-	m, err := openMarket(c, s)
+	m, err := openMarket(c, s, dir)
 	if err != nil {
 		return err
 	}
@@ -111,6 +123,9 @@ func (p *program) sandbox(c *cli.Context) (err error) {
 		return err
 	}
 	if scenario != nil {
+		if err := p.awaitMerchant(c, s); err != nil {
+			return err
+		}
 		if err := p.play(c, s, scenario); err != nil || c.Bool("once") {
 			return err
 		}
@@ -132,102 +147,48 @@ func (o *oneAtATime) Write(b []byte) (int, error) {
 	return o.w.Write(b)
 }
 
-// openMarket starts the sandbox and writes its files.
-func openMarket(c *cli.Context, s *sandbox.Sandbox) (market, error) {
+// openMarket writes what is missing of the sandbox's files and starts it.
+func openMarket(c *cli.Context, s *sandbox.Sandbox, dir *marketDir) (market, error) {
 	m := market{s: s, Callback: c.String("callback"), Seed: s.Seed()}
 	for _, product := range s.Products() {
 		m.Products = append(m.Products, product.ID)
 	}
-	key, ca, err := callbackFiles(c)
-	if err != nil {
+	if err := dir.complete(s); err != nil {
 		return m, err
+	}
+	m.CAFile, m.TokenFile, m.AccessKeyFile = dir.path(caFile), dir.path(tokenFile), dir.path(accessKeyFile)
+	m.AccessKeyIDFile, m.SecretKeyFile = dir.path(accessKeyIDFile), dir.path(secretKeyFile)
+	if path := c.String("access-key-file"); path != "" {
+		m.AccessKeyFile = path
 	}
 	if err := s.Start(c.Context); err != nil {
 		return m, fmt.Errorf("start the sandbox: %w", err)
 	}
 	m.URL, m.Page = s.URL(), s.URL()+"/sandbox/"
-	if err := m.writeFiles(c.String("dir")); err != nil {
-		return m, err
-	}
-	if key == "" && ca == nil {
-		return m, nil
-	}
-	if key != "" {
-		m.AccessKeyFile = c.String("access-key-file")
-	}
-	err = m.control(c.Context, "/sandbox/v1/callback", map[string]string{"url": m.Callback, "access_key": key, "ca_pem": string(ca)})
-	return m, err
+	return m, nil
 }
 
 // callbackFiles reads what the options name.
-func callbackFiles(c *cli.Context) (key string, ca []byte, err error) {
+func callbackFiles(c *cli.Context, opts *sandbox.Options, keys *sandbox.Keys) error {
 	if path := c.String("callback-ca"); path != "" {
-		if c.String("callback") == "" {
-			return "", nil, usagef("--callback-ca goes with --callback")
+		if opts.Callback.URL == "" {
+			return usagef("--callback-ca goes with --callback")
 		}
-		if ca, err = readFile(path); err != nil {
-			return "", nil, usagef("--callback-ca: %v", err)
+		ca, err := readFile(path)
+		if err != nil {
+			return usagef("--callback-ca: %v", err)
+		}
+		opts.Callback.RootCAs = x509.NewCertPool()
+		if !opts.Callback.RootCAs.AppendCertsFromPEM(ca) {
+			return usagef("--callback-ca: %s holds no certificate", path)
 		}
 	}
 	if path := c.String("access-key-file"); path != "" {
 		secret, err := config.ReadSecret(path)
 		if err != nil {
-			return "", nil, usagef("--access-key-file: %v", err)
+			return usagef("--access-key-file: %v", err)
 		}
-		key = secret.Reveal()
-	}
-	return key, ca, nil
-}
-
-// writeFiles puts down what a daemon's configuration and curl need.
-func (m *market) writeFiles(dir string) error {
-	if err := durable.MkdirAll(dir); err != nil {
-		return err
-	}
-	for _, f := range []struct {
-		path *string
-		name string
-		text string
-		perm fs.FileMode
-	}{
-		{&m.CAFile, "ca.pem", string(m.s.CAPEM()), 0o644},
-		{&m.TokenFile, "control-token", m.s.ControlToken().Reveal() + "\n", 0o600},
-		{&m.AccessKeyFile, "access-key", m.s.AccessKey().Reveal() + "\n", 0o600},
-		{&m.AccessKeyIDFile, "ak", m.s.AccessKeyID() + "\n", 0o600},
-		{&m.SecretKeyFile, "sk", m.s.SecretAccessKey().Reveal() + "\n", 0o600},
-	} {
-		*f.path = filepath.Join(dir, f.name)
-		if err := durable.WriteFile(*f.path, []byte(f.text), f.perm); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// control calls the sandbox's own control API, through its front door.
-func (m *market) control(ctx context.Context, path string, in any) error {
-	body, err := json.Marshal(in)
-	if err != nil {
-		return fmt.Errorf("set the callback: %w", err)
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, m.URL+path, bytes.NewReader(body))
-	if err != nil {
-		return fmt.Errorf("set the callback: %w", err)
-	}
-	req.Header.Set("Authorization", "Bearer "+m.s.ControlToken().Reveal())
-	req.Header.Set("Content-Type", "application/json")
-	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM(m.s.CAPEM())
-	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}}
-	defer transport.CloseIdleConnections()
-	resp, err := (&http.Client{Transport: transport}).Do(req)
-	if err != nil {
-		return fmt.Errorf("set the callback: %w", err)
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		answer, _ := io.ReadAll(io.LimitReader(resp.Body, 4096)) // says why, where it can be read
-		return usagef("--callback, --access-key-file or --callback-ca: %s", printable(string(answer)))
+		keys.AccessKey = sandbox.NewToken(secret.Reveal())
 	}
 	return nil
 }
@@ -243,6 +204,8 @@ func (p *program) printMarket(m market) error {
 	f.add("sells", strings.Join(m.Products, ", "))
 	f.add("calls", callback)
 	f.add("CA", m.CAFile)
+	f.add("access key", m.AccessKeyFile)
+	f.add("AK, SK", m.AccessKeyIDFile+", "+m.SecretKeyFile)
 	f.add("control token", m.TokenFile)
 	f.add("seed", strconv.FormatUint(m.Seed, 10))
 	if err := f.write(p.out); err != nil {
@@ -256,7 +219,7 @@ func (p *program) printMarket(m market) error {
 		return path
 	}
 	return p.say(`
-In the daemon's configuration:
+A merchant's server trusts the CA, checks calls with the access key, and signs its own with AK and SK. In the configuration of licensed:
   marketplaces:
     - name: koogallery
       access_key_files: [%s]
@@ -270,8 +233,8 @@ To buy, and to do something with the code that comes back:
   %s/buy -d '{"product": "%s", "period": "365d"}'
   %s/renew -d '{"code": "PL…", "period": "365d"}'
   %s/freeze -d '{"code": "PL…"}'
-also: unfreeze, unsubscribe, release, expire, receive, cancel-renewal, apply, retry, probe, misbehave and more;
-GET products, codes, deliveries, events. The page has buttons for all of it; it asks for the control token.
+also: unfreeze, unsubscribe, release, expire, receive, change, cancel-renewal, apply, notify, retry, probe, misbehave,
+dialect and more; GET products, codes, deliveries, deliveries/ID, events. The page has buttons for all of it; it asks for the control token.
 
 Stop it with Ctrl-C.`,
 		absolute(m.AccessKeyFile), m.URL, absolute(m.CAFile), absolute(m.AccessKeyIDFile), absolute(m.SecretKeyFile),

@@ -60,7 +60,10 @@ func TestSandbox(t *testing.T) {
 	if status := <-done; status != exitDone {
 		t.Errorf("exit %d: %s", status, &s.err)
 	}
-	for _, file := range []string{m.TokenFile, m.SecretKeyFile} {
+	if kept, err := os.ReadFile(filepath.Join(dir, "box", "access-key")); err != nil || string(kept) != "callback-key\n" {
+		t.Errorf("the folder tells another access key than the one in use (%v)", err)
+	}
+	for _, file := range []string{m.TokenFile, m.SecretKeyFile, filepath.Join(dir, "box", "ca-key.pem")} {
 		info, err := os.Stat(file)
 		if err != nil || info.Mode().Perm() != 0o600 {
 			t.Errorf("%s: %v, %v", file, info, err)
@@ -78,6 +81,7 @@ func TestSandboxRefuses(t *testing.T) {
 		"--product =x", "--interval 0s", "--interval soon", "--callback http://example.com/x", "--callback-ca nowhere",
 		"--access-key-file nowhere", "--callback http://127.0.0.1:1/ --callback-ca nowhere", "extra",
 		"--product P1:web=One", "--fault rain=1", "--fault late", "--fault late=2", "--seed x", "--once", "--scenario nowhere", "--probe-interval -1s",
+		"--day 0s", "--wait -1s", "--dialect tongue=x", "--dialect body_order=random", "--dialect body_order",
 	} {
 		s := newScreen(t, "")
 		line := append([]string{"licensectl", "sandbox", "--listen", "127.0.0.1:0", "--dir", filepath.Join(dir, "box")}, strings.Fields(args)...)
@@ -89,8 +93,6 @@ func TestSandboxRefuses(t *testing.T) {
 
 // The plain form is what a person reads: it names the files and shows curl.
 func TestSandboxScreen(t *testing.T) {
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel() // it ends as soon as it has told
 	s := newScreen(t, "")
 	err := s.printMarket(market{
 		URL: "https://127.0.0.1:9443", CAFile: "box/ca.pem", TokenFile: "box/control-token", Products: []string{"P1"},
@@ -103,8 +105,30 @@ func TestSandboxScreen(t *testing.T) {
 			t.Errorf("%q is missing in:\n%s", want, &s.out)
 		}
 	}
-	if status := s.run(ctx, []string{"licensectl", "sandbox", "--listen", "127.0.0.1:0", "--dir", filepath.Join(t.TempDir(), "box")}); status == exitUsage {
-		t.Errorf("exit %d: %s", status, &s.err)
+}
+
+// Interrupted while it serves, it ends well and says what is lost.
+func TestSandboxIsInterrupted(t *testing.T) {
+	s := newScreen(t, "")
+	ctx, cancel := context.WithCancel(t.Context())
+	r, w := io.Pipe()
+	s.program.out = w
+	done := make(chan int, 1)
+	go func() {
+		done <- s.run(ctx, []string{"licensectl", "sandbox", "--listen", "127.0.0.1:0", "--dir", filepath.Join(t.TempDir(), "box")})
+		w.Close()
+	}()
+	lines := bufio.NewScanner(r)
+	told := false
+	for lines.Scan() {
+		if strings.Contains(lines.Text(), "Ctrl-C") {
+			told = true
+			cancel()
+		}
+	}
+	cancel()
+	if status := <-done; status != exitDone || !told || !strings.Contains(s.err.String(), "the sandbox stops") {
+		t.Errorf("exit %d, told %v: %s", status, told, &s.err)
 	}
 }
 

@@ -1,8 +1,11 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"net"
+	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -28,6 +31,7 @@ func sandboxOptions(c *cli.Context) (sandbox.Options, *sandbox.Scenario, error) 
 		return opts, nil, usagef("--once goes with --scenario")
 	}
 	opts.Addr, opts.Callback = c.String("listen"), sandbox.Callback{URL: c.String("callback")}
+	opts.Hosts = sandboxHosts(c.String("listen"), c.StringSlice("host"))
 	if len(opts.Products) == 0 || c.IsSet("product") {
 		products, err := sandboxProducts(c.StringSlice("product"))
 		if err != nil {
@@ -47,6 +51,15 @@ func sandboxOptions(c *cli.Context) (sandbox.Options, *sandbox.Scenario, error) 
 	if c.IsSet("probe-interval") {
 		opts.ProbeInterval = c.Duration("probe-interval")
 	}
+	if c.Duration("day") <= 0 {
+		return opts, nil, usagef("--day must be longer than nothing")
+	}
+	if c.IsSet("day") {
+		opts.Day = c.Duration("day")
+	}
+	if c.Duration("wait") < 0 {
+		return opts, nil, usagef("--wait must not be negative")
+	}
 	for name, option := range map[string]*bool{
 		"require-receive": &opts.RequireReceive, "notify-orders": &opts.NotifyOrders, "no-query-v2": &opts.NoQueryV2,
 	} {
@@ -64,7 +77,68 @@ func sandboxOptions(c *cli.Context) (sandbox.Options, *sandbox.Scenario, error) 
 		}
 		opts.Misbehaviour.Faults = faults
 	}
+	for _, item := range c.StringSlice("dialect") {
+		name, value, ok := strings.Cut(item, "=")
+		if !ok || value == "" {
+			return opts, nil, usagef("--dialect %q: write NAME=VALUE, such as body_order=sample", item)
+		}
+		if err := opts.Dialect.Set(name, value); err != nil {
+			return opts, nil, usagef("--dialect %q: %v", item, err)
+		}
+	}
 	return opts, scenario, nil
+}
+
+// sandboxHosts are the names in the certificate, and those under which the page
+// answers. On every address of the machine these are, beside what was named, its
+// own name and addresses: other machines and containers use those.
+func sandboxHosts(listen string, named []string) []string {
+	host, _, err := net.SplitHostPort(listen)
+	if ip := net.ParseIP(host); err != nil || host != "" && (ip == nil || !ip.IsUnspecified()) {
+		return named
+	}
+	hosts := append(slices.Clone(named), "localhost")
+	if name, err := os.Hostname(); err == nil && name != "" {
+		hosts = append(hosts, name)
+	}
+	addresses, _ := net.InterfaceAddrs() // without them those who use a name still come in
+	for _, a := range addresses {
+		if n, ok := a.(*net.IPNet); ok {
+			hosts = append(hosts, n.IP.String())
+		}
+	}
+	return hosts
+}
+
+// dialectLines lists the settings of a dialect, for the help.
+func dialectLines() string {
+	var b strings.Builder
+	for _, s := range sandbox.DialectSettings() {
+		more := ""
+		if s.Any {
+			more = " or another text"
+		}
+		fmt.Fprintf(&b, "  %s: %s%s (%s)\n", s.Name, strings.Join(s.Values, ", "), more, s.About)
+	}
+	return b.String()
+}
+
+// awaitMerchant waits until there is somebody to play with.
+func (p *program) awaitMerchant(c *cli.Context, s *sandbox.Sandbox) error {
+	wait := c.Duration("wait")
+	if wait == 0 || c.String("callback") == "" {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(c.Context, wait)
+	defer cancel()
+	err := s.WaitMerchant(ctx)
+	switch {
+	case err == nil || c.Err() != nil && !c.Bool("once"):
+		return nil
+	case c.Err() == nil && ctx.Err() != nil:
+		return fmt.Errorf("%s did not answer within %v (--wait): %w", c.String("callback"), wait, err)
+	}
+	return err
 }
 
 func sandboxProducts(list []string) ([]sandbox.Product, error) {

@@ -16,8 +16,10 @@ import (
 // and its status says how it went.
 func TestSandboxScenario(t *testing.T) {
 	var calls atomic.Int32
-	merchant := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		calls.Add(1)
+	merchant := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if body, _ := io.ReadAll(r.Body); !strings.Contains(string(body), `"testFlag":"1"`) { // by which it waits
+			calls.Add(1)
+		}
 		_, _ = io.WriteString(w, `{"resultCode":"000000"}`)
 	}))
 	defer merchant.Close()
@@ -67,6 +69,44 @@ func TestSandboxScenario(t *testing.T) {
 	if err := json.Unmarshal(s.out.Bytes(), &m); err != nil || status != exitDone || m.Seed != 9 || calls.Load() != 1 {
 		t.Errorf("exit %d after %d calls, %v: %s", status, calls.Load(), err, &s.err)
 	}
+}
+
+// A scenario begins when the merchant answers, and not later than it was told
+// to wait.
+func TestSandboxWaitsForTheMerchant(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "s.json")
+	const steps = `{"max_attempts": 1, "steps": [
+		{"do": "buy", "product": "OFFI0001", "as": "a"}, {"do": "freeze", "of": "a"}, {"do": "settle"}, {"do": "expect", "of": "a", "told": true}]}`
+	if err := os.WriteFile(file, []byte(steps), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var calls atomic.Int32
+	late := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if calls.Add(1) < 3 { // a proxy whose merchant has not started
+			w.WriteHeader(http.StatusBadGateway)
+		}
+		_, _ = io.WriteString(w, `{"resultCode":"000000"}`)
+	}))
+	defer late.Close()
+	_, status, log := runToEnd(t, "--dir", filepath.Join(dir, "box"), "--scenario", file, "--once", "--callback", late.URL)
+	if status != exitDone || calls.Load() != 4 {
+		t.Errorf("exit %d after %d calls: %s", status, calls.Load(), log)
+	}
+	gone := httptest.NewServer(http.NotFoundHandler())
+	gone.Close()
+	_, status, log = runToEnd(t, "--dir", filepath.Join(dir, "box"), "--scenario", file, "--once", "--callback", gone.URL, "--wait", "1ms")
+	if status != exitFailed || !strings.Contains(log, "did not answer within 1ms") || strings.Contains(log, "done") {
+		t.Errorf("exit %d: %s", status, log)
+	}
+}
+
+// runToEnd runs a command that ends by itself.
+func runToEnd(t *testing.T, args ...string) (out string, status int, log string) {
+	t.Helper()
+	s := newScreen(t, "")
+	status = s.run(t.Context(), append([]string{"licensectl", "sandbox", "--listen", "127.0.0.1:0"}, args...))
+	return s.out.String(), status, s.err.String()
 }
 
 func TestBeyondLoopback(t *testing.T) {

@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -12,38 +13,58 @@ import (
 	"math/big"
 	"net"
 	"time"
+
+	"github.com/seed-357fa782/licensed/koogallery"
 )
 
-// authority is a certificate authority for one server. Its key is forgotten
-// once the server's certificate is signed.
+// authority is a certificate authority for one server.
 type authority struct {
 	cert   *x509.Certificate
 	pem    []byte
+	key    koogallery.SecretKey // PEM of PKCS #8
 	server tls.Certificate
 	other  tls.Certificate // of an authority which nobody knows
 }
 
-func newAuthority(hosts []string) (*authority, error) {
-	ca, der, server, err := issue("Sandbox marketplace CA", hosts)
+const authorityName = "Sandbox marketplace CA"
+
+// newAuthority makes an authority, or takes the one that is given.
+func newAuthority(certPEM []byte, keyPEM koogallery.SecretKey, hosts []string) (*authority, error) {
+	ca, key, err := readAuthority(certPEM, keyPEM)
+	if len(certPEM) == 0 && keyPEM.IsZero() {
+		ca, key, err = makeAuthority(authorityName)
+	}
 	if err != nil {
 		return nil, err
 	}
-	_, _, other, err := issue("Nobody's CA", hosts)
+	server, err := serverCertificate(ca, key, hosts)
 	if err != nil {
 		return nil, err
+	}
+	strange, strangeKey, err := makeAuthority("Nobody's CA")
+	if err != nil {
+		return nil, err
+	}
+	other, err := serverCertificate(strange, strangeKey, hosts)
+	if err != nil {
+		return nil, err
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return nil, fmt.Errorf("sandbox authority: %w", err)
 	}
 	return &authority{
 		cert:   ca,
-		pem:    pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
+		pem:    pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: ca.Raw}),
+		key:    koogallery.NewSecretKey(string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))),
 		server: server,
 		other:  other,
 	}, nil
 }
 
-// issue makes an authority and lets it vouch for the hosts.
-func issue(name string, hosts []string) (*x509.Certificate, []byte, tls.Certificate, error) {
-	fail := func(err error) (*x509.Certificate, []byte, tls.Certificate, error) {
-		return nil, nil, tls.Certificate{}, fmt.Errorf("sandbox authority: %w", err)
+func makeAuthority(name string) (*x509.Certificate, *ecdsa.PrivateKey, error) {
+	fail := func(err error) (*x509.Certificate, *ecdsa.PrivateKey, error) {
+		return nil, nil, fmt.Errorf("sandbox authority: %w", err)
 	}
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -63,11 +84,42 @@ func issue(name string, hosts []string) (*x509.Certificate, []byte, tls.Certific
 	if err != nil {
 		return fail(err)
 	}
-	server, err := serverCertificate(ca, key, hosts)
-	if err != nil {
-		return fail(err)
+	return ca, key, nil
+}
+
+// readAuthority takes an authority which a sandbox made before, and no other: a
+// sandbox has no business with a real one.
+func readAuthority(certPEM []byte, keyPEM koogallery.SecretKey) (*x509.Certificate, *ecdsa.PrivateKey, error) {
+	fail := func(text string) (*x509.Certificate, *ecdsa.PrivateKey, error) {
+		return nil, nil, fmt.Errorf("sandbox authority: %s: %w", text, ErrInvalid)
 	}
-	return ca, der, server, nil
+	if len(certPEM) == 0 || keyPEM.IsZero() {
+		return fail("certificate and key go together, and one of them is missing")
+	}
+	block, rest := pem.Decode(certPEM)
+	if block == nil || block.Type != "CERTIFICATE" || len(bytes.TrimSpace(rest)) > 0 {
+		return fail("want one certificate in PEM")
+	}
+	ca, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		return fail("the certificate cannot be read")
+	}
+	block, rest = pem.Decode([]byte(keyPEM.Reveal()))
+	if block == nil || block.Type != "PRIVATE KEY" || len(bytes.TrimSpace(rest)) > 0 {
+		return fail("want one private key of PKCS #8 in PEM")
+	}
+	parsed, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	key, is := parsed.(*ecdsa.PrivateKey)
+	if err != nil || !is {
+		return fail("the private key cannot be read, or is no ECDSA key")
+	}
+	switch {
+	case !ca.IsCA || ca.Subject.CommonName != authorityName || ca.CheckSignatureFrom(ca) != nil:
+		return fail("the certificate is not that of an authority which a sandbox made")
+	case !key.PublicKey.Equal(ca.PublicKey):
+		return fail("the private key is not that of the certificate")
+	}
+	return ca, key, nil
 }
 
 func serverCertificate(ca *x509.Certificate, caKey *ecdsa.PrivateKey, hosts []string) (tls.Certificate, error) {
@@ -95,8 +147,7 @@ func serverCertificate(ca *x509.Certificate, caKey *ecdsa.PrivateKey, hosts []st
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, nil
 }
 
-// certificateForm is valid for a century whatever the clock of a test says; the key
-// does not outlive the process.
+// certificateForm is valid for a century whatever the clock of a test says.
 func certificateForm(name string) (*x509.Certificate, error) {
 	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 120))
 	if err != nil {

@@ -21,28 +21,38 @@ import (
 const maxWait = time.Minute
 
 // controlRequest is the body of every POST of the control API; each call reads
-// the members it needs.
+// the members it needs. docs/sandbox.md lists them by call.
 type controlRequest struct {
-	Code      string `json:"code"` // authorization code, instance id or order id
-	Product   string `json:"product"`
-	Amount    int64  `json:"amount"`     // buy; default 1
-	Period    period `json:"period"`     // buy, renew, advance, lapse: "8760h", "365d", "" for ever
-	Trial     bool   `json:"trial"`      // buy
-	Device    string `json:"device"`     // apply
-	Event     string `json:"event"`      // apply, to repeat it, and deny
-	OrderID   string `json:"order_id"`   // notify
-	Activity  string `json:"activity"`   // debug
-	ID        int64  `json:"id"`         // retry; 0: everything that waits
-	URL       string `json:"url"`        // callback
-	AccessKey string `json:"access_key"` // callback; empty keeps the present one
-	CAPEM     string `json:"ca_pem"`     // callback; empty: the system's roots
-	Mode      string `json:"mode"`       // outage
+	Code    string            `json:"code"` // authorization code, instance id or order id
+	Product string            `json:"product"`
+	Amount  int64             `json:"amount"` // buy, default 1; change, default as it is
+	Period  period            `json:"period"` // buy, renew, change, advance, lapse: "8760h", "365d", "" for ever
+	Trial   bool              `json:"trial"`  // buy
+	Buyer   buyerRequest      `json:"buyer"`  // buy
+	Extend  map[string]string `json:"extend"` // buy
+
+	Device      string    `json:"device"`       // apply
+	Event       string    `json:"event"`        // apply, to repeat it, and deny
+	EffectiveAt time.Time `json:"effective_at"` // apply; default now
+	ExpiresAt   time.Time `json:"expires_at"`   // apply; default the end of the instance
+	NoExpiry    bool      `json:"no_expiry"`    // apply
+
+	OrderID   string  `json:"order_id"`   // notify, fail-order
+	Fault     Fault   `json:"fault"`      // fail-order; empty: it is answered well again
+	Activity  string  `json:"activity"`   // debug
+	ID        int64   `json:"id"`         // retry; 0: everything that waits
+	URL       *string `json:"url"`        // callback; "" for none; absent: it stays
+	AccessKey string  `json:"access_key"` // callback; empty keeps the present one
+	CAPEM     string  `json:"ca_pem"`     // callback; with url, empty: the system's roots
+	Mode      string  `json:"mode"`       // outage
 
 	Faults   map[Fault]float64 `json:"faults"` // misbehave
 	Limit    int               `json:"limit"`
 	MaxDelay period            `json:"max_delay"`
 	SlowFor  period            `json:"slow_for"`
 	Skew     period            `json:"skew"`
+
+	Dialect // dialect
 }
 
 func (r controlRequest) code() koogallery.Code { return koogallery.NewCode(r.Code) }
@@ -87,11 +97,15 @@ func (s *Sandbox) routes() http.Handler {
 	mux.HandleFunc(apiRoot+"/v1/market-event/{event}/file", s.api(operation{
 		name: "upload", method: http.MethodPost, maxBody: maxUploadBody, serve: s.serveUpload,
 	}))
-	for _, calls := range []map[string]controlCall{s.controlCalls(), s.marketCalls()} {
+	methods := make(map[string]string) // by path
+	for _, calls := range []map[string]controlCall{s.controlCalls(), s.marketCalls(), s.readCalls()} {
 		for pattern, call := range calls {
 			mux.Handle(pattern, s.control(call))
+			method, path, _ := strings.Cut(pattern, " ")
+			methods[path] = method
 		}
 	}
+	mux.HandleFunc(controlRoot, s.noControl(methods))
 	s.pages(mux)
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		gatewayAnswer(http.StatusNotFound, codeGatewayUnknown,
@@ -113,7 +127,7 @@ func (s *Sandbox) controlCalls() map[string]controlCall {
 				r.Amount = 1
 			}
 			return orderAnswer(s.Purchase(ctx, Purchase{
-				Product: r.Product, Amount: r.Amount, Period: time.Duration(r.Period), Trial: r.Trial,
+				Product: r.Product, Amount: r.Amount, Period: time.Duration(r.Period), Trial: r.Trial, Buyer: r.Buyer.buyer(), Extend: r.Extend,
 			}))
 		},
 		"POST /sandbox/v1/receive": plain(s.Receive),
@@ -121,13 +135,16 @@ func (s *Sandbox) controlCalls() map[string]controlCall {
 			return orderAnswer(s.RenewAs(r.code(), r.Product, time.Duration(r.Period)))
 		},
 		"POST /sandbox/v1/change": func(_ context.Context, r controlRequest) (any, error) {
-			return orderAnswer(s.RenewChange(r.code(), r.Product, time.Duration(r.Period)))
+			return orderAnswer(s.Change(r.code(), Change{r.Product, r.Amount, time.Duration(r.Period)}))
 		},
 		"POST /sandbox/v1/convert-trial": func(_ context.Context, r controlRequest) (any, error) {
 			return orderAnswer(s.ConvertTrial(r.code(), time.Duration(r.Period)))
 		},
 		"POST /sandbox/v1/apply": func(_ context.Context, r controlRequest) (any, error) {
-			a, err := s.Apply(r.code(), LicenseRequest{EventID: r.Event, Device: koogallery.NewDeviceFingerprint(r.Device)})
+			a, err := s.Apply(r.code(), LicenseRequest{
+				EventID: r.Event, Device: koogallery.NewDeviceFingerprint(r.Device),
+				EffectiveAt: r.EffectiveAt, ExpiresAt: r.ExpiresAt, NoExpiry: r.NoExpiry,
+			})
 			return applicationOf(a), err
 		},
 		"POST /sandbox/v1/deny": func(_ context.Context, r controlRequest) (any, error) { return done, s.Deny(r.Event) },
@@ -137,9 +154,10 @@ func (s *Sandbox) controlCalls() map[string]controlCall {
 		"POST /sandbox/v1/cancel-renewal": func(_ context.Context, r controlRequest) (any, error) {
 			return orderAnswer(s.CancelRenewal(r.code()))
 		},
-		"POST /sandbox/v1/freeze":   plain(s.Freeze),
-		"POST /sandbox/v1/unfreeze": plain(s.Unfreeze),
-		"POST /sandbox/v1/expire":   plain(s.Expire),
+		"POST /sandbox/v1/get-license": plain(s.GetLicense),
+		"POST /sandbox/v1/freeze":      plain(s.Freeze),
+		"POST /sandbox/v1/unfreeze":    plain(s.Unfreeze),
+		"POST /sandbox/v1/expire":      plain(s.Expire),
 		"POST /sandbox/v1/unsubscribe": func(_ context.Context, r controlRequest) (any, error) {
 			return orderAnswer(s.Unsubscribe(r.code()))
 		},
@@ -166,7 +184,7 @@ func (s *Sandbox) marketCalls() map[string]controlCall {
 			return done, s.Advance(ctx, time.Duration(r.Period))
 		},
 		"POST /sandbox/v1/debug": func(_ context.Context, r controlRequest) (any, error) {
-			id, err := s.Debug(koogallery.Activity(r.Activity), r.code())
+			id, err := s.DebugProduct(r.Product, koogallery.Activity(r.Activity), r.code())
 			return map[string]any{"ids": []int64{id}}, err
 		},
 		"POST /sandbox/v1/probe": func(context.Context, controlRequest) (any, error) {
@@ -190,6 +208,23 @@ func (s *Sandbox) marketCalls() map[string]controlCall {
 			defer cancel()
 			return map[string]any{"idle": s.WaitIdle(ctx) == nil}, nil
 		},
+		"POST /sandbox/v1/fail-order": func(_ context.Context, r controlRequest) (any, error) {
+			return done, s.FailOrder(r.OrderID, r.Fault)
+		},
+		"POST /sandbox/v1/dialect": func(_ context.Context, r controlRequest) (any, error) {
+			return done, s.SetDialect(r.Dialect)
+		},
+	}
+}
+
+// readCalls are the part of the control API that changes nothing.
+func (s *Sandbox) readCalls() map[string]controlCall {
+	return map[string]controlCall{
+		"GET /sandbox/v1/dialect": func(context.Context, controlRequest) (any, error) { return s.Dialect(), nil },
+		"GET /sandbox/v1/deliveries/{id}": func(_ context.Context, r controlRequest) (any, error) {
+			d, err := s.Delivery(r.ID)
+			return detailOf(d), err
+		},
 		"GET /sandbox/v1/products": func(context.Context, controlRequest) (any, error) {
 			return map[string]any{"products": s.productsJSON()}, nil
 		},
@@ -210,13 +245,21 @@ func (s *Sandbox) control(call controlCall) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if !s.authorized(r) {
 			w.Header().Set("WWW-Authenticate", "Bearer")
-			writeJSON(w, http.StatusUnauthorized, map[string]any{"error": "control token missing or wrong"})
+			writeJSON(w, http.StatusUnauthorized, map[string]any{"error": errControlToken})
 			return
 		}
 		var req controlRequest
 		if err := readControl(w, r, &req); err != nil {
 			writeJSON(w, http.StatusBadRequest, map[string]any{"error": err.Error()})
 			return
+		}
+		if text := r.PathValue("id"); text != "" {
+			id, err := strconv.ParseInt(text, 10, 64)
+			if err != nil {
+				writeJSON(w, http.StatusBadRequest, map[string]any{"error": "the id is not a number"})
+				return
+			}
+			req.ID = id
 		}
 		out, err := call(r.Context(), req)
 		if err != nil {
@@ -226,6 +269,27 @@ func (s *Sandbox) control(call controlCall) http.HandlerFunc {
 		writeJSON(w, http.StatusOK, out)
 	}
 }
+
+const controlRoot = "/sandbox/v1/"
+
+// noControl answers for what is no call of the control API, or has another
+// method.
+func (s *Sandbox) noControl(methods map[string]string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		name := strings.TrimPrefix(r.URL.Path, controlRoot)
+		status, text := http.StatusNotFound, fmt.Sprintf("there is no call %q", shorten(name, 64))
+		if method := methods[r.URL.Path]; !s.authorized(r) {
+			w.Header().Set("WWW-Authenticate", "Bearer")
+			status, text = http.StatusUnauthorized, errControlToken
+		} else if method != "" {
+			w.Header().Set("Allow", method)
+			status, text = http.StatusMethodNotAllowed, fmt.Sprintf("%s wants %s, not %s", name, method, shorten(r.Method, 16))
+		}
+		writeJSON(w, status, map[string]any{"error": text})
+	}
+}
+
+const errControlToken = "control token missing or wrong"
 
 func (s *Sandbox) authorized(r *http.Request) bool {
 	token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
@@ -271,8 +335,25 @@ func writeJSON(w http.ResponseWriter, status int, v any) {
 	_, _ = w.Write(append(body, '\n')) // a caller which is gone
 }
 
+// controlCallback changes what is named: the address with its roots, the key, or
+// both.
 func (s *Sandbox) controlCallback(r controlRequest) error {
-	cb := Callback{URL: r.URL, AccessKey: koogallery.NewAccessKey(r.AccessKey)}
+	key := koogallery.NewAccessKey(r.AccessKey)
+	if r.URL == nil && r.CAPEM == "" {
+		if r.AccessKey == "" {
+			return fmt.Errorf("callback: url, access_key or ca_pem is to be given: %w", ErrInvalid)
+		}
+		return s.SetAccessKey(r.Product, key)
+	}
+	cb := s.callbackOf(r.Product)
+	if r.URL != nil {
+		cb.URL, cb.RootCAs = *r.URL, nil
+	} else if cb.URL == "" {
+		return fmt.Errorf("callback: ca_pem without url, where there is no address: %w", ErrInvalid)
+	}
+	if r.AccessKey != "" {
+		cb.AccessKey = key
+	}
 	if r.CAPEM != "" {
 		cb.RootCAs = x509.NewCertPool()
 		if !cb.RootCAs.AppendCertsFromPEM([]byte(r.CAPEM)) {

@@ -21,6 +21,8 @@ type codeJSON struct {
 	Status      Status    `json:"status"`
 	Product     string    `json:"product"`
 	Amount      int64     `json:"amount"`
+	Period      string    `json:"period,omitempty"`
+	Renewals    int       `json:"renewals,omitempty"`
 	OrderID     string    `json:"order_id"`
 	Received    bool      `json:"received"`
 	Frozen      bool      `json:"frozen"`
@@ -33,7 +35,9 @@ type codeJSON struct {
 	License      string            `json:"license,omitempty"`
 	Applications []applicationJSON `json:"applications,omitempty"`
 	Usage        []usageDayJSON    `json:"usage,omitempty"`
+	Sent         *toldJSON         `json:"sent,omitempty"`
 	Told         *toldJSON         `json:"told,omitempty"`
+	NotTold      []string          `json:"not_told,omitempty"`
 	Pending      int               `json:"pending"`
 }
 
@@ -88,6 +92,7 @@ type deliveryJSON struct {
 	Product   string              `json:"product,omitempty"`
 	Code      string              `json:"code"`
 	Activity  koogallery.Activity `json:"activity"`
+	What      string              `json:"what,omitempty"`
 	Test      bool                `json:"test"`
 	CreatedAt time.Time           `json:"created_at"`
 	State     DeliveryState       `json:"state"`
@@ -99,7 +104,51 @@ type attemptJSON struct {
 	HTTPStatus int                   `json:"http_status,omitempty"`
 	ResultCode koogallery.ResultCode `json:"result_code,omitempty"`
 	ResultMsg  string                `json:"result_msg,omitempty"`
+	Meaning    string                `json:"meaning,omitempty"` // of the code, by the tables
 	Error      string                `json:"error,omitempty"`
+}
+
+// detailJSON is a message with what went over the wire in the latest attempt.
+type detailJSON struct {
+	deliveryJSON
+
+	Last *exchangeJSON `json:"last,omitempty"`
+}
+
+type exchangeJSON struct {
+	At      time.Time `json:"at"`
+	Request string    `json:"request"`
+	Signed  string    `json:"signed"`
+	Answer  string    `json:"answer,omitempty"`
+}
+
+// buyerRequest is the buyer of a purchase; all members are optional.
+type buyerRequest struct {
+	CustomerID   string `json:"customer_id"`
+	CustomerName string `json:"customer_name"`
+	UserID       string `json:"user_id"`
+	UserName     string `json:"user_name"`
+	MobilePhone  string `json:"mobile_phone"`
+	Email        string `json:"email"`
+}
+
+// field is the member of that name in JSON, or nil.
+func (b *buyerRequest) field(name string) *string {
+	return map[string]*string{
+		"customer_id": &b.CustomerID, "customer_name": &b.CustomerName, "user_id": &b.UserID,
+		"user_name": &b.UserName, "mobile_phone": &b.MobilePhone, "email": &b.Email,
+	}[name]
+}
+
+// buyerFields are the names of a buyer's members, in their order.
+var buyerFields = []string{"customer_id", "customer_name", "user_id", "user_name", "mobile_phone", "email"}
+
+func (b buyerRequest) buyer() Buyer {
+	return Buyer{
+		CustomerID: b.CustomerID, CustomerName: koogallery.NewPersonalData(b.CustomerName), UserID: b.UserID,
+		UserName: koogallery.NewPersonalData(b.UserName), MobilePhone: koogallery.NewPersonalData(b.MobilePhone),
+		Email: koogallery.NewPersonalData(b.Email),
+	}
 }
 
 func orderAnswer(o Order, err error) (any, error) {
@@ -127,12 +176,20 @@ func (s *Sandbox) codesJSON() []codeJSON {
 			Received: c.Received, Frozen: c.Frozen,
 			BoughtAt: c.BoughtAt, ActivatedAt: c.ActivatedAt, ExpiresAt: c.ExpiresAt,
 			InstanceID: c.InstanceID, Trial: c.Trial, License: c.License.Reveal(), Pending: c.Pending,
+			Renewals: c.Renewals, NotTold: c.NotTold(),
+		}
+		if c.Period > 0 {
+			j.Period = c.Period.String()
 		}
 		for _, a := range c.Applications {
 			j.Applications = append(j.Applications, applicationOf(a))
 		}
 		for _, u := range c.Usage {
 			j.Usage = append(j.Usage, usageDayJSON(u))
+		}
+		if !c.Sent.At.IsZero() {
+			sent := toldJSON(c.Sent)
+			j.Sent = &sent
 		}
 		if !c.Told.At.IsZero() {
 			told := toldJSON(c.Told)
@@ -162,14 +219,26 @@ func (s *Sandbox) eventsJSON() []eventJSON {
 func (s *Sandbox) deliveriesJSON() []deliveryJSON {
 	out := []deliveryJSON{}
 	for _, d := range s.Deliveries() {
-		j := deliveryJSON{
-			ID: d.ID, Product: d.Product, Code: d.Code.Reveal(), Activity: d.Activity, Test: d.Test,
-			CreatedAt: d.CreatedAt, State: d.State, Attempts: []attemptJSON{},
-		}
-		for _, a := range d.Attempts {
-			j.Attempts = append(j.Attempts, attemptJSON(a))
-		}
-		out = append(out, j)
+		out = append(out, deliveryOf(d))
 	}
 	return out
+}
+
+func deliveryOf(d Delivery) deliveryJSON {
+	j := deliveryJSON{
+		ID: d.ID, Product: d.Product, Code: d.Code.Reveal(), Activity: d.Activity, What: d.What, Test: d.Test,
+		CreatedAt: d.CreatedAt, State: d.State, Attempts: []attemptJSON{},
+	}
+	for _, a := range d.Attempts {
+		j.Attempts = append(j.Attempts, attemptJSON{a.At, a.HTTPStatus, a.ResultCode, a.ResultMsg, a.Meaning(), a.Error})
+	}
+	return j
+}
+
+func detailOf(d Delivery) detailJSON {
+	j := detailJSON{deliveryJSON: deliveryOf(d)}
+	if e := d.Last; !e.At.IsZero() {
+		j.Last = &exchangeJSON{e.At, e.Request.Reveal(), e.Signed.Reveal(), e.Answer.Reveal()}
+	}
+	return j
 }

@@ -3,12 +3,11 @@ package sandbox
 import (
 	"cmp"
 	"context"
-	"crypto/tls"
 	"fmt"
-	"net"
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/seed-357fa782/licensed/koogallery"
@@ -34,11 +33,35 @@ type Delivery struct {
 	Product   string          // empty for a debug call
 	Code      koogallery.Code // the Ref of the purchase, or what a debug call named
 	Activity  koogallery.Activity
+	What      string // the scene, the status, or of an order notification the type of the order; empty for others
 	Test      bool
 	CreatedAt time.Time
 	State     DeliveryState
 	Attempts  []Attempt
+	Last      Exchange // of the latest attempt
 }
+
+// Name is the activity and what sets it apart: "updateLicenseCodeStatus FREEZE".
+func (d Delivery) Name() string { return strings.TrimSpace(string(d.Activity) + " " + d.What) }
+
+// Exchange is what went over the wire in an attempt, for whoever looks for a
+// wrong signature. It holds codes and licences, never the access key.
+type Exchange struct {
+	At time.Time
+	// Request is the request line with the whole address, the headers that
+	// matter, and the body. Zero where none was made.
+	Request Raw
+	// Signed is what was signed, step by step, with "accessKey" for the key.
+	Signed Raw
+	// Answer is the status line, the headers that matter, and the first 4 KiB of
+	// the body, as it came. Zero where none came.
+	Answer Raw
+}
+
+// Raw is a text of the wire. It prints as "[redacted]" like any secret.
+type Raw struct{ koogallery.SecretKey }
+
+func newRaw(s string) Raw { return Raw{koogallery.NewSecretKey(s)} }
 
 // Attempt is one call of the merchant.
 type Attempt struct {
@@ -58,16 +81,35 @@ func (a Attempt) ok(activity koogallery.Activity) bool {
 	return a.Error == "" && a.HTTPStatus == http.StatusOK && accepted
 }
 
+// text is the outcome without what the merchant wrote, for events.
 func (a Attempt) text() string {
 	switch {
 	case a.HTTPStatus == 0:
 		return a.Error
 	case a.ResultCode == "":
 		return fmt.Sprintf("HTTP %d, %s", a.HTTPStatus, a.Error)
-	case a.Error != "":
-		return fmt.Sprintf("HTTP %d, resultCode %s, %s", a.HTTPStatus, shorten(string(a.ResultCode), 16), a.Error)
 	}
-	return fmt.Sprintf("HTTP %d, resultCode %s", a.HTTPStatus, shorten(string(a.ResultCode), 16))
+	text := fmt.Sprintf("HTTP %d, resultCode %s (%s)", a.HTTPStatus, shorten(string(a.ResultCode), 16), a.Meaning())
+	if a.Error != "" {
+		text += ", " + a.Error
+	}
+	return text
+}
+
+// Meaning is that of the result code in the tables; empty without one.
+func (a Attempt) Meaning() string {
+	if a.ResultCode == "" {
+		return ""
+	}
+	return cmp.Or(map[koogallery.ResultCode]string{
+		koogallery.ResultOK: "success", "000001": "authentication failed", "000002": "invalid parameter",
+		"000003": "code or instance does not exist", koogallery.ResultInProgress: "in progress", "000005": "other internal error",
+		"000100":                        "no free resource",
+		koogallery.ResultQuotaUsed:      "the order's quota is used up",
+		koogallery.ResultOutsidePeriod:  "outside the order's period",
+		koogallery.ResultExpiryRequired: "a period licence needs an expiry",
+		koogallery.ResultDeviceRequired: "device fingerprint or hardware code missing",
+	}[a.ResultCode], "in no table")
 }
 
 func shorten(s string, n int) string {
@@ -81,7 +123,7 @@ func shorten(s string, n int) string {
 type target struct {
 	url    *url.URL
 	client *http.Client
-	key    koogallery.AccessKey
+	given  Callback // its key is zero where the common one signs
 }
 
 // delivery is guarded by Sandbox.mu; what is not in Delivery never changes once
@@ -90,6 +132,8 @@ type delivery struct {
 	Delivery
 
 	queue    string // deliveries of one queue go out in order
+	subject  string // what its faults are drawn from
+	position int    // among the messages about the purchase
 	sale     *sale
 	app      *application
 	fields   map[string]string
@@ -118,80 +162,19 @@ type deliveryState struct {
 	queues     map[string]*queue // with a worker each, unless Manual; gone when empty
 	changed    chan struct{}     // closed and replaced when a delivery ends
 	cases      []debugCase
+	debugging  int // debug calls and probes that are Pending
+}
+
+// of makes d the next message about a purchase. What may go wrong with it is
+// drawn from that, and so does not depend on what other merchants' answers take.
+func (d *delivery) of(c *sale) {
+	c.messages++
+	d.position = c.messages
+	d.subject = fmt.Sprintf("purchase %d, message %d", c.number, c.messages)
 }
 
 func newDeliveryState() deliveryState {
 	return deliveryState{queues: make(map[string]*queue), changed: make(chan struct{})}
-}
-
-// SetCallback changes the production address; the next attempt of whatever is
-// pending goes there. A zero AccessKey keeps the present key. Deliveries which
-// are Unsent stay so until Retry.
-func (s *Sandbox) SetCallback(cb Callback) error { return s.setCallback("", cb) }
-
-// SetProductCallback gives a product a production address and key of its own;
-// without a URL it has that of SetCallback again.
-func (s *Sandbox) SetProductCallback(product string, cb Callback) error {
-	s.mu.Lock()
-	_, ok := s.products[product]
-	s.mu.Unlock()
-	if !ok {
-		return fmt.Errorf("callback of %q: %w", product, ErrUnknownProduct)
-	}
-	return s.setCallback(product, cb)
-}
-
-func (s *Sandbox) setCallback(product string, cb Callback) error {
-	var t *target
-	if cb.URL != "" {
-		u, err := url.Parse(cb.URL)
-		if err != nil {
-			return fmt.Errorf("callback address: %w: %w", ErrInvalid, err)
-		}
-		if u.Host == "" || u.Scheme != "https" && (u.Scheme != "http" || !loopback(u.Hostname())) {
-			return fmt.Errorf("callback address: want https, or http on the loopback: %w", ErrInvalid)
-		}
-		t = &target{url: u, client: s.callbackClient(cb), key: cb.AccessKey}
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !cb.AccessKey.IsZero() && product == "" {
-		s.accessKey = cb.AccessKey
-	}
-	if t != nil && t.key.IsZero() {
-		t.key = s.accessKey
-	}
-	if delete(s.targets, product); t != nil {
-		s.targets[product] = t
-	}
-	return nil
-}
-
-// target is where a product is called, or nil. The caller holds s.mu.
-func (s *Sandbox) target(product string) *target {
-	if t := s.targets[product]; t != nil {
-		return t
-	}
-	return s.targets[""]
-}
-
-func (s *Sandbox) callbackClient(cb Callback) *http.Client {
-	var transport http.RoundTripper = &http.Transport{
-		TLSClientConfig:   &tls.Config{RootCAs: cb.RootCAs, MinVersion: tls.VersionTLS12},
-		DisableKeepAlives: true, // nothing to close when the address changes
-	}
-	if s.opts.CallbackTransport != nil {
-		transport = s.opts.CallbackTransport
-	}
-	return &http.Client{
-		Transport:     transport,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
-}
-
-func loopback(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 // push queues a message. The caller holds s.mu.
@@ -211,18 +194,25 @@ func (s *Sandbox) push(d *delivery) int64 {
 
 // delay lets a message be late or lose its place.
 func (s *Sandbox) delay(d *delivery) {
-	e := Event{Product: d.Product, Code: d.Code, Activity: d.Activity, Delivery: d.ID, Text: "before its first attempt"}
-	subject := fmt.Sprintf("message %d", d.ID)
+	e := d.event(EventFault, "before its first attempt")
 	if overtakable(d) {
-		if r, hit := s.hits(FaultReordered, e, subject, 0); hit {
-			d.queue += "\n" + subject
+		if r, hit := s.hits(FaultReordered, e, d.subject, 0); hit {
+			d.queue += "\n" + d.subject
 			d.wait = delay(r, s.misbehaviour.MaxDelay)
 			return
 		}
 	}
-	if r, hit := s.hits(FaultLate, e, subject, 0); hit {
+	if r, hit := s.hits(FaultLate, e, d.subject, 0); hit {
 		d.wait = delay(r, s.misbehaviour.MaxDelay)
 	}
+}
+
+// event is one about a message.
+func (d *delivery) event(kind EventKind, text string) Event {
+	if d.What != "" {
+		text = d.What + ", " + text
+	}
+	return Event{Kind: kind, Product: d.Product, Code: d.Code, Activity: d.Activity, Delivery: d.ID, Text: text}
 }
 
 func overtakable(d *delivery) bool {
@@ -250,6 +240,9 @@ func (s *Sandbox) enqueue(d *delivery) {
 		return
 	}
 	d.State, d.tries = Pending, 0
+	if d.Test {
+		s.debugging++
+	}
 	if d.sale != nil {
 		d.sale.pending++
 	}
@@ -302,13 +295,15 @@ func (s *Sandbox) step(ctx context.Context, q *queue, d *delivery) int {
 	c, err := s.prepare(t, d)
 	a := Attempt{At: s.opts.Now().UTC()}
 	var answer callAnswer
+	var wire Exchange
 	if err != nil {
 		a.Error = err.Error()
 	} else {
 		s.mu.Unlock()
-		a, answer = s.send(ctx, c, s.opts.Now())
+		a, answer, wire = s.send(ctx, c, s.opts.Now())
 		s.mu.Lock()
 	}
+	d.Last = wire
 	final := err != nil
 	if d.app != nil && a.Error == "" {
 		final = d.app.refused(a.ResultCode)
@@ -320,13 +315,13 @@ func (s *Sandbox) step(ctx context.Context, q *queue, d *delivery) int {
 // settle takes the outcome of an attempt. The caller holds s.mu.
 func (s *Sandbox) settle(q *queue, d *delivery, a Attempt, answer callAnswer, final bool) {
 	ok := a.ok(d.Activity)
+	for _, text := range answer.violations {
+		s.note(d.event(EventViolation, text))
+	}
 	if ok && d.success != nil {
 		if err := d.success(answer); err != nil {
 			ok, a.Error = false, err.Error()
 		}
-	}
-	if a.Error == errBodySign {
-		s.note(Event{Kind: EventViolation, Product: d.Product, Code: d.Code, Activity: d.Activity, Delivery: d.ID, Text: errBodySign})
 	}
 	if ok && d.sale != nil && !d.Test {
 		d.sale.told.At = a.At
@@ -335,11 +330,11 @@ func (s *Sandbox) settle(q *queue, d *delivery, a Attempt, answer callAnswer, fi
 	d.tries++
 	s.opts.Log.Info("callback", "delivery", d.ID, "activity", d.Activity, "attempt", d.tries,
 		"status", a.HTTPStatus, "result", a.ResultCode, "error", a.Error)
-	e := Event{Kind: EventMessage, Product: d.Product, Code: d.Code, Activity: d.Activity, Delivery: d.ID}
-	if e.Text = fmt.Sprintf("attempt %d: %s", d.tries, a.text()); d.Test {
-		e.Kind = EventProbe
+	kind := EventMessage
+	if d.Test {
+		kind = EventProbe
 	}
-	s.note(e)
+	s.note(d.event(kind, fmt.Sprintf("attempt %d: %s", d.tries, a.text())))
 	switch {
 	case ok:
 		s.finish(q, d, Delivered)
@@ -347,8 +342,7 @@ func (s *Sandbox) settle(q *queue, d *delivery, a Attempt, answer callAnswer, fi
 		s.finish(q, d, Failed)
 	default:
 		if d.tries == 1 {
-			e.Kind, e.Text = EventNotice, "mail to the service address: a production-interface message failed and will be repeated"
-			s.note(e)
+			s.note(d.event(EventNotice, "mail to the service address: a production-interface message failed and will be repeated"))
 		}
 		d.wait = d.plan.interval
 		q.due = s.opts.Now().Add(d.wait)
@@ -358,6 +352,9 @@ func (s *Sandbox) settle(q *queue, d *delivery, a Attempt, answer callAnswer, fi
 // finish ends the first message of a queue. The caller holds s.mu.
 func (s *Sandbox) finish(q *queue, d *delivery, state DeliveryState) {
 	d.State, d.wait = state, 0
+	if d.Test {
+		s.debugging--
+	}
 	if d.sale != nil {
 		d.sale.pending--
 	}
@@ -367,10 +364,8 @@ func (s *Sandbox) finish(q *queue, d *delivery, state DeliveryState) {
 		}
 	}
 	if state == Failed && !d.Test {
-		s.note(Event{
-			Kind: EventNotice, Product: d.Product, Code: d.Code, Activity: d.Activity, Delivery: d.ID,
-			Text: "mail to the service address: a production-interface message failed for good and can be restarted in the seller console",
-		})
+		s.note(d.event(EventNotice,
+			"mail to the service address: a production-interface message failed for good and can be restarted in the seller console"))
 		if d.failed != nil {
 			d.failed()
 		}
@@ -393,14 +388,15 @@ func (s *Sandbox) repeat(q *queue, d *delivery) {
 	if d.copied || s.closed {
 		return
 	}
-	e := Event{Product: d.Product, Code: d.Code, Activity: d.Activity, Delivery: d.ID, Text: "sent again after its success"}
-	if _, hit := s.hits(FaultRepeated, e, fmt.Sprintf("message %d", d.ID), 0); !hit {
+	if _, hit := s.hits(FaultRepeated, d.event(EventFault, "sent again after its success"), d.subject, 0); !hit {
 		return
 	}
 	again := *d
 	s.lastID++
 	again.ID, again.CreatedAt, again.Attempts, again.State = s.lastID, s.now(), nil, Pending
 	again.copied, again.tries, again.wait, again.failed = true, 0, 0, nil
+	again.subject += ", again"
+	again.Last = Exchange{}
 	if again.sale != nil {
 		again.sale.pending++
 	}
@@ -419,6 +415,19 @@ func (s *Sandbox) pause(ctx context.Context, q *queue, d time.Duration) bool {
 		return false
 	}
 	return true
+}
+
+// Delivery is one message by its id; it fails with ErrUnknownDelivery.
+func (s *Sandbox) Delivery(id int64) (Delivery, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i := slices.IndexFunc(s.deliveries, func(d *delivery) bool { return d.ID == id })
+	if i < 0 {
+		return Delivery{}, fmt.Errorf("delivery %d: %w", id, ErrUnknownDelivery)
+	}
+	out := s.deliveries[i].Delivery
+	out.Attempts = slices.Clone(out.Attempts)
+	return out, nil
 }
 
 // Deliveries lists the messages in the order in which they arose. The newest

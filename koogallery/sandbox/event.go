@@ -19,6 +19,7 @@ const (
 	EventProduct   EventKind = "product"   // stopped, frozen, resumed
 	EventCall      EventKind = "call"      // the merchant called the open API
 	EventViolation EventKind = "violation" // the merchant broke a rule of the protocol
+	EventWarning   EventKind = "warning"   // what the real marketplace would not take
 	EventFault     EventKind = "fault"     // the sandbox misbehaved, see Misbehaviour
 )
 

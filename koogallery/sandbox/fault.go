@@ -77,9 +77,12 @@ const (
 )
 
 // Misbehaviour says how often what goes wrong. Whether a fault hits is drawn
-// from Options.Seed and from what it would hit: which message and attempt, or
-// which call of that kind. It does not depend on how goroutines take turns, so
-// a run with the same seed and the same steps can be told again.
+// from Options.Seed and from what it would hit: of messages the purchase, the
+// place in what that purchase was told, and the attempt; of the open API which
+// call of its kind. So with the same seed and the same steps the same goes wrong
+// with messages, whatever time a merchant takes for which of them. Where calls of
+// the open API come in another order, or a Limit is reached earlier by another
+// purchase, only a Manual sandbox tells the same run again.
 type Misbehaviour struct {
 	// Faults are probabilities from 0 to 1. Debug calls and probes have no
 	// faults, lest the sandbox freeze a product for its own mistakes.

@@ -8,6 +8,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/hex"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -152,7 +153,8 @@ func (s *Sandbox) SetOutage(o Outage) error {
 	switch o {
 	case OutageNone, OutageGateway, OutageHTML, OutageTruncated, OutageDrop:
 	default:
-		return ErrInvalid
+		return fmt.Errorf("outage: mode %q is none of %s, %s, %s, %s, or empty for none: %w",
+			shorten(string(o), 32), OutageGateway, OutageHTML, OutageTruncated, OutageDrop, ErrInvalid)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

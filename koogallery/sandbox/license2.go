@@ -1,7 +1,9 @@
 package sandbox
 
 import (
+	"cmp"
 	"encoding/json"
+	"slices"
 	"time"
 )
 
@@ -23,21 +25,23 @@ func (s *Sandbox) licenseCode(text string) (*sale, bool) {
 }
 
 func (s *Sandbox) serveActivate(body []byte) apiAnswer {
-	var req struct {
-		License        string `json:"license"`
-		RealEffectTime string `json:"real_effect_time"`
-	}
-	if json.Unmarshal(body, &req) != nil || !validCode(req.License) {
+	const call = "activate"
+	m, ok := s.requestMembers(call, body, "license", "real_effect_time")
+	if !ok {
 		return badParam()
 	}
-	effective, ok := effectTime(req.RealEffectTime)
-	if !ok {
+	var code, at string
+	if err := cmp.Or(m.text("license", &code), m.text("real_effect_time", &at)); err != nil {
+		return s.refuseType(call, err)
+	}
+	effective, ok := effectTime(at)
+	if !ok || !validCode(code) {
 		return badParam()
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.now()
-	c, known := s.licenseCode(req.License)
+	c, known := s.licenseCode(code)
 	if !known {
 		return answer(codeNotExist, "license code notexist")
 	}
@@ -53,7 +57,7 @@ func (s *Sandbox) serveActivate(body []byte) apiAnswer {
 
 func (s *Sandbox) activationData(c *sale, now time.Time) any {
 	info := codeInfo{
-		Status: string(c.status(now)), ProductID: c.product, OrderID: c.purchase.ID, Amount: c.purchase.Amount,
+		Status: string(c.status(now)), ProductID: c.product, OrderID: c.purchase.ID, Amount: c.amount,
 	}
 	if !c.expiresAt.IsZero() {
 		info.ExpireTime = s.compact(c.expiresAt.Add(-estimateOff))
@@ -89,27 +93,27 @@ func (c *sale) activate(now, effective time.Time) {
 }
 
 // codeList reads the body of a call about several codes.
-func codeList(body []byte) (codes []string, effective time.Time, ok bool) {
-	var req struct {
-		LicenseList    []string `json:"license_list"`
-		RealEffectTime string   `json:"real_effect_time"`
-	}
-	if json.Unmarshal(body, &req) != nil || len(req.LicenseList) == 0 || len(req.LicenseList) > maxBatch {
+func (s *Sandbox) codeList(call string, body []byte) (codes []string, effective time.Time, ok bool) {
+	m, ok := s.requestMembers(call, body, "license_list", "real_effect_time")
+	if !ok {
 		return nil, time.Time{}, false
 	}
-	for _, text := range req.LicenseList {
-		if !validCode(text) {
-			return nil, time.Time{}, false
-		}
+	var at string
+	if err := cmp.Or(m.into("license_list", "a list of texts", &codes), m.text("real_effect_time", &at)); err != nil {
+		s.violate(call + ": " + err.Error())
+		return nil, time.Time{}, false
 	}
-	effective, ok = effectTime(req.RealEffectTime)
-	return req.LicenseList, effective, ok
+	if len(codes) == 0 || len(codes) > maxBatch || slices.ContainsFunc(codes, func(text string) bool { return !validCode(text) }) {
+		return nil, time.Time{}, false
+	}
+	effective, ok = effectTime(at)
+	return codes, effective, ok
 }
 
 // serveActivateBatch activates all codes or none; whether the real one does is
 // not documented.
 func (s *Sandbox) serveActivateBatch(body []byte) apiAnswer {
-	list, effective, ok := codeList(body)
+	list, effective, ok := s.codeList("activate v2", body)
 	if !ok {
 		return badParam()
 	}
@@ -137,16 +141,22 @@ func (s *Sandbox) serveActivateBatch(body []byte) apiAnswer {
 // serveHeartbeat answers the query of one code. An older edition lets existing
 // goods of licence 1.0 ask with their instance id.
 func (s *Sandbox) serveHeartbeat(body []byte) apiAnswer {
-	var req struct {
-		License string `json:"license"`
+	const call = "query"
+	m, ok := s.requestMembers(call, body, "license")
+	if !ok {
+		return badParam()
 	}
-	if json.Unmarshal(body, &req) != nil || !validCode(req.License) {
+	var code string
+	if err := m.text("license", &code); err != nil {
+		return s.refuseType(call, err)
+	}
+	if !validCode(code) {
 		return badParam()
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c, known := s.licenseCode(req.License)
-	if v1 := s.instances[req.License]; !known && v1 != nil && v1.iface == License1 {
+	c, known := s.licenseCode(code)
+	if v1 := s.instances[code]; !known && v1 != nil && v1.iface == License1 {
 		c, known = v1, true
 	}
 	if !known {
@@ -156,7 +166,7 @@ func (s *Sandbox) serveHeartbeat(body []byte) apiAnswer {
 	if !ok {
 		return answer(codeNotActivated, "license code has been not activated.")
 	}
-	data.LicenseCode = req.License
+	data.LicenseCode = code
 	a := answer(codeOK, "success")
 	a.Data = data
 	return a
@@ -166,7 +176,7 @@ func (s *Sandbox) serveHeartbeat(body []byte) apiAnswer {
 // not documented: a list of what the query of one answers. One code that is
 // unknown or not activated refuses all.
 func (s *Sandbox) serveHeartbeatBatch(body []byte) apiAnswer {
-	list, _, ok := codeList(body)
+	list, _, ok := s.codeList("query v2", body)
 	if !ok {
 		return badParam()
 	}
@@ -196,7 +206,7 @@ func (s *Sandbox) queryData(c *sale) (codeInfo, bool) {
 	}
 	data := codeInfo{
 		LicenseCode: c.text, Status: string(status),
-		ProductID: c.product, OrderID: c.purchase.ID, Amount: c.purchase.Amount,
+		ProductID: c.product, OrderID: c.purchase.ID, Amount: c.amount,
 	}
 	if !c.activatedAt.IsZero() {
 		data.ActivateTime = c.activatedAt.Format(compactLayout)
@@ -207,22 +217,65 @@ func (s *Sandbox) queryData(c *sale) (codeInfo, bool) {
 	return data, true
 }
 
-type usageRequest struct {
-	UsageInfo []struct {
-		License string `json:"license"`
-		Clients []struct {
-			ID        *string `json:"id"`
-			ActiveNum *int    `json:"active_num"`
-		} `json:"software_usage_Info"`
-	} `json:"usage_info"`
+// usageReport is what a report says of one code.
+type usageReport struct {
+	License string
+	Clients []struct {
+		ID        *string
+		ActiveNum *int
+	}
 }
 
-// valid checks the limits of the table (page 0000002290055385).
-func (r usageRequest) valid() bool {
-	if len(r.UsageInfo) == 0 || len(r.UsageInfo) > maxBatch {
+const usageMember = "software_usage_Info" // the capital is the table's
+
+// usageReports reads the body of a report by its exact names.
+func (s *Sandbox) usageReports(body []byte) ([]usageReport, bool) {
+	const call = "usage"
+	root, ok := s.requestMembers(call, body, "usage_info")
+	if !ok {
+		return nil, false
+	}
+	var out []usageReport
+	read := func() error {
+		list, err := root.list("usage_info")
+		if err != nil {
+			return err
+		}
+		for _, item := range list {
+			s.noteMisspelt(call, item, "license", usageMember)
+			var u usageReport
+			clients, err := item.list(usageMember)
+			if err := cmp.Or(err, item.text("license", &u.License)); err != nil {
+				return err
+			}
+			for _, client := range clients {
+				s.noteMisspelt(call, client, "id", "active_num")
+				var c struct {
+					ID        *string
+					ActiveNum *int
+				}
+				if err := cmp.Or(client.into("id", "a text", &c.ID), client.into("active_num", "a whole number", &c.ActiveNum)); err != nil {
+					return err
+				}
+				u.Clients = append(u.Clients, c)
+			}
+			out = append(out, u)
+		}
+		return nil
+	}
+	if err := read(); err != nil {
+		s.violate(call + ": " + err.Error())
+		return nil, false
+	}
+	return out, validUsage(out)
+}
+
+// validUsage checks the limits of the table (page 0000002290055385).
+func validUsage(list []usageReport) bool {
+	if len(list) == 0 || len(list) > maxBatch {
 		return false
 	}
-	for _, u := range r.UsageInfo {
+	for _, u := range list {
 		if !validCode(u.License) || len(u.Clients) == 0 || len(u.Clients) > maxBatch {
 			return false
 		}
@@ -244,15 +297,15 @@ func (r usageRequest) valid() bool {
 // that is known in part only; unknown and released codes are put there, and one
 // that was not activated refuses the report, as its error code's text says.
 func (s *Sandbox) serveUsage(body []byte) apiAnswer {
-	var req usageRequest
-	if json.Unmarshal(body, &req) != nil || !req.valid() {
+	reports, ok := s.usageReports(body)
+	if !ok {
 		return badParam()
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.now()
 	failed := []string{}
-	for _, u := range req.UsageInfo {
+	for _, u := range reports {
 		switch c, known := s.licenseCode(u.License); {
 		case !known || !c.releasedAt.IsZero():
 			failed = append(failed, u.License)
@@ -260,7 +313,7 @@ func (s *Sandbox) serveUsage(body []byte) apiAnswer {
 			return answer(codeNotActivated, "license code has been not activated.")
 		}
 	}
-	for _, u := range req.UsageInfo {
+	for _, u := range reports {
 		c, known := s.licenseCode(u.License)
 		if !known || !c.releasedAt.IsZero() {
 			continue

@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -35,24 +36,39 @@ func (s *Sandbox) Renew(id koogallery.Code, period time.Duration) (Order, error)
 // RenewAs is Renew which also moves to another product, as a renewal from
 // month to year does; an empty product keeps the present one.
 func (s *Sandbox) RenewAs(id koogallery.Code, product string, period time.Duration) (Order, error) {
-	return s.renew("renew", id, product, period, koogallery.SceneRenewal, koogallery.OrderRenew)
+	return s.renew("renew", id, Change{Product: product, Period: period}, koogallery.SceneRenewal, koogallery.OrderRenew)
 }
 
-// RenewChange is RenewAs of an online instance with the scene RENEWAL_CHANGE,
-// which only the page of the sibling interface has.
+// Change is what a renewal with the scene RENEWAL_CHANGE buys.
+type Change struct {
+	Product string        // empty: the present one
+	Amount  int64         // 0: the present one
+	Period  time.Duration // as of Renew
+}
+
+// Change renews an online instance with the scene RENEWAL_CHANGE, which only the
+// page of the sibling interface has, by an order of type CHANGE: for another
+// product, another amount, or both. The new amount counts at once, for the
+// uploads too; since when the real marketplace counts an order as "in force" is
+// not documented. CancelRenewal takes all of it back.
+func (s *Sandbox) Change(id koogallery.Code, to Change) (Order, error) {
+	return s.renew("change", id, to, koogallery.SceneRenewalChange, koogallery.OrderChange)
+}
+
+// RenewChange is Change with the present amount.
 func (s *Sandbox) RenewChange(id koogallery.Code, product string, period time.Duration) (Order, error) {
-	return s.renew("change", id, product, period, koogallery.SceneRenewalChange, koogallery.OrderChange)
+	return s.Change(id, Change{Product: product, Period: period})
 }
 
 // ConvertTrial makes an online instance that was bought on trial a formal one,
 // for a period that begins where the trial ends (TRIAL_TO_FORMAL).
 func (s *Sandbox) ConvertTrial(id koogallery.Code, period time.Duration) (Order, error) {
-	return s.renew("convert", id, "", period, koogallery.SceneTrialToFormal, koogallery.OrderTrialToFormal)
+	return s.renew("convert", id, Change{Period: period}, koogallery.SceneTrialToFormal, koogallery.OrderTrialToFormal)
 }
 
-func (s *Sandbox) renew(what string, id koogallery.Code, product string, period time.Duration, scene koogallery.Scene, kind koogallery.OrderType) (Order, error) {
-	if period <= 0 || period%time.Second != 0 {
-		return Order{}, fmt.Errorf("%s for %v: %w", what, period, ErrInvalid)
+func (s *Sandbox) renew(what string, id koogallery.Code, to Change, scene koogallery.Scene, kind koogallery.OrderType) (Order, error) {
+	if to.Period <= 0 || to.Period%time.Second != 0 || to.Amount < 0 {
+		return Order{}, fmt.Errorf("%s %d for %v: %w", what, to.Amount, to.Period, ErrInvalid)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -60,36 +76,38 @@ func (s *Sandbox) renew(what string, id koogallery.Code, product string, period 
 	if err != nil {
 		return Order{}, err
 	}
-	if err := s.mayRenew(what, c, product, scene); err != nil {
+	if err := s.mayRenew(what, c, to, scene); err != nil {
 		return Order{}, err
 	}
-	if product != "" {
-		c.product = product
-	}
+	done := renewal{period: to.Period, shift: to.Period, product: c.product, amount: c.amount}
+	c.product, c.amount = cmp.Or(to.Product, c.product), cmp.Or(to.Amount, c.amount)
 	if now := s.now(); !c.expiresAt.IsZero() {
-		// The gap since an expiry is bought too, so that cancelling restores it.
-		end := later(now, c.expiresAt).Add(period)
-		period = end.Sub(c.expiresAt)
+		// The gap since an expiry moves the end too, so that cancelling restores it.
+		end := later(now, c.expiresAt).Add(to.Period)
+		done.shift = end.Sub(c.expiresAt)
 		c.expiresAt = end
 	}
-	c.period += period
+	c.period += to.Period
 	if c.trial = c.trial && scene != koogallery.SceneTrialToFormal; c.iface == License1 {
-		c.frozen = false
+		c.frozen, c.sent.Frozen = false, false
 	}
-	o := s.pushExpiry(c, scene, kind, product, period)
-	c.renewals = append(c.renewals, renewal{o, period})
-	return o, nil
+	done.order = s.pushExpiry(c, scene, Order{Product: c.product, Amount: c.amount, Period: to.Period, Type: kind}, to.Product)
+	c.renewals = append(c.renewals, done)
+	return done.order, nil
 }
 
-func (s *Sandbox) mayRenew(what string, c *sale, product string, scene koogallery.Scene) error {
-	if product != "" {
-		p, err := s.tradable(what+" as", product)
+func (s *Sandbox) mayRenew(what string, c *sale, to Change, scene koogallery.Scene) error {
+	if to.Product != "" {
+		p, err := s.tradable(what+" as", to.Product)
 		if err != nil {
 			return err
 		}
 		if p.Interface != c.iface {
-			return fmt.Errorf("%s as %q, which has another interface: %w", what, product, ErrInvalid)
+			return fmt.Errorf("%s as %q, which has another interface: %w", what, to.Product, ErrInvalid)
 		}
+	}
+	if err := checkPeriod(what, c.iface, to.Period); err != nil {
+		return err
 	}
 	switch {
 	case c.period == 0:
@@ -120,42 +138,47 @@ func (s *Sandbox) CancelRenewal(id koogallery.Code) (Order, error) {
 	undone := c.renewals[last]
 	c.period -= undone.period
 	if !c.expiresAt.IsZero() {
-		c.expiresAt = c.expiresAt.Add(-undone.period)
+		c.expiresAt = c.expiresAt.Add(-undone.shift)
 	}
 	c.trial = undone.order.Type == koogallery.OrderTrialToFormal
+	c.product, c.amount = undone.product, undone.amount
 	c.renewals = c.renewals[:last]
-	return s.pushExpiry(c, koogallery.SceneUnsubscribeRenewalPeriod, koogallery.OrderUnsubscribe, undone.order.ID, undone.period), nil
+	order := undone.order
+	order.Type = koogallery.OrderUnsubscribe
+	return s.pushExpiry(c, koogallery.SceneUnsubscribeRenewalPeriod, order, undone.order.ID), nil
 }
 
 // pushExpiry makes the order of a renewal or of its cancellation and tells the
 // merchant. detail is the product of a renewal to another one, or the order
 // that is cancelled.
-func (s *Sandbox) pushExpiry(c *sale, scene koogallery.Scene, kind koogallery.OrderType, detail string, period time.Duration) Order {
+func (s *Sandbox) pushExpiry(c *sale, scene koogallery.Scene, order Order, detail string) Order {
 	end := c.expiresAt
 	if end.IsZero() { // a code before its activation
 		end = s.now().Add(c.period)
 	}
-	order := Order{Code: c.purchase.Code, Product: c.product, Amount: c.purchase.Amount, Period: c.period, Type: kind}
+	order.Code = c.purchase.Code
 	o := s.record(c, order, end, nil)
-	s.noteSale(c, EventOrder, fmt.Sprintf("%s for %s, order %s", kind, periodText(period), o.ID))
+	s.noteSale(c, EventOrder, fmt.Sprintf("%s %d for %s, order %s", o.Type, o.Amount, periodText(o.Period), o.ID))
 	s.notifyOrder(o)
 	product, named := detail, o
 	if scene == koogallery.SceneUnsubscribeRenewalPeriod {
 		product = ""
-		if r := s.orders[detail]; r != nil && c.iface == Online {
+		if r := s.orders[detail]; r != nil && c.iface == Online && s.dialect.CancelOrder != CancelOrderOwn {
 			named = r.Order
 		}
 	}
 	fields := map[string]string{
 		"scene": string(scene), "orderId": named.ID, "orderLineId": named.LineID,
-		"productId": product, "expireTime": s.compact(end), "testFlag": "0",
+		"productId": product, "expireTime": s.expireText(end), "testFlag": "0",
 	}
 	d := s.saleMessage(c, refreshOf[c.iface], fields)
+	d.What = string(scene)
 	if c.iface == License1 {
-		d.fields = v1Refresh(o, product, s.compact(end), period)
+		d.What, d.fields = "", v1Refresh(o, product, s.compact(end), o.Period)
 	}
+	c.sent.ExpiresAt = end
 	d.success = func(callAnswer) error {
-		c.told.ExpiresAt = end
+		c.tellEnd(d, end)
 		if c.iface == License1 {
 			c.told.Frozen = false
 		}
@@ -198,9 +221,11 @@ func (s *Sandbox) pushFrozen(c *sale, frozen bool) {
 		fields = map[string]string{"orderId": c.purchase.ID}
 	}
 	d := s.saleMessage(c, statusOf[c.iface], fields)
+	d.What = fields["status"]
 	if c.iface == License1 {
 		d.Activity = s.products[c.product].ExpireActivity
 	}
+	c.sent.Frozen = frozen
 	d.success = func(callAnswer) error { c.told.Frozen = frozen; return nil }
 	s.push(d)
 }
@@ -228,21 +253,24 @@ func (s *Sandbox) Expire(id koogallery.Code) error {
 
 // Retention is how long what expired stays frozen before it is released (access
 // guide …649172: up to 15 days, by the buyer's level).
-const Retention = 15 * 24 * time.Hour
+const Retention = retentionDays * 24 * time.Hour
+
+const retentionDays = 15
 
 // Lapse does what passing time does to all purchases: it freezes what has been
 // expired for the grace period, lifts that from what was renewed since, and
-// releases what has been expired for grace and Retention. It returns how many it
+// releases what has been expired for grace and Retention, the latter in days of Options.Day. It returns how many it
 // changed. Nothing lapses by itself.
 func (s *Sandbox) Lapse(grace time.Duration) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now, changed := s.now(), 0
+	retention := time.Duration(retentionDays) * s.opts.Day
 	for _, c := range s.order {
 		status := c.status(now)
 		beyond := status == Expired && !now.Before(c.expiresAt.Add(grace))
 		switch {
-		case beyond && !now.Before(c.expiresAt.Add(grace+Retention)):
+		case beyond && !now.Before(c.expiresAt.Add(grace+retention)):
 			s.release(c, Order{})
 		case beyond && !c.frozen:
 			s.pushFrozen(c, true)
@@ -266,7 +294,7 @@ func (s *Sandbox) Unsubscribe(id koogallery.Code) (Order, error) {
 	if err != nil {
 		return Order{}, err
 	}
-	order := Order{Code: c.purchase.Code, Product: c.product, Amount: c.purchase.Amount, Type: koogallery.OrderUnsubscribe}
+	order := Order{Code: c.purchase.Code, Product: c.product, Amount: c.amount, Period: c.purchase.Period, Type: koogallery.OrderUnsubscribe}
 	o := s.record(c, order, c.expiresAt, nil)
 	s.notifyOrder(o)
 	s.release(c, o)
@@ -294,6 +322,7 @@ func (s *Sandbox) release(c *sale, o Order) {
 		fields = map[string]string{"orderId": c.purchase.ID}
 	}
 	d := s.saleMessage(c, releaseOf[c.iface], fields)
+	c.sent.Released = true
 	d.success = func(callAnswer) error { c.told.Released = true; return nil }
 	s.push(d)
 }
@@ -330,6 +359,15 @@ func (s *Sandbox) live(what string, id koogallery.Code) (*sale, error) {
 // compact is the marketplace's yyyyMMddHHmmss.
 func (s *Sandbox) compact(t time.Time) string {
 	return t.In(s.opts.Location).Format(compactLayout)
+}
+
+// expireText is the expireTime of a callback, by the dialect. The caller holds
+// s.mu.
+func (s *Sandbox) expireText(t time.Time) string {
+	if s.dialect.ExpireTime == ExpireTime17 {
+		return s.compact(t) + "000"
+	}
+	return s.compact(t)
 }
 
 const compactLayout = "20060102150405"

@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/url"
@@ -74,6 +75,8 @@ func (s *Sandbox) message(a koogallery.Activity, fields map[string]string) *deli
 func (s *Sandbox) saleMessage(c *sale, a koogallery.Activity, fields map[string]string) *delivery {
 	d := s.message(a, fields)
 	d.sale, d.Code, d.Product, d.queue = c, c.ref(), c.product, c.text
+	d.of(c)
+	c.sent.At = s.now()
 	if c.iface == License2 {
 		fields["license"] = c.text
 	}
@@ -86,7 +89,8 @@ func (s *Sandbox) pushNewInstance(c *sale) {
 	d := s.saleMessage(c, koogallery.ActivityNewInstance, map[string]string{
 		"orderId": c.purchase.ID, "orderLineId": c.purchase.LineID, "testFlag": "0",
 	})
-	d.success = func(a callAnswer) error { return s.created(c, a) }
+	end := c.expiresAt
+	d.success = func(a callAnswer) error { return s.created(c, d, a, end) }
 	d.failed = func() {
 		if c.instance == "" {
 			c.cancelledAt = s.now()
@@ -96,12 +100,29 @@ func (s *Sandbox) pushNewInstance(c *sale) {
 	s.push(d)
 }
 
+// GetLicense asks for the licence of a licence 1.0 purchase again, as the buyer
+// console may whenever the buyer opens the resource. The merchant owes the same
+// licence and instance id. It fails with ErrState before the first was answered.
+func (s *Sandbox) GetLicense(id koogallery.Code) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c, err := s.live("get licence", id)
+	if err != nil {
+		return err
+	}
+	if c.iface != License1 || c.license.IsZero() {
+		return fmt.Errorf("get licence again, where there is none, or not of licence 1.0: %w", ErrState)
+	}
+	s.pushGetLicense(c, true)
+	return nil
+}
+
 // pushGetLicense asks for the licence of a licence 1.0 purchase.
-func (s *Sandbox) pushGetLicense(c *sale) {
-	p, o := s.products[c.product], c.purchase
+func (s *Sandbox) pushGetLicense(c *sale, again bool) {
+	o := c.purchase
 	fields := map[string]string{
 		"customerId": c.buyer.CustomerID, "customerName": c.buyer.CustomerName.Reveal(),
-		"orderId": o.ID, "skuCode": p.SKU, "productId": o.Product, "amount": strconv.FormatInt(o.Amount, 10),
+		"orderId": o.ID, "skuCode": s.products[o.Product].SKU, "productId": o.Product, "amount": strconv.FormatInt(o.Amount, 10),
 	}
 	if o.Period > 0 {
 		kind, n := periodOf(o.Period)
@@ -118,13 +139,15 @@ func (s *Sandbox) pushGetLicense(c *sale) {
 		if !c.license.IsZero() && !c.license.Equal(a.license) {
 			return s.violation(c, "another licence for the same order")
 		}
-		if err := s.created(c, a); err != nil {
+		if err := s.created(c, d, a, end); err != nil {
 			return err
 		}
-		c.license, c.told.ExpiresAt = a.license, end
+		c.license = a.license
 		return nil
 	}
-	d.failed = func() { s.noteSale(c, EventNotice, "the order stays at \"merchant delivers licence\" until a restart") }
+	if !again {
+		d.failed = func() { s.noteSale(c, EventNotice, "the order stays at \"merchant delivers licence\" until a restart") }
+	}
 	s.push(d)
 }
 
@@ -137,8 +160,9 @@ func v1Refresh(o Order, product, end string, period time.Duration) map[string]st
 	}
 }
 
-// created takes the instance id which the merchant answered.
-func (s *Sandbox) created(c *sale, a callAnswer) error {
+// created takes the instance id which the merchant answered to a purchase that
+// ends then.
+func (s *Sandbox) created(c *sale, d *delivery, a callAnswer, end time.Time) error {
 	owner := s.instances[a.instanceID]
 	switch {
 	case strings.TrimSpace(a.instanceID) == "" || characters(a.instanceID) > koogallery.MaxInstanceID:
@@ -153,7 +177,7 @@ func (s *Sandbox) created(c *sale, a callAnswer) error {
 	if c.instance == "" {
 		c.instance, c.activatedAt = a.instanceID, s.now()
 		s.instances[a.instanceID] = c
-		c.told.ExpiresAt = c.expiresAt
+		c.tellEnd(d, end)
 	}
 	return nil
 }
@@ -221,16 +245,21 @@ func (s *Sandbox) Apply(id koogallery.Code, req LicenseRequest) (Application, er
 	return a.Application, nil
 }
 
-// instantLayout is the form of the published getLicenseAsync.
-const instantLayout = "2006-01-02 15:04:05 z"
+// instant is a time of getLicenseAsync, by the dialect. The caller holds s.mu.
+func (s *Sandbox) instant(t time.Time) string {
+	layout := map[string]string{
+		LicenseTimeUpper: "2006-01-02 15:04:05 Z", LicenseTimeJoined: "2006-01-02 15:04:05z", LicenseTimeCompact: compactLayout,
+	}[s.dialect.LicenseTime]
+	return t.UTC().Format(cmp.Or(layout, "2006-01-02 15:04:05 z"))
+}
 
 func (s *Sandbox) pushApplication(a *application) {
 	fields := map[string]string{
-		"eventId": a.EventID, "effectiveTime": a.EffectiveAt.Format(instantLayout),
+		"eventId": a.EventID, "effectiveTime": s.instant(a.EffectiveAt),
 		"deviceFingerprint": a.Device.Reveal(), "testFlag": "0",
 	}
 	if !a.ExpiresAt.IsZero() {
-		fields["expireTime"] = a.ExpiresAt.Format(instantLayout)
+		fields["expireTime"] = s.instant(a.ExpiresAt)
 	}
 	d := s.saleMessage(a.sale, koogallery.ActivityGetLicenseAsync, fields)
 	d.app = a

@@ -37,6 +37,8 @@ const (
 
 const maxBatch = 100
 
+const orderQuery = "order query"
+
 // apiAnswer is an answer of the open API.
 type apiAnswer struct {
 	status    int
@@ -95,6 +97,11 @@ func (s *Sandbox) api(op operation) http.HandlerFunc {
 			return
 		}
 		fault, r2 := s.apiFault(op.name)
+		if op.name == orderQuery {
+			if bound, r := s.orderFault(r); bound != "" {
+				fault, r2 = bound, r
+			}
+		}
 		if fault == FaultAPISlow {
 			s.mu.Lock()
 			pause := s.misbehaviour.SlowFor
@@ -103,7 +110,7 @@ func (s *Sandbox) api(op operation) http.HandlerFunc {
 				return // the caller is gone
 			}
 		}
-		if s.failBefore(w, fault, r2) {
+		if s.failBefore(w, op.name, fault, r2) {
 			return
 		}
 		if why := s.checkSDKSignature(r, body); why != "" {
@@ -152,7 +159,7 @@ func (s *Sandbox) apiFault(name string) (Fault, *rand.Rand) {
 }
 
 // failBefore answers for the faults under which nothing is done.
-func (s *Sandbox) failBefore(w http.ResponseWriter, fault Fault, r *rand.Rand) bool {
+func (s *Sandbox) failBefore(w http.ResponseWriter, call string, fault Fault, r *rand.Rand) bool {
 	switch fault { //nolint:exhaustive // the others do what was asked
 	case FaultAPIError:
 		status := []int{http.StatusInternalServerError, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout}[r.IntN(4)]
@@ -160,7 +167,11 @@ func (s *Sandbox) failBefore(w http.ResponseWriter, fault Fault, r *rand.Rand) b
 	case FaultAPIHTML:
 		writeHTML(w)
 	case FaultAPIUnknownCode:
-		answer(codeUndocumented, "something else").write(w)
+		a := answer(codeUndocumented, "something else")
+		if call == orderQuery {
+			a = orderRefusal(codeOrderOdd, "something else")
+		}
+		a.write(w)
 	case FaultAPIWrongClock:
 		gatewayAnswer(http.StatusUnauthorized, codeGatewayAuth, "Incorrect IAM authentication information: "+errDate).write(w)
 	default:

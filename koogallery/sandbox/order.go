@@ -1,11 +1,14 @@
 package sandbox
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -84,6 +87,9 @@ func (s *Sandbox) Purchase(ctx context.Context, p Purchase) (Order, error) {
 	if err != nil {
 		return Order{}, err
 	}
+	if err := cmp.Or(checkPeriod("buy", product.Interface, p.Period), p.checkBuyer()); err != nil {
+		return Order{}, err
+	}
 	if p.Trial && (product.Interface != Online || p.Period == 0) {
 		return Order{}, fmt.Errorf("buy a trial: only of an online product, for a period: %w", ErrInvalid)
 	}
@@ -91,7 +97,10 @@ func (s *Sandbox) Purchase(ctx context.Context, p Purchase) (Order, error) {
 		p.Buyer.CustomerID = strings.ToLower(s.text(26))
 	}
 	now := s.now()
-	c := &sale{iface: product.Interface, product: product.ID, period: p.Period, boughtAt: now, trial: p.Trial, buyer: p.Buyer}
+	c := &sale{
+		iface: product.Interface, product: product.ID, number: len(s.order) + 1, amount: p.Amount,
+		period: p.Period, boughtAt: now, trial: p.Trial, buyer: p.Buyer,
+	}
 	o := Order{Product: product.ID, Amount: p.Amount, Period: p.Period, Type: koogallery.OrderNew}
 	if p.Trial {
 		o.Type = koogallery.OrderTrial
@@ -104,7 +113,7 @@ func (s *Sandbox) Purchase(ctx context.Context, p Purchase) (Order, error) {
 	if c.iface == License2 {
 		o.Code = koogallery.NewCode("PL" + now.Format("20060102") + s.text(16))
 	} else {
-		c.expiresAt = end
+		c.expiresAt, c.sent.ExpiresAt = end, end
 	}
 	c.purchase, c.text = o, o.Ref().Reveal()
 	s.orders[o.ID].Order = o
@@ -117,9 +126,46 @@ func (s *Sandbox) Purchase(ctx context.Context, p Purchase) (Order, error) {
 	case Online:
 		s.pushNewInstance(c)
 	case License1:
-		s.pushGetLicense(c)
+		s.pushGetLicense(c, false)
 	}
 	return o, nil
+}
+
+// Limits of what the buyer fills in.
+const (
+	maxBuyerField  = 100 // characters, as of customerId
+	maxExtend      = 50
+	maxExtendValue = 1024 // characters
+)
+
+func (p Purchase) checkBuyer() error {
+	b := p.Buyer
+	for _, text := range []string{b.CustomerID, b.CustomerName.Reveal(), b.UserID, b.UserName.Reveal(), b.MobilePhone.Reveal(), b.Email.Reveal()} {
+		if characters(text) > maxBuyerField {
+			return fmt.Errorf("buy: a member of the buyer is longer than %d characters: %w", maxBuyerField, ErrInvalid)
+		}
+	}
+	if len(p.Extend) > maxExtend {
+		return fmt.Errorf("buy: more than %d extension parameters: %w", maxExtend, ErrInvalid)
+	}
+	for name, value := range p.Extend {
+		if name == "" || characters(name) > 64 || characters(value) > maxExtendValue {
+			return fmt.Errorf("buy: an extension parameter has no name of 1 to 64 characters, or a value of more than %d: %w", maxExtendValue, ErrInvalid)
+		}
+	}
+	return nil
+}
+
+// checkPeriod refuses what licence 1.0 cannot say: its periodType is year or
+// month, and periodNumber has two digits.
+func checkPeriod(what string, i Interface, period time.Duration) error {
+	if i != License1 || period == 0 {
+		return nil
+	}
+	if kind, n := periodOf(period); kind == "day" || n > 99 {
+		return fmt.Errorf("%s for %v: licence 1.0 has 1 to 99 whole years (365d) or months (30d): %w", what, period, ErrInvalid)
+	}
+	return nil
 }
 
 // record gives an order its ids and keeps it for the order query. The caller
@@ -157,6 +203,8 @@ func (s *Sandbox) NotifyOrder(orderID string) error {
 func (s *Sandbox) pushOrderNotify(r *orderRecord) {
 	d := s.message(koogallery.ActivityOrderNotify, map[string]string{"orderId": r.ID, "orderLineId": r.LineID, "testFlag": "0"})
 	d.Code, d.Product, d.queue = r.sale.ref(), r.Product, "order\n"+r.ID
+	d.What = string(r.Type)
+	d.of(r.sale)
 	s.push(d)
 }
 
@@ -183,10 +231,10 @@ func periodText(d time.Duration) string {
 	return fmt.Sprintf("%d %s", n, kind)
 }
 
-// The result codes of the order query. That of success is taken from the
-// sibling usage-push interface, the others are made up: no page names them.
+// The result codes of the order query. That of success is a Dialect's, the
+// others are made up: no page names them.
 const (
-	codeOrderOK      = "MKT.0000"
+	codeOrderOdd     = "MKT.0777" // of FaultAPIUnknownCode
 	codeOrderParam   = "MKT.0101"
 	codeOrderUnknown = "MKT.0404"
 )
@@ -239,7 +287,7 @@ type extendJSON struct {
 // no table shows are spelt as in the sample of an older design.
 func (s *Sandbox) serveOrder(r *http.Request, _ []byte) apiAnswer {
 	refuse := func(code, msg string) apiAnswer {
-		return apiAnswer{status: http.StatusOK, ErrorCode: code, body: orderAnswerJSON{ResultCode: code, ResultMsg: msg}}
+		return orderRefusal(code, msg)
 	}
 	query, err := url.ParseQuery(r.URL.RawQuery)
 	id, line := query.Get("orderId"), query.Get("orderLineId")
@@ -256,7 +304,47 @@ func (s *Sandbox) serveOrder(r *http.Request, _ []byte) apiAnswer {
 		return refuse(codeOrderUnknown, "order not exist")
 	}
 	info := s.orderInfo(o)
-	return apiAnswer{status: http.StatusOK, ErrorCode: codeOrderOK, body: orderAnswerJSON{codeOrderOK, "success", &info}}
+	return apiAnswer{status: http.StatusOK, ErrorCode: s.dialect.OrderSuccess, body: orderAnswerJSON{s.dialect.OrderSuccess, "success", &info}}
+}
+
+func orderRefusal(code, msg string) apiAnswer {
+	return apiAnswer{status: http.StatusOK, ErrorCode: code, body: orderAnswerJSON{ResultCode: code, ResultMsg: msg}}
+}
+
+// OrderFaults are the faults that can be bound to one order.
+func OrderFaults() []Fault {
+	return []Fault{FaultAPIError, FaultAPIHTML, FaultAPIUnknownCode, FaultAPIHalfAnswer, FaultAPILostAnswer}
+}
+
+// FailOrder makes the order query answer badly for one order only, each time,
+// until it is called with an empty fault. It counts against no limit.
+func (s *Sandbox) FailOrder(orderID string, f Fault) error {
+	if f != "" && !slices.Contains(OrderFaults(), f) {
+		return fmt.Errorf("fail order: fault %q is none of %v: %w", f, OrderFaults(), ErrInvalid)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.orders[orderID] == nil {
+		return fmt.Errorf("fail order: order: %w", ErrUnknownCode)
+	}
+	if delete(s.badOrders, orderID); f != "" {
+		s.badOrders[orderID] = f
+	}
+	return nil
+}
+
+// orderFault is the fault bound to the order which a request asks for.
+func (s *Sandbox) orderFault(r *http.Request) (Fault, *rand.Rand) {
+	id := r.URL.Query().Get("orderId")
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f := s.badOrders[id]
+	if f == "" {
+		return "", nil
+	}
+	s.note(Event{Kind: EventFault, Text: string(f) + ": order query, bound to the order"})
+	s.calls["bad order"]++
+	return f, s.draws("bad order", s.calls["bad order"])
 }
 
 func (s *Sandbox) orderInfo(o *orderRecord) orderInfoJSON {
@@ -271,7 +359,7 @@ func (s *Sandbox) orderInfo(o *orderRecord) orderInfoJSON {
 	if mock, ok := mockOrders[o.ID]; ok {
 		line.ChargingMode = string(mock.mode)
 	}
-	if !o.expiresAt.IsZero() {
+	if undated := o.Type == koogallery.OrderRenew && s.dialect.OrderExpiry == OrderExpiryNotRenew; !o.expiresAt.IsZero() && !undated {
 		line.ExpireTime = s.compact(o.expiresAt)
 	}
 	info := orderInfoJSON{

@@ -6,6 +6,7 @@ import (
 	"crypto/subtle"
 	_ "embed" // the page
 	"encoding/hex"
+	"fmt"
 	"html/template"
 	"net"
 	"net/http"
@@ -13,7 +14,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 )
 
 //go:embed page.html
@@ -40,8 +40,12 @@ func (s *Sandbox) pages(mux *http.ServeMux) {
 		w.Header().Set("Content-Type", "text/css; charset=utf-8")
 		_, _ = w.Write(pageCSS) // a reader which is gone
 	}))
+	mux.HandleFunc("GET /sandbox/messages/{id}", s.atHome(s.showMessage))
 	mux.HandleFunc("POST /sandbox/login", s.atHome(s.login))
 	mux.HandleFunc("POST /sandbox/do", s.atHome(s.press))
+	mux.HandleFunc("/sandbox/", s.atHome(func(w http.ResponseWriter, _ *http.Request) {
+		http.Error(w, "there is nothing; the page is /sandbox/", http.StatusNotFound)
+	}))
 }
 
 // atHome refuses other hosts and forms of other sites.
@@ -109,7 +113,7 @@ func (s *Sandbox) press(w http.ResponseWriter, r *http.Request) {
 		s.render(w, http.StatusForbidden, pageData{Message: "The form is out of date. Open the page again."})
 		return
 	}
-	req, err := formRequest(r.PostForm)
+	req, err := s.formRequest(r.PostForm)
 	what := "POST /sandbox/v1/" + r.PostFormValue("do")
 	call := s.controlCalls()[what]
 	if call == nil {
@@ -118,7 +122,7 @@ func (s *Sandbox) press(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case err != nil:
 	case call == nil:
-		err = ErrInvalid
+		err = fmt.Errorf("there is no such button: %w", ErrInvalid)
 	default:
 		_, err = call(r.Context(), req)
 	}
@@ -129,77 +133,6 @@ func (s *Sandbox) press(w http.ResponseWriter, r *http.Request) {
 	http.Redirect(w, r, "/sandbox/", http.StatusSeeOther)
 }
 
-func formRequest(f url.Values) (controlRequest, error) {
-	req := controlRequest{
-		Code: f.Get("code"), Product: f.Get("product"), Device: f.Get("device"), Event: f.Get("event"), OrderID: f.Get("order_id"),
-		Activity: f.Get("activity"), Mode: f.Get("mode"), Trial: f.Get("trial") != "",
-	}
-	whole := func(name string) (int64, error) {
-		if f.Get(name) == "" {
-			return 0, nil
-		}
-		return strconv.ParseInt(f.Get(name), 10, 64)
-	}
-	var err error
-	if req.Amount, err = whole("amount"); err != nil {
-		return req, ErrInvalid
-	}
-	if req.ID, err = whole("id"); err != nil {
-		return req, ErrInvalid
-	}
-	if req.Period.UnmarshalText([]byte(f.Get("period"))) != nil {
-		return req, ErrInvalid
-	}
-	for _, fault := range Faults() {
-		if text := f.Get("fault-" + string(fault)); text != "" {
-			p, err := strconv.ParseFloat(text, 64)
-			if err != nil {
-				return req, ErrInvalid
-			}
-			if req.Faults == nil {
-				req.Faults = make(map[Fault]float64)
-			}
-			req.Faults[fault] = p
-		}
-	}
-	return req, nil
-}
-
-type pageData struct {
-	Known      bool
-	Message    string
-	Form       string
-	Now        time.Time
-	Manual     bool
-	Seed       uint64
-	Outage     Outage
-	Outages    []Outage
-	Products   []ProductState
-	Codes      []pageCode
-	Deliveries []pageDelivery
-	Events     []Event
-	Faults     []pageFault
-}
-
-// pageCode shows a purchase with its secrets in clear, which is what the page
-// is for.
-type pageCode struct {
-	CodeState
-	Ref     string
-	Devices []applicationJSON
-}
-
-type pageDelivery struct {
-	Delivery
-	Ref  string
-	Last string
-}
-
-type pageFault struct {
-	Fault       Fault
-	Probability float64
-}
-
 func (s *Sandbox) showPage(w http.ResponseWriter, r *http.Request) {
 	if !s.known(r) {
 		s.render(w, http.StatusOK, pageData{})
@@ -208,42 +141,19 @@ func (s *Sandbox) showPage(w http.ResponseWriter, r *http.Request) {
 	s.render(w, http.StatusOK, s.pageData(""))
 }
 
-// maxRows bounds each table, newest first.
-const maxRows = 100
-
-func (s *Sandbox) pageData(message string) pageData {
-	d := pageData{
-		Known: true, Message: message, Form: s.secret("form"), Now: s.now(), Manual: s.opts.Manual, Seed: s.opts.Seed,
-		Outages: []Outage{OutageNone, OutageGateway, OutageHTML, OutageTruncated, OutageDrop}, Products: s.ProductStates(),
+// showMessage is one message with what went over the wire.
+func (s *Sandbox) showMessage(w http.ResponseWriter, r *http.Request) {
+	if !s.known(r) {
+		s.render(w, http.StatusOK, pageData{})
+		return
 	}
-	s.mu.Lock()
-	d.Outage = s.outage
-	for _, f := range Faults() {
-		d.Faults = append(d.Faults, pageFault{f, s.misbehaviour.Faults[f]})
+	id, _ := strconv.ParseInt(r.PathValue("id"), 10, 64) // 0 is the id of none
+	d, err := s.Delivery(id)
+	if err != nil {
+		s.render(w, controlStatus(err), s.pageData(err.Error()))
+		return
 	}
-	s.mu.Unlock()
-	for _, c := range newest(s.Codes()) {
-		p := pageCode{CodeState: c, Ref: c.Code.Reveal()}
-		for _, a := range c.Applications {
-			p.Devices = append(p.Devices, applicationOf(a))
-		}
-		d.Codes = append(d.Codes, p)
-	}
-	for _, m := range newest(s.Deliveries()) {
-		p := pageDelivery{Delivery: m, Ref: m.Code.Reveal()}
-		if n := len(m.Attempts); n > 0 {
-			p.Last = m.Attempts[n-1].text()
-		}
-		d.Deliveries = append(d.Deliveries, p)
-	}
-	d.Events = newest(s.Events(0))
-	return d
-}
-
-func newest[T any](list []T) []T {
-	list = list[max(0, len(list)-maxRows):]
-	slices.Reverse(list)
-	return list
+	s.render(w, http.StatusOK, pageData{Known: true, Form: s.secret("form"), Detail: s.messageData(d)})
 }
 
 func (s *Sandbox) render(w http.ResponseWriter, status int, d pageData) {
@@ -252,21 +162,4 @@ func (s *Sandbox) render(w http.ResponseWriter, status int, d pageData) {
 	if err := pageTemplate.Execute(w, d); err != nil {
 		s.opts.Log.Debug("page was not written", "error", err)
 	}
-}
-
-// Is reports the interface of a purchase, for the page.
-func (p pageCode) Is(name string) bool { return string(p.Interface) == name }
-
-// Live reports that something can still be done with a purchase.
-func (p pageCode) Live() bool { return p.Status != Released && p.Status != Cancelled }
-
-// Restartable reports that Retry can be pressed.
-func (p pageDelivery) Restartable() bool { return p.State != Delivered }
-
-// Ended reports the deliveries' test flag in words.
-func (p pageDelivery) Ended() string {
-	if p.Test {
-		return string(p.State) + ", debug call"
-	}
-	return string(p.State)
 }

@@ -43,18 +43,24 @@ func (p *player) do(ctx context.Context, st step) (err error) {
 	switch st.do {
 	case "buy":
 		var o Order
-		o, err = s.Purchase(ctx, Purchase{Product: st.product, Amount: max(st.amount, 1), Period: st.period, Trial: st.trial})
+		o, err = s.Purchase(ctx, Purchase{
+			Product: st.product, Amount: max(st.amount, 1), Period: st.period, Trial: st.trial, Buyer: st.buyer.buyer(), Extend: st.extend,
+		})
 		p.codes[st.as] = o
 	case "renew":
-		_, err = s.RenewAs(id, st.product, st.period)
+		p.codes[st.as], err = s.RenewAs(id, st.product, st.period)
 	case "change":
-		_, err = s.RenewChange(id, st.product, st.period)
+		p.codes[st.as], err = s.Change(id, Change{st.product, st.amount, st.period})
 	case "convert-trial":
-		_, err = s.ConvertTrial(id, st.period)
+		p.codes[st.as], err = s.ConvertTrial(id, st.period)
 	case "cancel-renewal":
-		_, err = s.CancelRenewal(id)
+		p.codes[st.as], err = s.CancelRenewal(id)
 	case "unsubscribe":
-		_, err = s.Unsubscribe(id)
+		p.codes[st.as], err = s.Unsubscribe(id)
+	case "get-license":
+		err = s.GetLicense(id)
+	case "fail-order":
+		err = s.FailOrder(p.codes[st.of].ID, st.fault)
 	case "receive":
 		err = s.Receive(id)
 	case "freeze":
@@ -67,7 +73,7 @@ func (p *player) do(ctx context.Context, st step) (err error) {
 		err = s.ReleaseAfterRetention(id)
 	case "apply":
 		var a Application
-		a, err = s.Apply(id, LicenseRequest{Device: koogallery.NewDeviceFingerprint(st.device)})
+		a, err = s.Apply(id, st.application(s.now()))
 		p.events[st.as] = a
 	case "apply-again":
 		err = s.applyAgain(p.events[st.of].EventID)
@@ -90,7 +96,9 @@ func (p *player) market(ctx context.Context, st step) (err error) {
 	case "resume":
 		err = s.Resume(st.product)
 	case "debug":
-		_, err = s.Debug(st.activity, koogallery.NewCode(st.code))
+		_, err = s.DebugProduct(st.product, st.activity, koogallery.NewCode(st.code))
+	case "dialect":
+		err = s.SetDialect(st.dialect)
 	case "lapse":
 		s.Lapse(st.period)
 	case "probe":
@@ -114,6 +122,18 @@ func (p *player) market(ctx context.Context, st step) (err error) {
 		err = fmt.Errorf("no such step: %w", ErrInvalid)
 	}
 	return err
+}
+
+// application is what an "apply" step asks for.
+func (st step) application(now time.Time) LicenseRequest {
+	r := LicenseRequest{Device: koogallery.NewDeviceFingerprint(st.device), NoExpiry: st.endless}
+	if st.after > 0 {
+		r.EffectiveAt = now.Add(st.after)
+	}
+	if st.until > 0 {
+		r.ExpiresAt = now.Add(st.until)
+	}
+	return r
 }
 
 func (s *Sandbox) applyAgain(event string) error {
@@ -205,22 +225,19 @@ func (p *player) expect(st step) error {
 	return nil
 }
 
-// counts are the messages that wait and those that were given up.
+// counts are the messages that wait and those that were given up; of debug calls
+// and probes, which are never repeated, only those that wait.
 func (s *Sandbox) counts() (pending, failed uint64) {
 	for _, d := range s.Deliveries() {
 		switch d.State {
 		case Pending:
 			pending++
 		case Failed:
-			failed++
+			if !d.Test {
+				failed++
+			}
 		case Delivered, Unsent:
 		}
 	}
 	return pending, failed
-}
-
-// confirmed reports that the merchant confirmed the hold and the release, and
-// that nothing waits.
-func (c CodeState) confirmed() bool {
-	return c.Pending == 0 && c.Told.Frozen == c.Frozen && c.Told.Released == (c.Status == Released)
 }

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
+	"time"
 
 	"github.com/seed-357fa782/licensed/koogallery"
 )
@@ -96,7 +98,7 @@ type ProductState struct {
 
 	Stopped    bool // by Stop: not sold and not probed
 	Frozen     bool // by MaxFailedDays of failed probes: hidden, not sold
-	FailedDays int  // days in a row on which a probe failed, today included
+	FailedDays int  // days in a row on which a probe failed, today included; 0 again from the first good probe of a day without a bad one
 }
 
 // MaxFailedDays is on how many days in a row probes may fail before trading of
@@ -108,6 +110,7 @@ type catalogued struct {
 	ProductState
 	day    string // of the latest probe
 	failed bool   // that day
+	row    int    // of failed days before that day
 }
 
 // Products lists the catalogue.
@@ -141,7 +144,7 @@ func (s *Sandbox) setStopped(what, product string, stopped bool) error {
 	}
 	p.Stopped = stopped
 	if !stopped {
-		p.Frozen, p.FailedDays, p.failed = false, 0, false
+		p.Frozen, p.FailedDays, p.failed, p.row = false, 0, false, 0
 	}
 	s.note(Event{Kind: EventProduct, Product: product, Text: what + " sale of the product"})
 	return nil
@@ -163,20 +166,30 @@ func (s *Sandbox) tradable(what, product string) (*catalogued, error) {
 
 // probed takes the outcome of one probe of a product. The caller holds s.mu.
 func (s *Sandbox) probed(p *catalogued, ok bool) {
-	if day := s.now().In(s.opts.Location).Format("2006-01-02"); p.day != day {
-		if !p.failed {
-			p.FailedDays = 0 // the last day with probes was a good one
-		}
+	if day := s.day(); p.day != day {
+		p.row = p.FailedDays // 0 if the last day with probes was a good one
 		p.day, p.failed = day, false
 	}
-	if ok || p.failed {
+	switch {
+	case ok && !p.failed:
+		p.FailedDays = 0 // a good day, unless a later probe fails
+		return
+	case ok || p.failed:
 		return
 	}
 	p.failed = true
-	p.FailedDays++
+	p.FailedDays = p.row + 1
 	s.note(Event{Kind: EventNotice, Product: p.ID, Text: fmt.Sprintf("mail, SMS and console message: a probe failed, day %d of %d", p.FailedDays, MaxFailedDays)})
 	if p.FailedDays >= MaxFailedDays && !p.Frozen {
 		p.Frozen = true
 		s.note(Event{Kind: EventProduct, Product: p.ID, Text: "trading is frozen and the product hidden after 5 days of failed probes"})
 	}
+}
+
+// day names the present day, which Options.Day can make shorter.
+func (s *Sandbox) day() string {
+	if s.opts.Day == DefaultDay {
+		return s.now().In(s.opts.Location).Format(time.DateOnly)
+	}
+	return strconv.FormatInt(s.opts.Now().UnixNano()/int64(s.opts.Day), 10)
 }

@@ -26,9 +26,11 @@ type CodeState struct {
 	Interface   Interface
 	Status      Status
 	Product     string
-	Amount      int64
-	OrderID     string // of the purchase
-	InstanceID  string // Online and License1: what the merchant answered
+	Amount      int64         // of the order in force, see Sandbox.Change
+	Period      time.Duration // in all, renewals included; 0: for ever
+	Renewals    int           // that can be cancelled
+	OrderID     string        // of the purchase
+	InstanceID  string        // Online and License1: what the merchant answered
 	Trial       bool
 	Received    bool
 	Frozen      bool
@@ -42,21 +44,51 @@ type CodeState struct {
 	Applications []Application
 	// Usage are the days of which the merchant reported, in order.
 	Usage []UsageDay
-	// Told is what the merchant confirmed.
-	Told Told
+	// Sent is the sum of all messages about it, and Told of those which the
+	// merchant confirmed; see NotTold.
+	Sent, Told Told
 	// Pending is how many messages wait for their turn or a next attempt.
 	Pending int
 }
 
-// Told is the sum of the messages about a purchase which the merchant answered
-// with success and whose answer arrived. A message that failed for good or
-// whose answer was lost is not in it, though the merchant may have obeyed.
+// Told is a sum of messages about a purchase. As CodeState.Told it is of those
+// which the merchant answered with success and whose answer arrived: a message
+// that failed for good or whose answer was lost is not in it, though the
+// merchant may have obeyed.
 type Told struct {
 	At        time.Time // of the latest; zero if there is none
-	ExpiresAt time.Time // by the latest renewal, cancelled renewal or licence 1.0 purchase
+	ExpiresAt time.Time // by the newest purchase, renewal or cancelled renewal; of License2 zero before the first renewal
 	Frozen    bool
 	Released  bool
 }
+
+// NotTold says in words what the merchant has not confirmed, though it was or is
+// to be told; empty where there is nothing. After a release nothing else counts.
+// A message that still waits counts as not confirmed.
+func (c CodeState) NotTold() []string {
+	switch {
+	case c.Sent.Released && c.Told.Released:
+		return nil
+	case c.Sent.Released:
+		return []string{"the release"}
+	case c.Interface != License2 && c.InstanceID == "":
+		return []string{"the purchase"}
+	}
+	var out []string
+	if !c.Told.ExpiresAt.Equal(c.Sent.ExpiresAt) {
+		out = append(out, "the end "+c.Sent.ExpiresAt.Format(time.DateTime))
+	}
+	switch {
+	case c.Sent.Frozen && !c.Told.Frozen:
+		out = append(out, "the freeze")
+	case !c.Sent.Frozen && c.Told.Frozen:
+		out = append(out, "the unfreeze")
+	}
+	return out
+}
+
+// confirmed reports that the merchant confirmed everything there was to tell.
+func (c CodeState) confirmed() bool { return c.Pending == 0 && len(c.NotTold()) == 0 }
 
 // ApplicationState is where an application for a device's licence stands.
 type ApplicationState string
@@ -99,7 +131,10 @@ type sale struct {
 	text        string // see Order.Ref
 	iface       Interface
 	purchase    Order
+	number      int           // of the purchase, from 1
+	messages    int           // that were made about it
 	product     string        // changed by a renewal to another product
+	amount      int64         // of the order in force
 	period      time.Duration // in all, renewals included; 0: for ever
 	renewals    []renewal
 	trial       bool
@@ -116,13 +151,26 @@ type sale struct {
 	license     koogallery.LicenseText
 	apps        []*application
 	usage       []*usage
-	told        Told
+	sent, told  Told
+	toldEnd     int // the message which told.ExpiresAt is from
 	pending     int
 }
 
+// renewal is one that can be cancelled, with what it changed.
 type renewal struct {
-	order  Order
-	period time.Duration
+	order   Order
+	period  time.Duration // as bought
+	shift   time.Duration // of the end: the gap since an expiry is in it
+	product string        // before
+	amount  int64         // before
+}
+
+// tellEnd takes the merchant's confirmation of an end. A message that was
+// overtaken does not take the place of a newer one.
+func (c *sale) tellEnd(d *delivery, end time.Time) {
+	if d.position >= c.toldEnd {
+		c.toldEnd, c.told.ExpiresAt = d.position, end
+	}
 }
 
 type application struct {
@@ -157,7 +205,9 @@ func (c *sale) state(now time.Time) CodeState {
 		Interface:   c.iface,
 		Status:      c.status(now),
 		Product:     c.product,
-		Amount:      c.purchase.Amount,
+		Amount:      c.amount,
+		Period:      c.period,
+		Renewals:    len(c.renewals),
 		OrderID:     c.purchase.ID,
 		InstanceID:  c.instance,
 		Trial:       c.trial,
@@ -167,6 +217,7 @@ func (c *sale) state(now time.Time) CodeState {
 		ActivatedAt: c.activatedAt,
 		ExpiresAt:   c.expiresAt,
 		License:     c.license,
+		Sent:        c.sent,
 		Told:        c.told,
 		Pending:     c.pending,
 	}

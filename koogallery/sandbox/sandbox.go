@@ -50,6 +50,7 @@ import (
 	mathrand "math/rand/v2"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -63,6 +64,7 @@ const (
 	DefaultRetryInterval = 2 * time.Minute
 	DefaultMaxAttempts   = 60
 	DefaultCallTimeout   = 10 * time.Second
+	DefaultDay           = 24 * time.Hour
 )
 
 // Callback says where the merchant is called.
@@ -82,10 +84,16 @@ type Options struct {
 	// port on the loopback.
 	Addr string
 	// Hosts are further names and addresses for the server certificate, beside
-	// localhost, 127.0.0.1, ::1 and the host of Addr.
+	// localhost, 127.0.0.1, ::1 and the host of Addr. The page answers under the
+	// same names and no other. The first stands in URL where Addr is not on the
+	// loopback.
 	Hosts    []string
 	Products []Product
 
+	// CAPEM and CAKeyPEM are the authority of an earlier sandbox, as its methods
+	// of these names tell them; a new one when both are empty.
+	CAPEM    []byte
+	CAKeyPEM koogallery.SecretKey
 	// AccessKeyID and SecretAccessKey are the AK/SK of the open API; random
 	// when empty.
 	AccessKeyID     string
@@ -118,12 +126,20 @@ type Options struct {
 	// NoQueryV2 leaves out the query of several codes, which is not documented:
 	// it is then answered like any path that does not exist.
 	NoQueryV2 bool
+	// Dialect is how the marketplace speaks where its pages leave that open, see
+	// SetDialect.
+	Dialect Dialect
 	// Misbehaviour is what goes wrong, see SetMisbehaviour.
 	Misbehaviour Misbehaviour
-	// Seed is what misbehaviour, ids, codes and nonces are drawn from, so that a
-	// run can be told again; 0 means another one each time, see Sandbox.Seed.
-	// Keys and tokens are never drawn from it.
+	// Seed is what misbehaviour is drawn from, and when Manual ids and codes too,
+	// so that a run can be told again; 0 means another one each time, see
+	// Sandbox.Seed. Nonces, keys and tokens are never drawn from it, nor are ids
+	// unless Manual: a merchant that outlives a run must see none of them twice.
 	Seed uint64
+	// Day is how long a day lasts in the rules that count days: failed probes,
+	// and Retention in Lapse. 0 means DefaultDay, a calendar day. Periods of
+	// purchases and times on the wire do not follow it.
+	Day time.Duration
 	// Manual leaves everything that takes time to Advance: no message is sent and
 	// nothing is probed by itself, and no goroutine runs.
 	Manual bool
@@ -176,6 +192,8 @@ type Sandbox struct {
 	url          string
 	outage       Outage
 	misbehaviour Misbehaviour
+	dialect      Dialect
+	badOrders    map[string]Fault
 	misbehaved   int            // faults since SetMisbehaviour
 	calls        map[string]int // of the open API, by kind, and handshakes
 	ids          *mathrand.Rand // nil: crypto/rand
@@ -199,7 +217,7 @@ func New(opts Options) (*Sandbox, error) {
 	if err := opts.complete(); err != nil {
 		return nil, err
 	}
-	ca, err := newAuthority(opts.certificateHosts())
+	ca, err := newAuthority(opts.CAPEM, opts.CAKeyPEM, opts.certificateHosts())
 	if err != nil {
 		return nil, err
 	}
@@ -210,6 +228,8 @@ func New(opts Options) (*Sandbox, error) {
 		turn:         make(chan struct{}, 1),
 		session:      rand.Text(),
 		misbehaviour: opts.Misbehaviour,
+		dialect:      opts.Dialect,
+		badOrders:    make(map[string]Fault),
 		calls:        make(map[string]int),
 		products:     make(map[string]*catalogued),
 		codes:        make(map[string]*sale),
@@ -229,7 +249,7 @@ func New(opts Options) (*Sandbox, error) {
 	}
 	if opts.Seed == 0 {
 		s.opts.Seed = mathrand.Uint64N(1<<53) | 1 //nolint:gosec // of misbehaviour; JSON keeps its every digit
-	} else {
+	} else if opts.Manual {
 		s.ids = s.draws("ids", 0)
 	}
 	if err := s.SetCallback(opts.Callback); err != nil {
@@ -255,6 +275,14 @@ func (o *Options) complete() (err error) {
 	if o.Misbehaviour, err = o.Misbehaviour.complete(); err != nil {
 		return err
 	}
+	if o.Dialect, err = o.Dialect.complete(); err != nil {
+		return err
+	}
+	for _, host := range o.Hosts {
+		if strings.ContainsFunc(host, notInHost) && net.ParseIP(host) == nil || host == "" || len(host) > 253 {
+			return fmt.Errorf("sandbox: host %q is neither a name nor an address, without scheme and port: %w", shorten(host, 64), ErrInvalid)
+		}
+	}
 	if o.Addr == "" {
 		o.Addr = DefaultAddr
 	}
@@ -279,6 +307,9 @@ func (o *Options) complete() (err error) {
 	if o.CallTimeout <= 0 {
 		o.CallTimeout = DefaultCallTimeout
 	}
+	if o.Day <= 0 {
+		o.Day = DefaultDay
+	}
 	if o.Location == nil {
 		o.Location = time.UTC
 	}
@@ -293,10 +324,39 @@ func (o *Options) complete() (err error) {
 
 func (o *Options) certificateHosts() []string {
 	hosts := append([]string{"localhost", "127.0.0.1", "::1"}, o.Hosts...)
-	if host, _, err := net.SplitHostPort(o.Addr); err == nil && host != "" {
+	if host, _, err := net.SplitHostPort(o.Addr); err == nil && host != "" && !unspecified(host) {
 		hosts = append(hosts, host)
 	}
 	return hosts
+}
+
+func notInHost(r rune) bool {
+	const allowed = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._"
+	return !strings.ContainsRune(allowed, r)
+}
+
+func unspecified(host string) bool {
+	ip := net.ParseIP(host)
+	return ip != nil && ip.IsUnspecified()
+}
+
+// baseURL is how a listener is reached: by the name in Addr, or by the first of
+// Hosts unless it is on the loopback, and by localhost where it is on every
+// address.
+func (o *Options) baseURL(ln net.Addr) string {
+	host, port, err := net.SplitHostPort(ln.String())
+	named, _, _ := net.SplitHostPort(o.Addr)
+	switch {
+	case err != nil:
+		return "https://" + ln.String()
+	case named != "" && net.ParseIP(named) == nil: // what it resolves to is not in the certificate
+		host = named
+	case len(o.Hosts) > 0 && !loopback(host):
+		host = o.Hosts[0]
+	case unspecified(host):
+		host = "localhost"
+	}
+	return "https://" + net.JoinHostPort(host, port)
 }
 
 // Start listens and serves until Close. ctx bounds only the opening of the
@@ -323,7 +383,7 @@ func (s *Sandbox) Start(ctx context.Context) error {
 		_ = ln.Close()
 		return fmt.Errorf("%w, or started twice", ErrClosed)
 	}
-	s.server, s.url = server, "https://"+ln.Addr().String()
+	s.server, s.url = server, s.opts.baseURL(ln.Addr())
 	s.spawn(func(context.Context) {
 		if err := server.ServeTLS(ln, "", ""); !errors.Is(err, http.ErrServerClosed) {
 			s.opts.Log.Error("sandbox stopped serving", "error", err)
@@ -364,8 +424,8 @@ func shutdown(server *http.Server) error {
 // Handler is what Start serves: open API and control API.
 func (s *Sandbox) Handler() http.Handler { return s.handler }
 
-// URL is the base URL of the open API, "https://127.0.0.1:port"; empty before
-// Start.
+// URL is the base URL of the open API, "https://127.0.0.1:port", by a name or
+// address that stands in the certificate; empty before Start.
 func (s *Sandbox) URL() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -374,6 +434,9 @@ func (s *Sandbox) URL() string {
 
 // CAPEM is the certificate of the authority that vouches for the server.
 func (s *Sandbox) CAPEM() []byte { return s.ca.pem }
+
+// CAKeyPEM is the key of that authority, for Options of a later sandbox.
+func (s *Sandbox) CAKeyPEM() koogallery.SecretKey { return s.ca.key }
 
 // AccessKeyID is the AK of the open API.
 func (s *Sandbox) AccessKeyID() string { return s.opts.AccessKeyID }
@@ -384,7 +447,8 @@ func (s *Sandbox) SecretAccessKey() koogallery.SecretKey { return s.opts.SecretA
 // ControlToken opens the control API.
 func (s *Sandbox) ControlToken() Token { return s.opts.ControlToken }
 
-// AccessKey is the key which signs callbacks at present.
+// AccessKey is the key which signs callbacks at present, but those to products
+// with one of their own.
 func (s *Sandbox) AccessKey() koogallery.AccessKey {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -35,6 +35,8 @@ type settings struct {
 	notify        bool
 	noQueryV2     bool
 	location      *time.Location
+	day           time.Duration
+	dialect       Dialect
 	misbehaviour  Misbehaviour
 }
 
@@ -54,6 +56,13 @@ type step struct {
 	code     string
 	mode     Outage
 	faults   Misbehaviour
+	fault    Fault
+	dialect  Dialect
+	buyer    buyerRequest
+	extend   map[string]string
+	after    time.Duration // from now to the beginning of a licence that is applied for
+	until    time.Duration // … to its end; 0: that of the instance
+	endless  bool
 	expect   expectation
 }
 
@@ -71,24 +80,27 @@ type expectation struct {
 // stepMembers are the members of each verb beside "do"; those with "!" must be
 // there.
 var stepMembers = map[string][]string{
-	"buy":            {"product!", "amount", "period", "trial", "as"},
+	"buy":            {"product!", "amount", "period", "trial", "buyer", "extend", "as"},
 	"receive":        {"of!"},
-	"renew":          {"of!", "period!", "product"},
-	"change":         {"of!", "period!", "product"},
-	"convert-trial":  {"of!", "period!"},
-	"cancel-renewal": {"of!"},
+	"renew":          {"of!", "period!", "product", "as"},
+	"change":         {"of!", "period!", "product", "amount", "as"},
+	"convert-trial":  {"of!", "period!", "as"},
+	"cancel-renewal": {"of!", "as"},
 	"freeze":         {"of!"},
 	"unfreeze":       {"of!"},
 	"expire":         {"of!"},
-	"unsubscribe":    {"of!"},
+	"unsubscribe":    {"of!", "as"},
 	"release":        {"of!"},
-	"apply":          {"of!", "device", "as"},
+	"get-license":    {"of!"},
+	"fail-order":     {"of!", "fault"},
+	"apply":          {"of!", "device", "effective_in", "expires_in", "no_expiry", "as"},
 	"apply-again":    {"of!"},
 	"deny":           {"of!"},
 	"notify":         {"of!"},
 	"stop":           {"product!"},
 	"resume":         {"product!"},
-	"debug":          {"activity!", "code!"},
+	"debug":          {"activity!", "code!", "product"},
+	"dialect":        dialectNames(),
 	"lapse":          {"period"},
 	"probe":          {},
 	"retry":          {},
@@ -97,6 +109,14 @@ var stepMembers = map[string][]string{
 	"wait":           {"for!"},
 	"settle":         {},
 	"expect":         {"of", "status", "frozen", "told", "pending", "delivered", "amount", "failed"},
+}
+
+func dialectNames() []string {
+	var names []string
+	for _, s := range DialectSettings() {
+		names = append(names, s.Name)
+	}
+	return names
 }
 
 // ParseScenario reads a scenario file: JSON, strict. name stands in errors,
@@ -153,8 +173,26 @@ func (r *jsonReader) settings(o *jsonObject) settings {
 		}
 		s.location = loc
 	}
+	s.day = r.positive(o, "day")
+	if n := o.take("dialect"); n != nil {
+		d := r.object(n)
+		for _, name := range dialectNames() {
+			r.dialect(&s.dialect, d, name)
+		}
+		r.unknown(d)
+	}
 	s.misbehaviour = r.misbehaviour(o)
 	return s
+}
+
+// dialect reads one member of a dialect.
+func (r *jsonReader) dialect(d *Dialect, o *jsonObject, name string) {
+	n := o.members[name]
+	if value := r.text(o, name, 16); n != nil && r.err == nil {
+		if err := d.Set(name, value); err != nil {
+			r.fail(n.line, n.subject, "%v", err)
+		}
+	}
 }
 
 func (r *jsonReader) positive(o *jsonObject, name string) time.Duration {
@@ -248,8 +286,8 @@ func (r *jsonReader) stepMember(s *step, o *jsonObject, n *jsonNode, member stri
 	case "amount":
 		if s.do == "expect" {
 			s.expect.amount = r.expected(o, name)
-		} else if s.amount = int64(r.whole(o, name, 1<<31)); s.amount == 0 {
-			s.amount = 1
+		} else {
+			s.amount = int64(r.whole(o, name, 1<<31))
 		}
 	case "period":
 		s.period = r.duration(o, name)
@@ -261,6 +299,52 @@ func (r *jsonReader) stepMember(s *step, o *jsonObject, n *jsonNode, member stri
 		s.mode = Outage(r.choice(o, name, []string{"", string(OutageGateway), string(OutageHTML), string(OutageTruncated), string(OutageDrop)}))
 	case "faults":
 		s.faults = r.misbehaviour(o)
+	default:
+		r.expectMember(s, o, name)
+		r.buyMember(s, o, name)
+	}
+}
+
+// buyMember reads what a buyer says, and what tells marketplaces apart.
+func (r *jsonReader) buyMember(s *step, o *jsonObject, name string) {
+	switch name {
+	case "buyer":
+		if n := o.take(name); n != nil {
+			b := r.object(n)
+			for _, field := range buyerFields {
+				*s.buyer.field(field) = r.text(b, field, maxBuyerField)
+			}
+			r.unknown(b)
+		}
+	case "extend":
+		if n := o.take(name); n != nil {
+			e := r.object(n)
+			s.extend = make(map[string]string)
+			for _, key := range e.names {
+				s.extend[key] = r.text(e, key, maxExtendValue)
+			}
+		}
+	case "effective_in":
+		s.after = r.duration(o, name)
+	case "expires_in":
+		s.until = r.duration(o, name)
+	case "no_expiry":
+		s.endless = r.flag(o, name)
+	case "fault":
+		names := []string{""}
+		for _, f := range OrderFaults() {
+			names = append(names, string(f))
+		}
+		s.fault = Fault(r.choice(o, name, names))
+	default:
+		if s.do == "dialect" {
+			r.dialect(&s.dialect, o, name)
+		}
+	}
+}
+
+func (r *jsonReader) expectMember(s *step, o *jsonObject, name string) {
+	switch name {
 	case "status":
 		s.expect.status = r.choice(o, name, []string{string(Issued), string(Alive), string(Expired), string(Released), string(Cancelled)})
 	case "frozen":
@@ -335,6 +419,8 @@ func (sc *Scenario) Options(o Options) Options {
 	set("notify_orders", func() { o.NotifyOrders = s.notify })
 	set("no_query_v2", func() { o.NoQueryV2 = s.noQueryV2 })
 	set("location", func() { o.Location = s.location })
+	set("day", func() { o.Day = s.day })
+	set("dialect", func() { o.Dialect = s.dialect })
 	set("faults", func() { o.Misbehaviour.Faults = s.misbehaviour.Faults })
 	set("limit", func() { o.Misbehaviour.Limit = s.misbehaviour.Limit })
 	set("max_delay", func() { o.Misbehaviour.MaxDelay = s.misbehaviour.MaxDelay })

@@ -68,6 +68,57 @@ func TestPlay(t *testing.T) {
 	}
 }
 
+// Every setting and step that a merchant can be tried with.
+func TestPlayEverything(t *testing.T) {
+	sc, err := sandbox.ParseScenario("b.json", []byte(`{
+  "products": [{"id": "ONLINE", "interface": "online"}, {"id": "ONLINE2", "interface": "online"}, {"id": "OLD", "interface": "license1"}],
+  "day": "1m", "dialect": {"body_order": "sample", "signed_form": "canonical"},
+  "steps": [
+    {"do": "buy", "product": "ONLINE", "amount": 1, "period": "365d", "buyer": {"customer_id": "c1", "email": "a@example.com"}, "extend": {"host": "db1"}, "as": "i"},
+    {"do": "settle"},
+    {"do": "change", "of": "i", "amount": 3, "product": "ONLINE2", "period": "365d", "as": "bigger"},
+    {"do": "fail-order", "of": "bigger", "fault": "api-5xx"},
+    {"do": "notify", "of": "bigger"},
+    {"do": "apply", "of": "i", "device": "d", "effective_in": "1d", "expires_in": "30d", "as": "a"},
+    {"do": "dialect", "license_time": "compact", "expire_time": "17"},
+    {"do": "apply", "of": "i", "device": "e", "no_expiry": true, "as": "b"},
+    {"do": "fail-order", "of": "bigger"},
+    {"do": "settle"},
+    {"do": "expect", "of": "bigger", "amount": 3, "told": true},
+    {"do": "buy", "product": "OLD", "period": "30d", "as": "old"},
+    {"do": "settle"},
+    {"do": "get-license", "of": "old"},
+    {"do": "debug", "product": "OLD", "activity": "getLicense", "code": "x"},
+    {"do": "settle"},
+    {"do": "expect", "failed": 0}
+  ]
+}`))
+	must(t, err)
+	opts := sc.Options(sandbox.Options{})
+	if opts.Day != time.Minute || opts.Dialect.BodyOrder != "sample" {
+		t.Errorf("options %+v", opts)
+	}
+	m := newShop(t, opts)
+	must(t, m.s.Play(t.Context(), sc, nil))
+	var times []time.Time
+	licences := 0
+	for _, msg := range m.got {
+		switch msg := msg.(type) {
+		case koogallery.GetLicenseAsync:
+			times = append(times, msg.EffectiveTime, msg.ExpireTime)
+		case koogallery.V1GetLicense:
+			licences++
+		}
+	}
+	if diff := cmp.Diff([]time.Time{begin.Add(24 * time.Hour), begin.Add(30 * 24 * time.Hour), begin, {}}, times); diff != "" || licences != 2 {
+		t.Errorf("%d licences, times (-want +got):\n%s", licences, diff)
+	}
+	order, err := m.c.Order(t.Context(), m.s.Codes()[0].OrderID, "")
+	if err != nil || order.Buyer.Email.Reveal() != "a@example.com" || order.Extend["host"] != "db1" {
+		t.Errorf("%+v %v", order, err)
+	}
+}
+
 func TestExpectationNotMet(t *testing.T) {
 	for _, tt := range []struct{ expect, want string }{
 		{`{"do":"expect","of":"a","status":"ALIVE"}`, "s:3: expect: status is ISSUED, expected ALIVE"},
@@ -122,6 +173,12 @@ func TestScenarioErrors(t *testing.T) {
 		{step(`{"do":"debug","activity":"newThing","code":"x"}`), "f:2: steps[0].activity: no activity with a debug case"},
 		{step(`{"do":"expect","status":"ALIVE"}`), `f:2: expect of a purchase needs "of"`},
 		{"{\"products\":[{\"id\":\"a\"}],\"steps\":[\n{\"do\":\"buy\",\"product\":\"b\"}]}", `f:2: steps[0].product: product "b" is not in products`},
+		{"{\"dialect\": {\n\"body_order\": \"random\"}}", `f:2: dialect.body_order: dialect: body_order: "random" is none of sorted, sample`},
+		{"{\"dialect\": {\n\"tongue\": \"x\"}}", "f:2: dialect.tongue: unknown key"},
+		{"{\"day\": \"0s\"}", "f:1: day: must be longer than nothing"},
+		{step(`{"do":"buy","product":"p","buyer":{"shoe_size":"9"}}`), "f:2: steps[0].buyer.shoe_size: unknown key"},
+		{step(`{"do":"buy","product":"p","extend":{"a":1}}`), "f:2: steps[0].extend.a: want a text of up to 1024 characters"},
+		{step("{\"do\":\"buy\",\"product\":\"p\",\"as\":\"x\"},\n{\"do\":\"fail-order\",\"of\":\"x\",\"fault\":\"late\"}"), `f:3: steps[1].fault: "late" is none of`},
 		{strings.Repeat("[", 40) + strings.Repeat("]", 40), "f:1: " + strings.Repeat("[0]", 16) + ": nested too deeply"},
 		{strings.Repeat(" ", sandbox.MaxScenario+1), "f: longer than 1048576 bytes"},
 	} {
@@ -154,8 +211,50 @@ func TestDocumentedScenarios(t *testing.T) {
 	}
 }
 
+// Every call with its members, and every step with its, stands in the document.
+func TestDocumentedCalls(t *testing.T) {
+	text, err := os.ReadFile("../../docs/sandbox.md")
+	must(t, err)
+	docs := string(text)
+	calls, members := sandbox.ControlCalls(newSandbox(t, sandbox.Options{}))
+	if len(calls) < 30 || len(members) < 30 {
+		t.Errorf("%d calls, %d members", len(calls), len(members))
+	}
+	_, control, _ := strings.Cut(docs, "## The control API")
+	control, _, _ = strings.Cut(control, "## What it does")
+	for _, call := range calls {
+		if call = strings.ReplaceAll(call, "{id}", "ID"); !strings.Contains(control, "`"+call+"`") && !strings.Contains(control, "`GET "+call+"`") {
+			t.Errorf("the control API's call %s is not described", call)
+		}
+	}
+	for _, name := range members {
+		if !strings.Contains(docs, "`"+name+"`") {
+			t.Errorf("the control API's member %s is not described", name)
+		}
+	}
+	_, steps, _ := strings.Cut(docs, "| step | members |")
+	steps, _, _ = strings.Cut(steps, "## In Go tests")
+	for verb, members := range sandbox.StepMembers() {
+		row := ""
+		for line := range strings.Lines(steps) {
+			if cells := strings.Split(line, "|"); len(cells) > 2 && strings.Contains(cells[1], "`"+verb+"`") {
+				row = cells[2]
+			}
+		}
+		if row == "" {
+			t.Errorf("the step %s is not described", verb)
+		}
+		for _, name := range members {
+			if name = strings.TrimSuffix(name, "!"); verb != "dialect" && !strings.Contains(row, name) {
+				t.Errorf("the member %s of the step %s is not described", name, verb)
+			}
+		}
+	}
+}
+
 func FuzzScenario(f *testing.F) {
 	f.Add([]byte(scenarioFile))
+	f.Add([]byte(`{"dialect":{"order_success":"x"},"day":"1m","steps":[{"do":"buy","product":"a","buyer":{"email":"e"},"extend":{"k":"v"}},{"do":"dialect","expire_time":"17"}]}`))
 	f.Add([]byte(`{"steps":[{"do":"misbehave","faults":{"late":1e-3},"limit":1},{"do":"outage","mode":"html"}]}`))
 	f.Add([]byte("{\"a\":[[{\"b\":null}]],\n\"a\":\"\\u0000\"}"))
 	f.Add([]byte{'"', 0xff, '"'})

@@ -2,10 +2,11 @@ package sandbox
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"mime"
 	"mime/multipart"
@@ -38,10 +39,10 @@ const (
 
 // upload is what a merchant delivers.
 type upload struct {
-	Type       koogallery.UploadType `json:"type"`
-	FileName   string                `json:"file_name"`
-	SHA256     string                `json:"sha256"`
-	Characters string                `json:"characters"`
+	Type       koogallery.UploadType
+	FileName   string
+	SHA256     string
+	Characters string
 
 	file    []byte
 	hasFile bool
@@ -86,6 +87,9 @@ func parseUpload(contentType string, body []byte) (upload, error) {
 			if info != nil || len(content) > maxUploadInfo {
 				return upload{}, errors.New("parameters repeated or too long")
 			}
+			if media, _, err := mime.ParseMediaType(part.Header.Get("Content-Type")); err != nil || media != "application/json" {
+				return upload{}, errors.New("part isvUpdateFileReq is not of type application/json")
+			}
 			info = append([]byte{}, content...)
 		}
 	}
@@ -96,11 +100,23 @@ func parseUpload(contentType string, body []byte) (upload, error) {
 }
 
 func readUploadInfo(u upload, info []byte) (upload, error) {
-	inHeader := u.FileName // file_name is left out in the printed sample
-	u.FileName = ""
-	if !utf8.Valid(info) || json.Unmarshal(info, &u) != nil {
-		return upload{}, errors.New("parameters are no JSON")
+	if !utf8.Valid(info) {
+		return upload{}, errors.New("parameters are not in UTF-8")
 	}
+	m, err := readMembers(info)
+	if err != nil {
+		return upload{}, fmt.Errorf("parameters are %w", err)
+	}
+	if wrong := m.misspelt("type", "file_name", "sha256", "characters"); len(wrong) > 0 {
+		return upload{}, errors.New("parameters: " + strings.Join(wrong, ", "))
+	}
+	inHeader, kind := u.FileName, "" // file_name is left out in the printed sample
+	u.FileName = ""
+	err = cmp.Or(m.text("type", &kind), m.text("file_name", &u.FileName), m.text("sha256", &u.SHA256), m.text("characters", &u.Characters))
+	if err != nil {
+		return upload{}, fmt.Errorf("parameters: %w", err)
+	}
+	u.Type = koogallery.UploadType(kind)
 	if u.FileName == "" {
 		u.FileName = inHeader
 	}
@@ -135,10 +151,12 @@ func (s *Sandbox) serveUpload(r *http.Request, body []byte) apiAnswer {
 	}
 	u, err := parseUpload(r.Header.Get("Content-Type"), body)
 	if err != nil {
+		s.violate("upload: " + err.Error())
 		return invalid
 	}
 	license, ok := u.content()
 	if !ok {
+		s.violate("upload: a parameter is missing, too long or unknown, or sha256 is not that of the file")
 		return invalid
 	}
 	s.mu.Lock()
@@ -178,7 +196,7 @@ func (s *Sandbox) mayUpload(a *application, license []byte) (code, msg string) {
 		return codeNoResource, "License resource invalid"
 	case strings.TrimSpace(string(license)) == "":
 		return codeLicenseFormat, "Invalid license format."
-	case s.devices(a) > a.sale.purchase.Amount:
+	case s.devices(a) > a.sale.amount:
 		return codeNoRemainder, "license period has no remain amount"
 	}
 	return "", ""

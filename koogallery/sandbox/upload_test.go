@@ -27,7 +27,8 @@ func form(parts ...string) string {
 
 const (
 	fileHead = `name="file"; filename="license.lic"`
-	infoHead = `name="isvUpdateFileReq"`
+	bareHead = `name="isvUpdateFileReq"`
+	infoHead = bareHead + "\r\nContent-Type: application/json"
 )
 
 func sum(s string) string {
