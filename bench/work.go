@@ -18,6 +18,7 @@ import (
 	"github.com/seed-357fa782/licensed/license"
 	"github.com/seed-357fa782/licensed/license/token"
 	"github.com/seed-357fa782/licensed/license/wire"
+	"github.com/seed-357fa782/licensed/store"
 )
 
 // work is a series of requests, what the server wrote for each of them, and
@@ -148,7 +149,7 @@ func (s *site) renewals(ctx context.Context) (*work, error) {
 			if err != nil {
 				return nil, nil, err
 			}
-			marks[i] = append(binary.BigEndian.AppendUint64(nil, uint64(now.UnixMilli())), cb.Replay.Signature[:]...)
+			marks[i] = append(binary.BigEndian.AppendUint64(nil, uint64(now.Add(store.MarkKept).UnixMilli())), cb.Replay.Signature[:]...)
 			shots[i] = shot{bytes: post(target+"?"+q.Encode(), body), status: ok}
 		}
 		return shots, marks, nil

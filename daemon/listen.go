@@ -67,7 +67,13 @@ func (d *Daemon) listen(context.Context) error {
 			MinVersion: tls.VersionTLS12, GetCertificate: cert.get, NextProtos: []string{"h2", "http/1.1"},
 		})
 	}
-	d.serveOn(publicListener, listener, operation.Wrap(d.publicMux(), d.log, trusted))
+	off := make(map[string]string)
+	for _, entry := range d.settings.entries {
+		if !entry.V1 {
+			off["/marketplace/"+entry.Name] = entry.Name
+		}
+	}
+	d.serveOn(publicListener, listener, market.V1Off(d.authority, off, operation.Wrap(d.publicMux(), d.log, trusted)))
 
 	admin := http.NewServeMux()
 	adminapi.Register(admin, adminapi.Options{

@@ -103,7 +103,7 @@ func TestCallbacksAreCounted(t *testing.T) {
 	e.post(twice, body)
 	want := adminwire.Day{
 		Day: e.now().UTC().Format("2006-01-02"), Probes: "refused",
-		Morning: adminwire.Probes{OK: 1, Refused: 2, Result: "000002"}, Messages: 3,
+		Morning: adminwire.Probes{OK: 1, Refused: 2, Result: "000002", Field: "activity"}, Messages: 3,
 		Callbacks: []adminwire.Callbacks{
 			{Activity: "releaseLicenseCode", Result: "000000", Test: true, Count: 1},
 			{Activity: "updateLicenseCodeStatus", Result: "000000", Count: 3},

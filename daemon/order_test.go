@@ -80,6 +80,48 @@ func TestOrderLedger(t *testing.T) {
 	}
 }
 
+// What the staff knows of orders is recorded, put right and counted.
+func TestOrderEntry(t *testing.T) {
+	t.Parallel()
+	p := startProvisioning(t)
+	path := func(pattern, order string) string { return strings.Replace(pattern, "{order}", order, 1) }
+	since := time.Date(2026, 1, 2, 0, 0, 0, 0, time.UTC)
+	batch := adminwire.ImportOrders{Orders: []adminwire.AddOrder{
+		{Order: "CS21", Stage: license.StageDelivered, StageAt: &since, Rejections: 3, Customer: "ACME"},
+		{Order: "CS22", Channel: license.ChannelManual, Amount: 2},
+		{Order: "CS23", License: "lic_01k2m3n4p5q6r7s8t9v0w1x2y3"},
+	}}
+	var imported adminwire.ImportedOrders
+	if err := p.admin(http.MethodPost, adminwire.PathImport, batch, &imported); err != nil || imported.Recorded || len(imported.Orders) != 3 || imported.Orders[2].Error == "" {
+		t.Errorf("%+v, %v", imported, err)
+	}
+	batch.Orders = batch.Orders[:2]
+	imported = adminwire.ImportedOrders{}
+	if err := p.admin(http.MethodPost, adminwire.PathImport, batch, &imported); err != nil || !imported.Recorded || !imported.Orders[1].Added {
+		t.Errorf("%+v, %v", imported, err)
+	}
+	var due adminwire.OrdersDue
+	if err := p.admin(http.MethodGet, adminwire.PathOrdersDue, nil, &due); err != nil || due.Open != 2 || due.Warned != 1 || due.Worst == nil || due.Worst.Order != "CS21" ||
+		due.Warnings[license.WarnRejections] != 1 {
+		t.Errorf("%+v, %v", due, err)
+	}
+	var edited adminwire.OrderEdited
+	if err := p.admin(http.MethodPost, path(adminwire.PathOrderEdit, "CS22"), json.RawMessage(`{"customer":"Example Ltd","amount":0,"no_end":true}`), &edited); err != nil ||
+		!edited.Changed || edited.Order.Customer != "Example Ltd" || edited.Order.Amount != 0 {
+		t.Errorf("%+v, %v", edited, err)
+	}
+	for body, want := range map[string]license.Reason{
+		`{"expires_at":"2027-01-01T00:00:00Z","no_end":true}`: license.BadRequest, `{"amount":-1}`: license.BadRequest, `{"line":"2","amount":1}`: license.NotFound,
+	} {
+		if err := p.admin(http.MethodPost, path(adminwire.PathOrderEdit, "CS22"), json.RawMessage(body), nil); err == nil || err.Reason != want {
+			t.Errorf("%s: %v", body, err)
+		}
+	}
+	if err := p.admin(http.MethodPost, path(adminwire.PathOrderStage, "CS22"), json.RawMessage(`{"stage":"delivered","at":"2400-01-01T00:00:00Z"}`), nil); err == nil || err.Reason != license.BadRequest {
+		t.Errorf("delivered in the future: %v", err)
+	}
+}
+
 func digestOf(file []byte) string {
 	sum := sha256.Sum256(file)
 	return string(sum[:])

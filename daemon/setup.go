@@ -128,7 +128,7 @@ func (d *Daemon) makeAuthority(ctx context.Context) error {
 	a, err := authority.New(authority.Options{
 		Store: d.store, Custody: custody{d.ring}, Codes: d.ring.CodeKey(),
 		Products: d.settings.products, Channels: d.settings.channels, Now: d.now, ClockChanged: d.clockChanged,
-		UnknownCodes: d.config.Limits.UnknownCodesPerMinute,
+		UnknownCodes: d.config.Limits.UnknownCodesPerMinute, Certificate: d.certificateEnd,
 	})
 	if err != nil {
 		return &ConfigError{err}

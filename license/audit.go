@@ -55,6 +55,7 @@ const (
 	ActionProof         Action = "license.proof"        // a proof of delivery was made
 	ActionOrderAdd      Action = "order.add"            // by the merchant, or because the marketplace named it
 	ActionOrderStage    Action = "order.stage"          // it was moved to another stage
+	ActionOrderEdit     Action = "order.edit"           // by the merchant, or because the marketplace says something else
 	ActionOrderLink     Action = "order.link"           // to a licence
 	ActionJobPark       Action = "job.park"             // given up
 	ActionJobRetry      Action = "job.retry"            // by the merchant
@@ -124,6 +125,7 @@ type Pending struct {
 	Instance string `json:"instance,omitzero"`
 	Terms    Terms  `json:"terms,omitzero"` // of the instance
 	// License is the id of the licence of an instance that has a code besides to be
-	// found by (licence 1.0). Then nothing is pending.
+	// found by: one of licence 1.0, or, where Instance is set too, one that was
+	// issued by hand before. Then nothing is pending.
 	License string `json:"license,omitzero"`
 }

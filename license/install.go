@@ -28,13 +28,26 @@ func InstallStates() []InstallState {
 	return []InstallState{InstallLive, InstallReplaced, InstallDeactivated, InstallRemoved, InstallTransferred, InstallForked}
 }
 
+// InstallKind says what an install stands for.
+type InstallKind string
+
+// The kinds of install.
+const (
+	// InstallMachine is a copy of the software on a machine, or a device.
+	InstallMachine InstallKind = ""
+	// InstallText is the licence in the text that a purchase was answered with. It
+	// is bound to no machine, so it takes no seat and counts for no machine.
+	InstallText InstallKind = "text"
+)
+
 // Install is one installed copy of the software: an install key and the
 // machine it was bound to. Its id is the RFC 7638 thumbprint of the key.
 type Install struct {
 	ID          string       `json:"id"`
 	LicenseID   string       `json:"license_id"`
 	Revision    int64        `json:"revision"`
-	Seat        string       `json:"seat"` // installs on one machine share one
+	Kind        InstallKind  `json:"kind,omitzero"`
+	Seat        string       `json:"seat"` // installs on one machine share one; "" where OnMachine is false
 	State       InstallState `json:"state"`
 	Environment string       `json:"environment,omitzero"`
 	Binding     Binding      `json:"binding"`
@@ -63,11 +76,18 @@ type Install struct {
 	// Handed is the file in which its licence was handed out last; that of an
 	// install with a key goes to the install itself, and is not recorded here.
 	Handed Handed `json:"handed,omitzero"`
+	// HandedBefore are the files in which it was handed out before, the newest
+	// first: the last MaxHandedBefore of them. What was delivered may be one of them.
+	HandedBefore []Handed `json:"handed_before,omitzero"`
 	// Answer holds what the last answer was made from: the claims of the licence
 	// as they were signed, or nothing after a deactivation. Ed25519 being
 	// deterministic, the same request gets the same answer from it.
 	Answer json.RawMessage `json:"answer,omitzero"`
 }
+
+// OnMachine reports whether the install is on a machine, and so takes a seat and
+// counts. What has no seat is a text, also in a record from before there were kinds.
+func (i Install) OnMachine() bool { return i.Kind == InstallMachine && i.Seat != "" }
 
 // MaxGrants is how many grants of one install are known by name.
 const MaxGrants = 8
@@ -104,6 +124,23 @@ type Handed struct {
 	SHA256 []byte    `json:"sha256"` // of its bytes
 }
 
+// MaxHandedBefore is how many files of one install are known besides the last one.
+const MaxHandedBefore = 7
+
+// WithHanded returns i with the file that it was handed out in, and whether that is
+// another one than the last.
+func (i Install) WithHanded(h Handed) (Install, bool) {
+	if bytes.Equal(i.Handed.SHA256, h.SHA256) {
+		return i, false
+	}
+	before := slices.DeleteFunc(slices.Clone(i.HandedBefore), func(old Handed) bool { return bytes.Equal(old.SHA256, h.SHA256) })
+	if len(i.Handed.SHA256) > 0 {
+		before = append([]Handed{i.Handed}, before...)
+	}
+	i.Handed, i.HandedBefore = h, before[:min(len(before), MaxHandedBefore)]
+	return i, true
+}
+
 // Dated is the iat of the licence that the install was given last. It lies after
 // SeenAt where the clock of the server was set back in between: of two licences
 // of one install the later counts, so the date of the next never goes back.
@@ -131,6 +168,10 @@ func (i Install) Clone() Install {
 	i.Chain.Older = slices.Clone(i.Chain.Older)
 	i.Grants = slices.Clone(i.Grants)
 	i.Handed.SHA256 = slices.Clone(i.Handed.SHA256)
+	i.HandedBefore = slices.Clone(i.HandedBefore)
+	for n := range i.HandedBefore {
+		i.HandedBefore[n].SHA256 = slices.Clone(i.HandedBefore[n].SHA256)
+	}
 	i.Answer = slices.Clone(i.Answer)
 	return i
 }

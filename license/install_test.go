@@ -150,3 +150,21 @@ func TestGrants(t *testing.T) {
 		t.Error("the oldest is still there")
 	}
 }
+
+func TestOnMachine(t *testing.T) {
+	for _, c := range []struct {
+		install license.Install
+		want    bool
+	}{
+		{license.Install{Seat: "seat_1"}, true},
+		{license.Install{Seat: "seat_1", State: license.InstallRemoved}, true},
+		{license.Install{Kind: license.InstallText}, false},
+		{license.Install{Kind: license.InstallText, Seat: "seat_1"}, false},
+		{license.Install{}, false}, // a text of before there were kinds
+		{license.Install{Kind: "of a newer version", Seat: "seat_1"}, false},
+	} {
+		if got := c.install.OnMachine(); got != c.want {
+			t.Errorf("%+v: %v", c.install, got)
+		}
+	}
+}

@@ -33,6 +33,9 @@ type Order struct {
 	Stage      Stage     `json:"stage"`
 	StageAt    time.Time `json:"stage_at"` // since when
 	Rejections int       `json:"rejections,omitzero"`
+	// Made are the licences that the staff had made for identification codes of
+	// it, oldest first: the last MaxHistory of them.
+	Made []Made `json:"made,omitzero"`
 	// History holds the changes of the stage, oldest first: the last MaxHistory of
 	// them. The audit log has them all.
 	History []StageChange `json:"history,omitzero"`
@@ -47,6 +50,38 @@ type StageChange struct {
 	Stage Stage     `json:"stage"` // from then on
 	By    Actor     `json:"by"`
 	Note  string    `json:"note,omitzero"`
+	// EnteredAt is when it was entered, where that was later than At.
+	EnteredAt time.Time `json:"entered_at,omitzero"`
+	// Correct: it took back what had been entered before it, which is Void from
+	// then on. Where that led back to a stage in which the order had been, nothing
+	// happened at At; it stands in the stage since Since again.
+	Correct bool      `json:"correct,omitzero"`
+	Since   time.Time `json:"since,omitzero"`
+	Void    bool      `json:"void,omitzero"`
+}
+
+// Happened reports whether the entry is of something that happened: it was not
+// taken back, and does more than to take another back.
+func (c StageChange) Happened() bool { return !c.Void && c.Since.IsZero() }
+
+// Made is a licence that the staff had made for an identification code.
+type Made struct {
+	At      time.Time `json:"at"`
+	By      Actor     `json:"by"`
+	Install string    `json:"install"` // its id
+	// Device is the digest of the code, and Form what it looks like, as
+	// Device.String says: whether an opaque code is a hardware or a system code
+	// cannot be told.
+	Device Digest `json:"device,omitzero"`
+	Form   string `json:"form"`
+	File   []byte `json:"file"` // SHA-256
+}
+
+// WithMade returns o with one more licence made for it.
+func (o Order) WithMade(m Made) Order {
+	o.Made = append(slices.Clone(o.Made), m)
+	o.Made = o.Made[max(0, len(o.Made)-MaxHistory):]
+	return o
 }
 
 // Stage is where an order stands in the marketplace's service supervision.
@@ -138,49 +173,168 @@ func (s Stage) Next() []Stage {
 
 // Move is a change of the stage of an order.
 type Move struct {
-	To   Stage
-	At   time.Time
-	By   Actor
-	Note string // why; required where the buyer rejected, and for a correction
-	// Correct takes an entry back that was wrong: any stage may follow then. A
-	// rejection that is taken back does not count.
+	To    Stage
+	At    time.Time // when it is entered
+	Since time.Time // when it happened; zero: at At. No later than At, and not before the order
+	By    Actor
+	Note  string // why; required where the buyer rejected, and for a correction
+	// Correct takes an entry back that was wrong: any stage may follow then. Where
+	// the order has been in that stage before, it is in it since then again, and
+	// what was entered in between is void; a rejection that is taken back does not
+	// count. The stage that it is in may be corrected to another Since.
 	Correct bool
 }
 
 // maxStageNote is the longest note, in bytes.
 const maxStageNote = 512
 
-// Move returns the order in another stage, and whether that is a change. It
-// fails with BadRequest (stage, note) and, where the one stage cannot follow the
-// other, with Conflict.
+// Move returns the order in another stage, and whether that is a change: the
+// stage that it is in already is none. It fails with BadRequest (stage, note, at)
+// and with Conflict, where the one stage cannot follow the other, or where a
+// rejection follows another one whose note differs: whether that is the same one,
+// or a delivery in between was not entered, only the staff knows.
 func (o Order) Move(m Move) (Order, bool, error) {
-	to, err := ParseStage(string(m.To))
-	switch {
-	case err != nil:
+	again := m.To == o.Stage
+	if err := o.mayMove(m); err != nil || again && (!m.Correct || m.Since.IsZero() || m.Since.Equal(o.StageAt)) {
 		return o, false, err
-	case len(m.Note) > maxStageNote:
-		return o, false, FieldErrorf("note", "it is longer than %d bytes", maxStageNote)
-	case !printableText(m.Note):
-		return o, false, FieldErrorf("note", "it holds a character that cannot be printed")
-	case to == o.Stage:
-		return o, false, nil
-	case m.Correct && strings.TrimSpace(m.Note) == "":
-		return o, false, FieldErrorf("note", "a correction needs a note that says why")
-	case to == StageRejected && strings.TrimSpace(m.Note) == "":
-		return o, false, FieldErrorf("note", "a rejection needs the buyer's reason as its note")
-	case !m.Correct && !slices.Contains(o.Stage.Next(), to):
-		return o, false, Errorf(Conflict, "an order that is %s does not become %s; if an entry was wrong, correct it", o.Stage, to)
 	}
-	switch {
-	case to == StageRejected:
+	entry := StageChange{At: m.At, Stage: m.To, By: m.By, Note: m.Note, Correct: m.Correct}
+	if !m.Since.IsZero() && m.Since.Before(m.At) {
+		entry.At, entry.EnteredAt = m.Since, m.At
+	}
+	o.History = slices.Clone(o.History)
+	o.Stage = m.To
+	back := false
+	if m.Correct {
+		if o, back = o.takeBack(m.To, again); back && !m.Since.IsZero() {
+			back = false // it was not since then, but since another time
+			o = o.voidLast()
+		}
+		if back {
+			entry.Since = o.StageAt
+		}
+	}
+	if !back {
+		o.StageAt = entry.At
+	}
+	if m.To == StageRejected && !back {
 		o.Rejections++
-	case m.Correct && o.Stage == StageRejected:
-		o.Rejections = max(o.Rejections-1, 0)
 	}
-	o.Stage, o.StageAt = to, m.At
-	o.History = append(slices.Clone(o.History), StageChange{At: m.At, Stage: to, By: m.By, Note: m.Note})
+	o.History = append(o.History, entry)
 	o.History = o.History[max(0, len(o.History)-MaxHistory):]
 	return o, true, nil
+}
+
+// takeBack voids what happened since the order was in a stage, and reports
+// whether it ever was; where it was not, and where it is in it again, only what
+// happened last is void. StageAt is then when it came into that stage. The history
+// of o is its own.
+func (o Order) takeBack(to Stage, again bool) (Order, bool) {
+	at := -1
+	for i, c := range slices.Backward(o.History[:max(0, o.last())]) {
+		if c.Happened() && c.Stage == to && !again {
+			at = i
+			break
+		}
+	}
+	if at < 0 {
+		return o.voidLast(), false
+	}
+	for o.last() > at {
+		o = o.voidLast()
+	}
+	o.StageAt = o.History[at].At
+	return o, true
+}
+
+// voidLast voids what happened last.
+func (o Order) voidLast() Order {
+	i := o.last()
+	if i < 0 {
+		return o
+	}
+	if o.History[i].Stage == StageRejected {
+		o.Rejections = max(o.Rejections-1, 0)
+	}
+	o.History[i].Void = true
+	return o
+}
+
+// last is the place of what happened last in the history, -1 where it holds nothing.
+func (o Order) last() int {
+	for i, c := range slices.Backward(o.History) {
+		if c.Happened() {
+			return i
+		}
+	}
+	return -1
+}
+
+// mayMove judges a move, also one that changes nothing.
+func (o Order) mayMove(m Move) error {
+	to, err := ParseStage(string(m.To))
+	note := strings.TrimSpace(m.Note)
+	switch {
+	case err != nil:
+		return err
+	case len(m.Note) > maxStageNote:
+		return FieldErrorf("note", "it is longer than %d bytes", maxStageNote)
+	case !printableText(m.Note):
+		return FieldErrorf("note", "it holds a character that cannot be printed")
+	case m.Correct && note == "":
+		return FieldErrorf("note", "a correction needs a note that says why")
+	case to == StageRejected && note == "":
+		return FieldErrorf("note", "a rejection needs the buyer's reason as its note")
+	case to == o.Stage && to == StageRejected && !m.Correct && !o.rejectedFor(note):
+		return Errorf(Conflict, "the order is rejected already, for another reason; if it was delivered again since, enter that delivery first")
+	case to == o.Stage && !m.Correct:
+		return nil
+	case !m.Correct && !slices.Contains(o.Stage.Next(), to):
+		return Errorf(Conflict, "an order that is %s does not become %s; if an entry was wrong, correct it", o.Stage, to)
+	}
+	return o.maySince(m)
+}
+
+// maySince judges when a move happened. That an order was to be delivered is often
+// heard long after it was delivered, so it may lie before that; not before what
+// else happened.
+func (o Order) maySince(m Move) error {
+	heard := o.Stage == StageAwaitingCode || o.Stage == StageToDeliver
+	switch {
+	case m.Since.IsZero():
+		return nil
+	case m.Since.After(m.At):
+		return FieldErrorf("at", "it lies in the future")
+	case m.Since.Before(o.OrderedAt):
+		return FieldErrorf("at", "it lies before the order was placed")
+	case !m.Correct && !heard && m.Since.Before(o.StageAt):
+		return FieldErrorf("at", "it lies before the order was %s", o.Stage)
+	}
+	return nil
+}
+
+// rejectedFor reports whether the order stands rejected for that reason.
+func (o Order) rejectedFor(note string) bool {
+	for _, c := range slices.Backward(o.History) {
+		if c.Stage == StageRejected && c.Happened() {
+			return strings.TrimSpace(c.Note) == note
+		}
+	}
+	return true // nobody knows for what
+}
+
+// DeliveredAt is when the order was delivered last, zero where it does not stand
+// as delivered or is past that, or where nobody entered when it was.
+func (o Order) DeliveredAt() time.Time {
+	if o.Stage == StageAwaitingCode || o.Stage == StageToDeliver {
+		return time.Time{}
+	}
+	for _, c := range slices.Backward(o.History) {
+		if c.Stage == StageDelivered && c.Happened() {
+			return c.At
+		}
+	}
+	return time.Time{}
 }
 
 func printableText(s string) bool {
@@ -203,12 +357,21 @@ const (
 	// WarnDeliver: it has been the merchant's turn for more than DeliverWithin.
 	WarnDeliver OrderWarning = "deliver"
 	// WarnBuyer: the buyer has not answered a delivery for more than AcceptWithin;
-	// the merchant may appeal with the proof of delivery.
+	// the merchant may appeal with the proof of delivery. Of an order that only
+	// programs delivered it is not known whether the buyer has to answer at all, so
+	// that it is not said until somebody of the staff has entered something of it.
 	WarnBuyer OrderWarning = "appeal_no_answer"
 	// WarnRejections: the buyer has rejected MostRejections deliveries; at the next
 	// one the merchant may appeal.
 	WarnRejections OrderWarning = "appeal_rejected"
 )
+
+// untouched reports whether nobody of the staff has entered anything of it.
+func (o Order) untouched() bool {
+	return len(o.History) > 0 && !slices.ContainsFunc(o.History, func(c StageChange) bool {
+		return c.By.Kind != ActorMarketplace && c.By.Kind != ActorSystem && c.By.Kind != ActorInstall
+	})
+}
 
 // Warnings returns what there is to be done about the order at now.
 func (o Order) Warnings(now time.Time) []OrderWarning {
@@ -217,7 +380,7 @@ func (o Order) Warnings(now time.Time) []OrderWarning {
 	if o.Stage.Turn() == TurnMerchant && waits > DeliverWithin {
 		out = append(out, WarnDeliver)
 	}
-	if o.Stage == StageDelivered && waits > AcceptWithin {
+	if o.Stage == StageDelivered && waits > AcceptWithin && !o.untouched() {
 		out = append(out, WarnBuyer)
 	}
 	if o.Rejections >= MostRejections && (o.Stage == StageRejected || o.Stage == StageDelivered || o.Stage == StageToDeliver) {

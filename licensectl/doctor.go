@@ -82,6 +82,9 @@ func (p *program) doctor(c *cli.Context, f string, admin *adminclient.Client) er
 	}
 	d.Checks = append(d.Checks, diskCheck(s)...)
 	d.Checks = append(d.Checks, marketplaceChecks(s)...)
+	if due := p.ordersDue(c.Context, admin); due != nil {
+		d.Checks = append(d.Checks, ordersCheck(due))
+	}
 	return p.printDiagnosis(f, d)
 }
 
@@ -286,4 +289,11 @@ func (p *program) acceptClock(c *cli.Context, f string, admin *adminclient.Clien
 	}
 	return p.say("the clock is accepted: its last record is %s now (before: %s), and the daemon signs again",
 		when(done.After.LastRecord, ""), when(done.Before.LastRecord, "none that can be read"))
+}
+
+func ordersCheck(due *adminwire.OrdersDue) check {
+	if text := ordersText(due); text != "" {
+		return check{Name: "orders", Result: checkWarn, Detail: text, Mend: ordersMend}
+	}
+	return check{Name: "orders", Result: checkOK, Detail: fmt.Sprintf("%d open, nothing to do", due.Open)}
 }

@@ -73,7 +73,9 @@ func TestDoctor(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			status := healthy(now)
 			c.edit(&status)
-			server, _ := fakeDaemon(t, map[string]func([]byte) any{"GET /status": func([]byte) any { return status }})
+			server, _ := fakeDaemon(t, map[string]func([]byte) any{
+				"GET /status": func([]byte) any { return status }, "GET /orders-due": func([]byte) any { return adminwire.OrdersDue{Open: 3} },
+			})
 			s := newScreen(t, "")
 			exit := s.run(t.Context(), []string{"licensectl", "--server", server, "doctor", "-o", "json"})
 			var d diagnosis
@@ -99,6 +101,42 @@ func TestDoctor(t *testing.T) {
 				t.Errorf("there is no check %q", c.check)
 			}
 		})
+	}
+}
+
+// Orders that need somebody are a warning, which names the one to begin with; where
+// they cannot be counted the rest is said all the same.
+func TestDoctorOrders(t *testing.T) {
+	worst := adminwire.Order{Order: "CS1", Line: "-", Warnings: []adminwire.OrderWarning{
+		{Kind: license.WarnBuyer, Text: "no answer"}, {Kind: license.WarnRejections, Text: "rejected three times"},
+	}}
+	for _, c := range []struct {
+		due    any
+		result string
+		detail string
+	}{
+		{adminwire.OrdersDue{Open: 3}, checkOK, "3 open, nothing to do"},
+		{adminwire.OrdersDue{Open: 3, Warned: 2, Worst: &worst}, checkWarn, "2 orders need somebody, first of all CS1: rejected three times"},
+		{license.Errorf(license.Internal, "the store does not answer"), "", ""},
+	} {
+		server, _ := fakeDaemon(t, map[string]func([]byte) any{
+			"GET /status": func([]byte) any { return adminwire.Status{} }, "GET /orders-due": func([]byte) any { return c.due },
+		})
+		s := newScreen(t, "")
+		s.run(t.Context(), []string{"licensectl", "--server", server, "doctor", "-o", "json"})
+		var d diagnosis
+		if err := json.Unmarshal(s.out.Bytes(), &d); err != nil {
+			t.Fatalf("%v: %s", err, &s.out)
+		}
+		i := slices.IndexFunc(d.Checks, func(k check) bool { return k.Name == "orders" })
+		switch {
+		case c.result == "":
+			if i >= 0 || !strings.Contains(s.err.String(), "cannot be counted") {
+				t.Errorf("%+v, %s", d.Checks, &s.err)
+			}
+		case i < 0 || d.Checks[i].Result != c.result || d.Checks[i].Detail != c.detail || (d.Checks[i].Mend != "") != (c.result == checkWarn):
+			t.Errorf("%+v", d.Checks)
+		}
 	}
 }
 

@@ -43,6 +43,9 @@ func (p *program) identify(c *cli.Context) error {
 	if device.IsZero() {
 		return usagef("identify needs --device CODE; see %s --help", commandName(c))
 	}
+	if err := noForm(c); err != nil {
+		return err
+	}
 	admin, err := p.connect(c)
 	if err != nil {
 		return err

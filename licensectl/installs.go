@@ -95,15 +95,23 @@ func machineNumbers(installs []adminwire.Install) map[string]int {
 	slices.SortStableFunc(byTime, func(a, b adminwire.Install) int { return timeOf(a.BoundAt).Compare(timeOf(b.BoundAt)) })
 	numbers := make(map[string]int)
 	for _, i := range byTime {
-		if numbers[i.Seat] == 0 {
+		if i.OnMachine() && numbers[i.Seat] == 0 {
 			numbers[i.Seat] = len(numbers) + 1
 		}
 	}
 	return numbers
 }
 
+// machineNumber is the number of the machine that an install is on.
+func machineNumber(i adminwire.Install, machines map[string]int) string {
+	if !i.OnMachine() {
+		return string(license.InstallText)
+	}
+	return strconv.Itoa(machines[i.Seat])
+}
+
 func machineCell(i adminwire.Install, machines map[string]int) string {
-	text := strconv.Itoa(machines[i.Seat])
+	text := machineNumber(i, machines)
 	if i.Environment != "" {
 		text += " " + i.Environment
 	}
@@ -176,7 +184,7 @@ func installRecords(installs []adminwire.Install, machines map[string]int) [][]s
 			d, driftAt = *i.Drift, &i.Drift.At
 		}
 		records = append(records, []string{
-			i.ID, string(i.State), i.Seat, strconv.Itoa(machines[i.Seat]), i.Environment, kindText(i.Bound, " "),
+			i.ID, string(i.State), i.Seat, machineNumber(i, machines), i.Environment, kindText(i.Bound, " "),
 			stamp(i.BoundAt), stamp(i.SeenAt), stamp(i.EndedAt), stamp(i.LeaseUntil), strconv.Itoa(i.Reactivation),
 			strconv.Itoa(i.Forks), forkText(i.ForkKinds), strconv.Itoa(d.Count), stamp(driftAt), kindText(d.Kinds, " "),
 		})

@@ -71,3 +71,39 @@ func TestInstallScreens(t *testing.T) {
 		}
 	}
 }
+
+// The text of a purchase through licence 1.0 is shown as what it is. It is no
+// machine, and counts for none.
+func TestTextScreens(t *testing.T) {
+	at := time.Date(2026, 6, 1, 3, 0, 0, 0, time.UTC)
+	l := someLicense()
+	l.Mode, l.Machines = license.ModeNode, 1
+	l.Installs = []adminwire.Install{
+		{ID: "dev_" + strings.Repeat("t", 39), Kind: license.InstallText, State: license.InstallLive, BoundAt: &at, SeenAt: &at, ForkKinds: []adminwire.Fork{}},
+		{ID: strings.Repeat("m", 43), Seat: "seat_1", State: license.InstallLive, Environment: "metal", BoundAt: &at, SeenAt: &at, ForkKinds: []adminwire.Fork{}},
+	}
+	server, _ := fakeDaemon(t, map[string]func([]byte) any{
+		"POST /lookup":  func([]byte) any { return l },
+		"GET /licenses": func([]byte) any { return adminwire.LicenseList{Licenses: []adminwire.License{l}} },
+	})
+	for _, tt := range []struct{ args, want []string }{
+		{[]string{"install", "list", someID}, []string{"tttttttt  live   text     2026-06-01 03:00", "mmmmmmmm  live   1 metal  2026-06-01 03:00"}},
+		{[]string{"install", "list", "-o", "csv", someID}, []string{",live,,text,,", ",live,seat_1,1,metal,"}},
+		{[]string{"show", someID}, []string{"1 of 1 used (node)", "tttttttt  text live  "}},
+		{[]string{"list"}, []string{"  1/1"}},
+		{[]string{"list", "-o", "csv"}, []string{",1,node,,1,0,"}},
+	} {
+		s := newScreen(t, "")
+		if got := s.run(t.Context(), append([]string{"licensectl", "--server", server}, tt.args...)); got != exitDone {
+			t.Fatalf("%v: exit %d: %s", tt.args, got, &s.err)
+		}
+		for _, want := range tt.want {
+			if !strings.Contains(s.out.String(), want) {
+				t.Errorf("%v does not show %q:\n%s", tt.args, want, &s.out)
+			}
+		}
+	}
+	if got := describe(l); !strings.Contains(got, "1 machine in use") {
+		t.Error(got)
+	}
+}

@@ -191,7 +191,7 @@ func (*tablePager) end(string) error { return nil }
 func seatsTaken(l adminwire.License) int {
 	seats := map[string]bool{}
 	for _, i := range l.Installs {
-		if i.State == license.InstallLive {
+		if i.State == license.InstallLive && i.OnMachine() {
 			seats[i.Seat] = true
 		}
 	}
@@ -234,7 +234,7 @@ func csvRow(l adminwire.License) []string {
 	}
 	live := 0
 	for _, i := range l.Installs {
-		if i.State == license.InstallLive {
+		if i.State == license.InstallLive && i.OnMachine() {
 			live++
 		}
 	}

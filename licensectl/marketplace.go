@@ -29,14 +29,17 @@ func (p *program) marketplaceCommand() *cli.Command {
 func (p *program) marketplaceStatusCommand() *cli.Command {
 	return &cli.Command{
 		Name: "status", Usage: "say what endangers the products on sale, and what to do about it",
-		UsageText: "licensectl marketplace status [NAME]\nlicensectl marketplace status [NAME] --self-test",
+		UsageText: "licensectl marketplace status [NAME]\nlicensectl marketplace status [NAME] --self-test [--url ADDRESS]",
 		Description: "The marketplace probes twice a day, and freezes trading after 5 days in a row on which a probe failed.\n" +
 			"Exits 1 where something will come to that. A probe cannot be told from a debug call of the seller console.\n" +
 			"With --self-test the daemon sends itself a signed debug call of each kind, over its own public listener, and says what the " +
-			"marketplace would see. That changes nothing and is not counted.\n\n" +
-			"Examples:\n  licensectl marketplace status\n  licensectl marketplace status koogallery --self-test -o json",
+			"marketplace would see. That changes nothing and is not counted. With --url it calls that address instead, as the\n" +
+			"marketplace has it, through whatever stands before the daemon.\n\n" +
+			"Examples:\n  licensectl marketplace status\n  licensectl marketplace status koogallery --self-test -o json\n" +
+			"  licensectl marketplace status koogallery --self-test --url https://licence.example.com",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "self-test", Usage: "send debug calls through the public listener"},
+			&cli.StringFlag{Name: "url", Usage: "with --self-test: call this public `ADDRESS`, as it stands in the seller console"},
 			outputFlag(formTable, formJSON),
 		},
 		Action: p.marketplaceStatus,
@@ -81,6 +84,9 @@ func (p *program) marketplaceStatus(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	if c.IsSet("url") && !c.Bool("self-test") {
+		return usagef("--url goes with --self-test")
+	}
 	admin, err := p.connect(c)
 	if err != nil {
 		return err
@@ -119,94 +125,6 @@ func (p *program) marketplaceStatus(c *cli.Context) error {
 	return nil
 }
 
-func (p *program) printMarketplaces(list []adminwire.Marketplace) error {
-	if len(list) == 0 {
-		p.note("the daemon's configuration has no marketplaces")
-	}
-	for i, m := range list {
-		if i > 0 {
-			if err := p.say(""); err != nil {
-				return err
-			}
-		}
-		if err := p.printMarketplace(m); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (p *program) printMarketplace(m adminwire.Marketplace) error {
-	var f fields
-	f.add("marketplace", m.Channel+", "+m.Level)
-	f.add("last probe", when(m.LastProbe, "none yet"))
-	f.add("last message", when(m.LastMessage, "none yet"))
-	f.add("bad days", fmt.Sprintf("%d in a row", m.BadDays))
-	f.add("outbox", fmt.Sprintf("%d waiting, %d given up", m.Outbox.Waiting, m.Outbox.Parked))
-	f.add("comparison", comparedText(m.Compared, m.Comparing))
-	if o := m.Orders; o != nil && o.Open > 0 {
-		f.add("orders", fmt.Sprintf("%d open, one unchanged since %s", o.Open, when(o.Oldest, "")))
-	}
-	if err := f.write(p.out); err != nil {
-		return err
-	}
-	if len(m.Days) > 0 {
-		t := newTable("DAY ("+m.Zone+")", "PROBES", "MORNING", "AFTERNOON", "MESSAGES", "FAILED", "DOUBTED")
-		for _, d := range m.Days {
-			t.add(d.Day, d.Probes, probesText(d.Morning), probesText(d.Afternoon), fmt.Sprint(d.Messages), fmt.Sprint(d.Failed), doubtedText(d.Doubted))
-		}
-		if err := p.say(""); err != nil {
-			return err
-		}
-		if err := t.flush(p.out); err != nil {
-			return err
-		}
-	}
-	if len(m.Problems) > 0 {
-		if err := p.say(""); err != nil {
-			return err
-		}
-	}
-	for _, problem := range m.Problems {
-		if err := p.say("%-4s  %s: %s", problem.Level, printable(problem.Detail), printable(problem.Mend)); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func comparedText(last, now *adminwire.Compared) string {
-	switch {
-	case last == nil && now == nil:
-		return "none yet"
-	case last == nil:
-		return "the first is under way since " + when(&now.BegunAt, "")
-	}
-	return "ended " + when(last.EndedAt, "") + ": " + countsText(*last)
-}
-
-func countsText(r adminwire.Compared) string {
-	return fmt.Sprintf("%s compared, %d repaired, %d set by the merchant, %d failed", count(r.Checked, "code", "codes"), r.Repaired, r.Own, r.Failed)
-}
-
-func probesText(half adminwire.Probes) string {
-	switch {
-	case half.OK+half.Refused == 0:
-		return "-"
-	case half.Refused == 0:
-		return fmt.Sprintf("%d ok", half.OK)
-	}
-	return fmt.Sprintf("%d ok, %d refused", half.OK, half.Refused)
-}
-
-func doubtedText(kinds map[string]int) string {
-	var parts []string
-	for _, kind := range slices.Sorted(maps.Keys(kinds)) {
-		parts = append(parts, fmt.Sprintf("%d %s", kinds[kind], kind))
-	}
-	return cmp.Or(strings.Join(parts, ", "), "-")
-}
-
 // selfTestList is what status --self-test prints as JSON.
 type selfTestList struct {
 	SelfTests []adminwire.SelfTest `json:"self_tests"`
@@ -217,10 +135,13 @@ func (p *program) selfTests(c *cli.Context, f string, admin *adminclient.Client,
 	if err != nil {
 		return err
 	}
+	if c.IsSet("url") && len(names) > 1 {
+		return usagef("--url is the address of one marketplace entry: name it")
+	}
 	out := selfTestList{SelfTests: []adminwire.SelfTest{}}
 	var failing []string
 	for _, name := range names {
-		t, err := admin.SelfTest(c.Context, name)
+		t, err := admin.SelfTest(c.Context, name, c.String("url"))
 		if err != nil {
 			return fmt.Errorf("self-test of %s: %w", name, err)
 		}
@@ -249,7 +170,7 @@ func (p *program) printSelfTests(list []adminwire.SelfTest) error {
 		var f fields
 		f.add("marketplace", t.Channel)
 		f.add("address", t.URL)
-		f.add("connected to", t.Listener)
+		f.add("connected to", cmp.Or(t.Listener, "that address"))
 		switch {
 		case t.TLS != nil:
 			f.add("TLS", fmt.Sprintf("%s, certificate for %s until %s", t.TLS.Version, cmp.Or(strings.Join(t.TLS.Names, ", "), "no name"), when(&t.TLS.NotAfter, "")))
@@ -313,10 +234,12 @@ func (p *program) marketplaceSync(c *cli.Context) error {
 	}
 	report := syncReport{Syncs: []adminwire.Synced{}}
 	var failure error
+	without := 0 // an open API
 	for _, name := range names {
 		done, err := p.syncOne(c, admin, name)
 		if err != nil && len(names) > 1 && license.ReasonOf(err) == license.NotFound {
-			continue // it has no open API
+			without++
+			continue
 		}
 		if done.Run != "" {
 			report.Syncs = append(report.Syncs, done)
@@ -327,6 +250,9 @@ func (p *program) marketplaceSync(c *cli.Context) error {
 	}
 	if err := p.printSync(f, report); err != nil {
 		return err
+	}
+	if without == len(names) {
+		return license.Errorf(license.NotFound, "none of the marketplace entries has an open API (%s)", strings.Join(names, ", "))
 	}
 	failed := 0
 	for _, s := range report.Syncs {

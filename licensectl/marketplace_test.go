@@ -152,3 +152,17 @@ func TestOutboxDropAsks(t *testing.T) {
 		}
 	}
 }
+
+// Where no entry has an open API a comparison of all fails, and says so.
+func TestMarketplaceSyncOfNone(t *testing.T) {
+	none := func([]byte) any { return license.Errorf(license.NotFound, "there is no marketplace with an open API") }
+	server, _ := fakeDaemon(t, map[string]func([]byte) any{
+		"GET /status":                 func([]byte) any { return adminwire.Status{Channels: []string{"one", "two"}} },
+		"POST /marketplaces/one/sync": none, "POST /marketplaces/two/sync": none,
+	})
+	s := newScreen(t, "")
+	if got := s.run(t.Context(), []string{"licensectl", "--server", server, "marketplace", "sync"}); got != exitNotFound ||
+		!strings.Contains(s.err.String(), "none of the marketplace entries has an open API (one, two)") {
+		t.Errorf("exit %d: %s%s", got, &s.out, &s.err)
+	}
+}

@@ -21,7 +21,7 @@ func (p *program) orderCommand() *cli.Command {
 		UsageText: "licensectl order COMMAND",
 		Description: "No interface of the marketplace tells where an order stands in its service supervision, so the staff\n" +
 			"enters it here. An ORDER is the id of an order, or of one of its lines.",
-		Subcommands: []*cli.Command{p.orderListCommand(), p.orderShowCommand(), p.orderAddCommand(), p.orderStageCommand(), p.orderLinkCommand()},
+		Subcommands: []*cli.Command{p.orderListCommand(), p.orderShowCommand(), p.orderAddCommand(), p.orderEditCommand(), p.orderStageCommand(), p.orderLinkCommand(), p.orderImportCommand()},
 		Action:      unknownCommand,
 	}
 }
@@ -231,9 +231,13 @@ func (p *program) orderShowCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			o, err := admin.Order(c.Context, args[0], readLine(c))
+			id, err := orderID(args[0])
 			if err != nil {
-				return orderError("show", args[0], err)
+				return err
+			}
+			o, err := admin.Order(c.Context, id, readLine(c))
+			if err != nil {
+				return orderError("show", id, err)
 			}
 			if f == formJSON {
 				return writeJSON(p.out, o)
@@ -277,17 +281,50 @@ func (p *program) printOrder(o adminwire.Order) error {
 	if err := f.write(p.out); err != nil {
 		return err
 	}
-	if len(o.History) == 0 {
-		return nil
+	if len(o.History) > 0 {
+		t := newTable("SINCE (UTC)", "STAGE", "BY", "~NOTE")
+		for _, h := range o.History {
+			t.add(whenShort(&h.At, ""), string(h.Stage), actorText(h.By), stageNote(h))
+		}
+		if err := p.printBelow(t); err != nil {
+			return err
+		}
 	}
+	if len(o.Made) > 0 {
+		t := newTable("MADE (UTC)", "FOR", "BY", "~INSTALL", "~SHA-256 OF THE FILE")
+		for _, m := range o.Made {
+			t.add(whenShort(&m.At, ""), m.Form, actorText(m.By), m.Install, m.SHA256)
+		}
+		return p.printBelow(t)
+	}
+	return nil
+}
+
+// printBelow prints a table after an empty line.
+func (p *program) printBelow(t *table) error {
 	if err := p.say(""); err != nil {
 		return err
 	}
-	t := newTable("SINCE (UTC)", "STAGE", "BY", "~NOTE")
-	for _, h := range o.History {
-		t.add(whenShort(&h.At, ""), string(h.Stage), strings.TrimSpace(string(h.By.Kind)+" "+h.By.Name), h.Note)
-	}
 	return t.flush(p.out)
+}
+
+func actorText(a adminwire.Actor) string {
+	return strings.TrimSpace(string(a.Kind) + " " + a.Name)
+}
+
+// stageNote is what there is to say of an entry of the history beside its stage.
+func stageNote(h adminwire.StageChange) string {
+	var all []string
+	if h.Void {
+		all = append(all, "(taken back)")
+	}
+	if h.Correct {
+		all = append(all, "(corrected)")
+	}
+	if h.EnteredAt != nil {
+		all = append(all, "(entered "+whenShort(h.EnteredAt, "")+")")
+	}
+	return strings.TrimSpace(strings.Join(append(all, h.Note), " "))
 }
 
 // orderError says which order is meant.

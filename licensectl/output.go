@@ -152,13 +152,41 @@ func (f fields) write(w io.Writer) error {
 }
 
 // writeCSV prints records with the line ends that RFC 4180 wants read by all:
-// plain newlines.
+// plain newlines. What a spreadsheet would calculate is made text: names come from
+// buyers.
 func writeCSV(w io.Writer, records ...[]string) error {
 	cw := csv.NewWriter(w)
-	if err := cw.WriteAll(records); err != nil {
+	safe := make([][]string, len(records))
+	for i, r := range records {
+		for _, cell := range r {
+			safe[i] = append(safe[i], toCell(cell))
+		}
+	}
+	if err := cw.WriteAll(safe); err != nil {
 		return fmt.Errorf("print the list: %w", err)
 	}
 	return nil
+}
+
+// formulaStart are the characters by which spreadsheets know a formula, or that
+// they skip before one.
+const formulaStart = "=+-@\t\r\n"
+
+// toCell puts an apostrophe before a cell that a spreadsheet would take for a
+// formula, which shows it as text then. A sole "-" is none.
+func toCell(s string) string {
+	if s != "" && s != "-" && strings.ContainsRune(formulaStart, rune(s[0])) {
+		return "'" + s
+	}
+	return s
+}
+
+// fromCell takes that apostrophe back.
+func fromCell(s string) string {
+	if len(s) > 1 && s[0] == '\'' && strings.ContainsRune(formulaStart, rune(s[1])) {
+		return s[1:]
+	}
+	return s
 }
 
 // printable replaces what would act on a terminal instead of being shown.

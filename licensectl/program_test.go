@@ -280,6 +280,7 @@ func TestWholeDay(t *testing.T) {
 func TestStatusWarnings(t *testing.T) {
 	now := time.Date(2026, 6, 15, 12, 0, 0, 0, time.UTC)
 	server, _ := fakeDaemon(t, map[string]func([]byte) any{
+		"GET /orders-due": func([]byte) any { return adminwire.OrdersDue{} },
 		"GET /status": func([]byte) any {
 			return adminwire.Status{
 				Version: "v1", Now: now.Add(2 * time.Hour), StartedAt: now.Add(-50 * time.Hour), Store: "bolt:x", StoreBytes: 5 << 20,

@@ -44,6 +44,9 @@ func (p *program) proof(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := noForm(c); err != nil {
+		return err
+	}
 	admin, err := p.connect(c)
 	if err != nil {
 		return err
@@ -95,6 +98,8 @@ type proven struct {
 	License   *bool           `json:"license_file,omitempty"` // names the file of --license
 	Device    *bool           `json:"device,omitempty"`       // names the device of --device
 	Claims    json.RawMessage `json:"claims,omitempty"`
+
+	cut string // says that the proof does not name all machines, where that is so
 }
 
 func (p *program) proofVerify(c *cli.Context) error {
@@ -140,7 +145,7 @@ func (p *program) verifyProof(c *cli.Context, data []byte, anchors token.Anchors
 	if err != nil {
 		return token.Delivery{}, err
 	}
-	sets := []string{f.Keys}
+	keys, fault := newestSet(token.KeySet{}, []string{f.Keys}, anchors)
 	if path := c.String("keys"); path != "" {
 		more, err := p.readInput(path, "key set file")
 		if err != nil {
@@ -150,28 +155,44 @@ func (p *program) verifyProof(c *cli.Context, data []byte, anchors token.Anchors
 		if err != nil || len(parsed.KeySets) == 0 {
 			return token.Delivery{}, usagef("%s holds no key set", path)
 		}
-		sets = append(sets, parsed.KeySets...)
-	}
-	var keys token.KeySet
-	var fault error
-	for _, raw := range sets {
-		set, err := token.VerifyKeySet(raw, anchors)
-		switch {
-		case err != nil:
-			fault = err
-		case keys.Raw == "" || set.Newer(keys):
-			keys = set
+		// It may be what revokes the key of the proof, so it is not passed over.
+		if keys, fault = newestSet(keys, parsed.KeySets, anchors); fault != nil {
+			return token.Delivery{}, usagef("no key set of %s verifies: %v", path, fault)
 		}
 	}
-	if keys.Raw == "" {
+	if fault != nil {
 		return token.Delivery{}, fault
 	}
 	return token.VerifyDelivery(f.Delivery, keys)
 }
 
+// newestSet returns the newest of the key sets that verify and the one at hand. It
+// fails where none verifies.
+func newestSet(keys token.KeySet, sets []string, anchors token.Anchors) (token.KeySet, error) {
+	var fault error
+	found := false
+	for _, raw := range sets {
+		set, err := token.VerifyKeySet(raw, anchors)
+		if err != nil {
+			fault = err
+			continue
+		}
+		if found = true; keys.Raw == "" || set.Newer(keys) {
+			keys = set
+		}
+	}
+	if found {
+		return keys, nil
+	}
+	return keys, fault
+}
+
 // prove compares what was signed with what the command line names.
 func (p *program) prove(c *cli.Context, d token.Delivery, found *proven) error {
 	found.Authentic, found.KeyID = true, d.KeyID
+	if n := len(d.Machines); d.MachineCount > n {
+		found.cut = fmt.Sprintf("; of %d machines it names only the last %d", d.MachineCount, n)
+	}
 	data, err := token.DeliveryFile{Delivery: d.Raw}.MarshalJSON()
 	if err != nil {
 		return err
@@ -195,7 +216,10 @@ func (p *program) prove(c *cli.Context, d token.Delivery, found *proven) error {
 			return err
 		}
 		sum := sha256.Sum256(file)
-		found.License = names(d, func(m token.DeliveredTo) bool { return bytes.Equal(m.File, sum[:]) })
+		found.License = names(d, func(m token.DeliveredTo) bool { return m.Has(sum[:]) })
+		if d.HasText(sum[:]) {
+			found.License = new(true)
+		}
 	}
 	return nil
 }
@@ -210,9 +234,9 @@ func (f proven) status(file string) error {
 	case !f.Authentic:
 		return &statusError{status: exitFailed, text: fmt.Sprintf("%s is not authentic: %s (%s)", file, f.Detail, f.Reason)}
 	case f.License != nil && !*f.License:
-		return &statusError{status: exitRefused, text: file + " is authentic and does not name this licence file"}
+		return &statusError{status: exitRefused, text: file + " is authentic and does not name this licence file" + f.cut}
 	case f.Device != nil && !*f.Device:
-		return &statusError{status: exitRefused, text: file + " is authentic and does not name this device"}
+		return &statusError{status: exitRefused, text: file + " is authentic and does not name this device" + f.cut}
 	}
 	return nil
 }
@@ -253,7 +277,27 @@ func (p *program) printProof(d token.Delivery, found proven) error {
 	f.add("ends", at(d.ExpiresAt, "never"))
 	f.add("licence file", yes(found.License))
 	f.add("device", yes(found.Device))
-	f.add("machines", fmt.Sprintf("%d", d.MachineCount))
+	if len(d.Text) > 0 {
+		f.add("text", hex.EncodeToString(d.Text)+" of "+at(d.TextAt, ""))
+	}
+	if d.Rejections > 0 {
+		f.add("rejected", count(d.Rejections, "time", "times"))
+	}
+	for _, h := range d.History {
+		text := string(h.Stage) + " " + at(h.At, "")
+		if !h.EnteredAt.IsZero() {
+			text += ", entered " + at(h.EnteredAt, "")
+		}
+		if h.Note != "" {
+			text += ": " + h.Note
+		}
+		f.add("history", text)
+	}
+	machines := fmt.Sprint(d.MachineCount)
+	if d.MachineCount > len(d.Machines) {
+		machines += fmt.Sprintf(", of which the last %d are named", len(d.Machines))
+	}
+	f.add("machines", machines)
 	for _, m := range d.Machines {
 		f.add("", m.Install+", "+at(m.At, ""))
 		if m.Device != "" {
@@ -261,6 +305,9 @@ func (p *program) printProof(d token.Delivery, found proven) error {
 		}
 		if len(m.File) > 0 {
 			f.add("", "  file "+hex.EncodeToString(m.File)+" of "+at(m.FileAt, ""))
+		}
+		for _, h := range m.Earlier {
+			f.add("", "  before it "+hex.EncodeToString(h.File)+" of "+at(h.At, ""))
 		}
 	}
 	return f.write(p.out)

@@ -86,6 +86,9 @@ func (p *program) printLicense(l adminwire.License) error {
 	t := newTable("INSTALL", "STATE", "SEEN (UTC)", "LEASE ENDS (UTC)")
 	for _, i := range l.Installs {
 		state := string(i.State)
+		if !i.OnMachine() {
+			state = string(license.InstallText) + " " + state
+		}
 		if i.Forks > 0 {
 			state += fmt.Sprintf(" (%s)", count(i.Forks, "fork", "forks"))
 		}

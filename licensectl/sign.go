@@ -78,6 +78,15 @@ func fileFlag(what string) cli.Flag {
 	return &cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write the " + what + " to `FILE` instead of standard output", TakesFile: true}
 }
 
+// noForm refuses what other commands take after -o: nobody means a file called json.
+func noForm(c *cli.Context) error {
+	switch name := c.String("output"); name {
+	case formTable, formJSON, formCSV:
+		return usagef("-o names the file that %s writes; for one that is called so write -o ./%s", commandName(c), name)
+	}
+	return nil
+}
+
 // readInput reads a file that an argument names; "-" is standard input.
 func (p *program) readInput(path, what string) ([]byte, error) {
 	if path == "-" {
@@ -117,6 +126,9 @@ func readLimited(r io.Reader) ([]byte, error) {
 
 // writeOutput writes to the file that -o names, or to standard output.
 func (p *program) writeOutput(c *cli.Context, data []byte, perm fs.FileMode, what string) error {
+	if err := noForm(c); err != nil {
+		return err
+	}
 	path := c.String("output")
 	if path == "" || path == "-" {
 		if _, err := p.out.Write(data); err != nil {

@@ -2,12 +2,14 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/seed-357fa782/licensed/internal/adminclient"
 	"github.com/seed-357fa782/licensed/internal/adminwire"
 	"github.com/seed-357fa782/licensed/internal/config"
 )
@@ -28,10 +30,11 @@ func (p *program) statusCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
+			due := p.ordersDue(c.Context, admin)
 			if f == formJSON {
-				err = writeJSON(p.out, s)
+				err = writeJSON(p.out, statusReport{s, due})
 			} else {
-				err = p.printStatus(s)
+				err = p.printStatus(s, due)
 			}
 			if err == nil && !s.Ready {
 				return &statusError{status: exitFailed, text: "the daemon is not ready: " + cmp.Or(s.NotReady, "its log says why")}
@@ -41,7 +44,39 @@ func (p *program) statusCommand() *cli.Command {
 	}
 }
 
-func (p *program) printStatus(s adminwire.Status) error {
+// statusReport is the json form of status.
+type statusReport struct {
+	adminwire.Status
+	Orders *adminwire.OrdersDue `json:"orders"`
+}
+
+// ordersDue counts the orders about which there is something to do; nil where the
+// daemon cannot say, which keeps nobody from seeing how it is doing.
+func (p *program) ordersDue(ctx context.Context, admin *adminclient.Client) *adminwire.OrdersDue {
+	due, err := admin.OrdersDue(ctx)
+	if err != nil {
+		p.note("warning: the orders cannot be counted: %v", err)
+		return nil
+	}
+	return &due
+}
+
+// ordersText is what there is to do about orders, "" where that is nothing.
+func ordersText(due *adminwire.OrdersDue) string {
+	if due == nil || due.Warned == 0 || due.Worst == nil {
+		return ""
+	}
+	text := count(due.Warned, "order needs", "orders need") + " somebody"
+	if w := due.Worst.Warnings; len(w) > 0 {
+		text += ", first of all " + printable(orderName(*due.Worst)) + ": " + w[len(w)-1].Text
+	}
+	return text
+}
+
+// ordersMend is how to go on about orders.
+const ordersMend = "see licensectl order list --warned"
+
+func (p *program) printStatus(s adminwire.Status, due *adminwire.OrdersDue) error {
 	state := "ready"
 	if !s.Ready {
 		state = "not ready"
@@ -56,6 +91,9 @@ func (p *program) printStatus(s adminwire.Status) error {
 	f.add("store", s.Store+sizeText(s.StoreBytes))
 	f.add("products", strings.Join(s.Products, ", "))
 	f.add("channels", strings.Join(s.Channels, ", "))
+	if due != nil && due.Open > 0 {
+		f.add("orders", fmt.Sprintf("%d open, %d to be looked at", due.Open, due.Warned))
+	}
 	f.add("key set", fmt.Sprintf("no. %d, valid until %s", s.Keys.Seq, when(&s.Keys.ExpiresAt, "")))
 	f.add("signing key", s.Keys.Current)
 	if err := f.write(p.out); err != nil {
@@ -63,6 +101,9 @@ func (p *program) printStatus(s adminwire.Status) error {
 	}
 	for _, w := range keyWarnings(s) {
 		p.note("warning: %s", w)
+	}
+	if text := ordersText(due); text != "" {
+		p.note("warning: %s; %s", text, ordersMend)
 	}
 	for _, c := range marketplaceChecks(s) {
 		if c.Result != checkOK {

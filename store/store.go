@@ -161,14 +161,20 @@ type Tx interface {
 	CreateOrder(ctx context.Context, o license.Order) error
 	// UpdateOrder replaces one: NotFound and Conflict as for licences.
 	UpdateOrder(ctx context.Context, o license.Order) error
+	// RenameOrder replaces one as UpdateOrder does and calls its line another name
+	// from then on: Exists if there is one of that name, and o's own is one.
+	RenameOrder(ctx context.Context, o license.Order, line string) error
 	// Orders lists them in the order of their channels, ids and lines.
 	Orders(ctx context.Context, f OrderFilter, p Page) ([]license.Order, string, error)
 
-	// MarkSeen records that the message with the given key, sent at the instant
-	// sent, was taken: Exists if it was before. The same key at another instant
-	// is another message. Marks older than MarkKept before
-	// the newest are dropped little by little.
-	MarkSeen(ctx context.Context, sent time.Time, key []byte) error
+	// MarkSeen records that the message with the given key was taken: Exists if it
+	// was before. The mark is kept at least until the instant until, to the
+	// millisecond, and where it lies follows from that: the same key with another
+	// until is another message. So the caller takes until from what the message
+	// itself says, never from a clock or a setting, and far enough ahead that no
+	// copy is welcome any more. Marks whose until lies before now, the caller's
+	// clock, are dropped by later calls, a few by each; no other mark is.
+	MarkSeen(ctx context.Context, key []byte, until, now time.Time) error
 
 	// Value returns a small named value of the daemon itself, or license.NotFound.
 	Value(ctx context.Context, name string) ([]byte, error)
@@ -186,8 +192,8 @@ var ErrClosed = license.Errorf(license.Internal, "the store is closed")
 // ErrNested is returned by an Update or View under another one's ctx.
 var ErrNested = license.Errorf(license.Internal, "a transaction was begun inside another")
 
-// MarkKept is how long a mark of MarkSeen is kept at least: the replay window
-// of a callback on both sides, with room to spare.
+// MarkKept is for how long after it was sent the mark of a signed callback is
+// kept: its replay window on both sides, with room to spare.
 const MarkKept = 10 * time.Minute
 
 // Limits of a page.

@@ -27,9 +27,13 @@ func (c *Client) Marketplace(ctx context.Context, channel string) (adminwire.Mar
 }
 
 // SelfTest has signed debug calls sent to an entry, through the daemon's public
-// listener.
-func (c *Client) SelfTest(ctx context.Context, channel string) (out adminwire.SelfTest, err error) {
-	err = c.do(ctx, call{method: http.MethodPost, path: withChannel(adminwire.PathSelfTest, channel), out: &out, timeout: slowTimeout})
+// listener or, where one is given, to an address as the marketplace has it.
+func (c *Client) SelfTest(ctx context.Context, channel, address string) (out adminwire.SelfTest, err error) {
+	k := call{method: http.MethodPost, path: withChannel(adminwire.PathSelfTest, channel), out: &out, timeout: slowTimeout}
+	if address != "" {
+		k.query = url.Values{"url": {address}}
+	}
+	err = c.do(ctx, k)
 	return out, err
 }
 

@@ -33,7 +33,11 @@ func TestMarketplaceCalls(t *testing.T) {
 	}{
 		{"all", func() error { _, err := c.Marketplaces(ctx); return err }, seen{"GET", "/admin/v1/marketplaces", "", ""}},
 		{"one", func() error { _, err := c.Marketplace(ctx, "a/b"); return err }, seen{"GET", "/admin/v1/marketplaces/a%2Fb", "", ""}},
-		{"self-test", func() error { _, err := c.SelfTest(ctx, "k"); return err }, seen{"POST", "/admin/v1/marketplaces/k/self-test", "", ""}},
+		{"self-test", func() error { _, err := c.SelfTest(ctx, "k", ""); return err }, seen{"POST", "/admin/v1/marketplaces/k/self-test", "", ""}},
+		{
+			"self-test from outside", func() error { _, err := c.SelfTest(ctx, "k", "https://a.example/m"); return err },
+			seen{"POST", "/admin/v1/marketplaces/k/self-test", "url=https%3A%2F%2Fa.example%2Fm", ""},
+		},
 		{"begin a sync", func() error { _, err := c.Sync(ctx, "k", ""); return err }, seen{"POST", "/admin/v1/marketplaces/k/sync", "", "{}"}},
 		{"go on with it", func() error { _, err := c.Sync(ctx, "k", "sync_1"); return err }, seen{"POST", "/admin/v1/marketplaces/k/sync", "", `{"run":"sync_1"}`}},
 		{"jobs", func() error { _, err := c.Jobs(ctx, adminclient.JobOptions{}); return err }, seen{"GET", "/admin/v1/jobs", "", ""}},

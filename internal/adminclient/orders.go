@@ -70,6 +70,21 @@ func (c *Client) SetStage(ctx context.Context, id string, s adminwire.SetStage) 
 	return post[adminwire.OrderEdited](ctx, c, withOrder(adminwire.PathOrderStage, id), s)
 }
 
+// EditOrder changes what is known of an order.
+func (c *Client) EditOrder(ctx context.Context, id string, e adminwire.EditOrder) (adminwire.OrderEdited, error) {
+	return post[adminwire.OrderEdited](ctx, c, withOrder(adminwire.PathOrderEdit, id), e)
+}
+
+// ImportOrders records many orders, all or none.
+func (c *Client) ImportOrders(ctx context.Context, o adminwire.ImportOrders) (adminwire.ImportedOrders, error) {
+	return post[adminwire.ImportedOrders](ctx, c, adminwire.PathImport, o)
+}
+
+// OrdersDue counts the orders about which there is something to do.
+func (c *Client) OrdersDue(ctx context.Context) (adminwire.OrdersDue, error) {
+	return get[adminwire.OrdersDue](ctx, c, adminwire.PathOrdersDue, nil)
+}
+
 // LinkOrder says which licence was made for an order.
 func (c *Client) LinkOrder(ctx context.Context, id string, l adminwire.LinkOrder) (adminwire.OrderEdited, error) {
 	return post[adminwire.OrderEdited](ctx, c, withOrder(adminwire.PathOrderLink, id), l)

@@ -75,7 +75,8 @@ type License struct {
 type Install struct {
 	ID          string               `json:"id"`
 	State       license.InstallState `json:"state"`
-	Seat        string               `json:"seat"`
+	Kind        license.InstallKind  `json:"kind,omitempty" doc:"text: the licence in the text that a purchase was answered with, which is on no machine and counts for none; else absent."`
+	Seat        string               `json:"seat" doc:"Installs on one machine share one; empty where it is on none."`
 	Environment string               `json:"environment,omitempty"`
 	Bound       []license.Kind       `json:"bound" doc:"The kinds of components that it is bound to."`
 	BoundAt     *time.Time           `json:"bound_at"`
@@ -90,6 +91,9 @@ type Install struct {
 	// Status is its place in the status lists.
 	Status *StatusPlace `json:"status" doc:"Its place in the status lists; null for an install of before there were any."`
 }
+
+// OnMachine is license.Install.OnMachine.
+func (i Install) OnMachine() bool { return license.Install{Kind: i.Kind, Seat: i.Seat}.OnMachine() }
 
 // StatusPlace is the place of an install in the status lists.
 type StatusPlace struct {
@@ -144,6 +148,9 @@ func NewInstall(i license.Install) Install {
 		ID: i.ID, State: i.State, Seat: i.Seat, Environment: i.Environment, Bound: []license.Kind{},
 		BoundAt: instant(i.BoundAt), SeenAt: instant(i.SeenAt), EndedAt: instant(i.EndedAt),
 		LeaseUntil: instant(i.LeaseUntil), Forks: i.Forks.Total(), ForkKinds: []Fork{}, Reactivation: i.Reactivation,
+	}
+	if !i.OnMachine() {
+		out.Kind = license.InstallText
 	}
 	for _, kind := range license.ForkKinds() {
 		if f := i.Forks[kind]; f.Count > 0 {

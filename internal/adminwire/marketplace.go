@@ -48,11 +48,19 @@ type Marketplace struct {
 	LastProbe   *time.Time `json:"last_probe"`
 	LastMessage *time.Time `json:"last_message" doc:"When a real message came last."`
 	BadDays     int        `json:"bad_days" doc:"On how many days in a row up to now probes were refused or missed. After 5 the marketplace freezes trading."`
+	HalfDays    int        `json:"half_days" doc:"On how many days in a row up to yesterday only the probes of the morning, or only those of the afternoon, came."`
+	Gone        bool       `json:"gone" doc:"No probe has come for 13 whole days: the product is off sale, or frozen."`
 	Days        []Day      `json:"days" doc:"The last days, at most 14, oldest first."`
+	Standings   []Standing `json:"standings" doc:"How the messages of each activity, and its probes, went last."`
+	Failing     []Failing  `json:"failing" doc:"Messages that failed and have not succeeded since, by what they are about: the 20 oldest."`
+	FailingAll  int        `json:"failing_all" doc:"How many there are; 64 means that or more."`
+	LostOrders  int        `json:"lost_orders" doc:"Orders of this month that did not get a licence. After more than 5 the marketplace takes the product down."`
+	Usage       *Usage     `json:"usage" doc:"The last report of how much codes are used; null where there was none."`
+	Certificate *time.Time `json:"certificate_ends" doc:"When the certificate of the public listener ends; null where it has none of its own."`
 	Outbox      Outbox     `json:"outbox"`
 	Compared    *Compared  `json:"compared" doc:"The last comparison with the marketplace that came to its end; null where there was none."`
 	Comparing   *Compared  `json:"comparing" doc:"The daily comparison that is under way."`
-	Orders      *OpenOrder `json:"orders" doc:"The orders that wait for somebody."`
+	Orders      *OpenOrder `json:"orders" doc:"The orders that wait for the merchant or the buyer, as they were looked at last."`
 	Problems    []Finding  `json:"problems"`
 }
 
@@ -64,6 +72,42 @@ type Finding struct {
 	Mend   string `json:"mend" doc:"What to do about it."`
 }
 
+// Standing is how the messages of an activity, or its probes, went last.
+type Standing struct {
+	Activity    string     `json:"activity"`
+	Test        bool       `json:"test" doc:"Probes and debug calls."`
+	Last        time.Time  `json:"last"`
+	Result      string     `json:"result" doc:"The result code of the last one."`
+	LastOK      *time.Time `json:"last_ok"`
+	LastRefused *time.Time `json:"last_refused"`
+	Refusal     string     `json:"refusal,omitempty" doc:"The result code of the last one that was refused or failed."`
+	Field       string     `json:"field,omitempty" doc:"The field that it named."`
+	Refused     int        `json:"refused" doc:"How many were refused or failed since the last success."`
+}
+
+// Failing is a message that failed and has not succeeded since.
+type Failing struct {
+	Activity  string     `json:"activity"`
+	Kind      string     `json:"kind" doc:"What it is about: order, instance or code."`
+	Name      string     `json:"name" doc:"The order with its line, the instance, or the last characters of the code."`
+	Since     time.Time  `json:"since"`
+	Last      time.Time  `json:"last"`
+	Times     int        `json:"times"`
+	Result    string     `json:"result"`
+	Field     string     `json:"field,omitempty"`
+	GivesUpAt *time.Time `json:"gives_up_at" doc:"When the marketplace stops repeating it; null where that is not documented."`
+}
+
+// Usage is what came of the last reports of how much codes are used.
+type Usage struct {
+	Day        string    `json:"day" doc:"In UTC."`
+	At         time.Time `json:"at" doc:"Of the last report."`
+	Codes      int       `json:"codes" doc:"That were reported."`
+	Refused    int       `json:"refused" doc:"That the marketplace did not take."`
+	Unread     bool      `json:"unread" doc:"The marketplace refused codes of which it cannot be read which."`
+	Unreadable int       `json:"unreadable" doc:"That could not be reported: they cannot be read here."`
+}
+
 // Day is what came in on a day.
 type Day struct {
 	Day       string         `json:"day"`
@@ -73,7 +117,7 @@ type Day struct {
 	Messages  int            `json:"messages" doc:"Real ones."`
 	Failed    int            `json:"failed" doc:"Real ones that were not answered with success or 000004."`
 	Callbacks []Callbacks    `json:"callbacks" doc:"All that the marketplace has signed, by kind."`
-	Doubted   map[string]int `json:"doubted" doc:"What was not taken to be the marketplace's: signature, time, form or copy."`
+	Doubted   map[string]int `json:"doubted" doc:"What was not taken to be the marketplace's: signature, time, form or copy; v1: a call of licence 1.0, which is switched off."`
 }
 
 // Probes is how the probes of half a day were answered.
@@ -81,6 +125,7 @@ type Probes struct {
 	OK      int    `json:"ok"`
 	Refused int    `json:"refused"`
 	Result  string `json:"result,omitempty" doc:"The result code of the last one that was refused."`
+	Field   string `json:"field,omitempty" doc:"The field that it named."`
 }
 
 // Callbacks is how many callbacks of a kind came.
@@ -94,13 +139,16 @@ type Callbacks struct {
 // Outbox is what is to be told or asked outside.
 type Outbox struct {
 	Waiting int        `json:"waiting" doc:"1000 means that or more."`
-	Parked  int        `json:"parked" doc:"Given up until somebody has them tried again; 1000 means that or more."`
+	Parked  int        `json:"parked" doc:"Given up until somebody has them tried again; 1000 means that or more. Reports of use are not among them."`
 	Oldest  *time.Time `json:"oldest" doc:"Since when the oldest waits."`
+	// ParkedOldest is absent where none was given up.
+	ParkedOldest *time.Time `json:"parked_oldest" doc:"When the oldest of those was given up."`
 }
 
-// OpenOrder is how many orders wait for somebody.
+// OpenOrder is how many orders wait for the merchant or the buyer.
 type OpenOrder struct {
-	Open     int            `json:"open" doc:"1000 means that or more."`
+	At       time.Time      `json:"at" doc:"When they were looked at."`
+	Open     int            `json:"open"`
 	Oldest   *time.Time     `json:"oldest" doc:"Since when the one that has not moved for longest is where it is."`
 	Warnings map[string]int `json:"warnings" doc:"How many have a warning, by warning."`
 }
@@ -146,7 +194,7 @@ type SelfTest struct {
 	Channel  string         `json:"channel"`
 	OK       bool           `json:"ok"`
 	URL      string         `json:"url" doc:"The address that the calls were made for."`
-	Listener string         `json:"listener" doc:"The address that was connected to: the daemon's own listener. A proxy in front of it is not tested."`
+	Listener string         `json:"listener" doc:"The address that was connected to: the daemon's own listener, so that a proxy in front of it is not tested. Empty where an address was given."`
 	TLS      *SelfTestTLS   `json:"tls" doc:"null where the listener speaks plain text."`
 	Calls    []SelfTestCall `json:"calls"`
 }

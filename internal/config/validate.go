@@ -272,7 +272,8 @@ func (v *validator) marketplace(key string, m Marketplace) {
 }
 
 // The calls of the retired interface hold nothing that names a single one, so
-// who has seen one can repeat it for as long as the window.
+// who has seen one can repeat it for as long as the window. The authority keeps
+// the marks of such calls for more than twice the longest (markKeptV1).
 const (
 	minV1Window = Duration(time.Minute)
 	maxV1Window = Duration(24 * time.Hour)

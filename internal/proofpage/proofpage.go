@@ -74,6 +74,8 @@ func rows(d token.Delivery) []row {
 		{"激活时间", "Activated", instant(d.ActivatedAt), false},
 		{"交付时间", "Delivered", instant(d.DeliveredAt), false},
 		{"到期时间", "Ends", end, false},
+		{"许可证文本生成时间", "Text made", instant(d.TextAt), false},
+		{"许可证文本 SHA-256", "Text, SHA-256", hex.EncodeToString(d.Text), true},
 	}
 	var known []row
 	for _, r := range all {

@@ -25,6 +25,7 @@ func render(t *testing.T, edit func(*token.Delivery)) (token.DeliveryFile, strin
 		Issuer: "https://licence.example.com", ID: "prf_01", IssuedAt: at, LicenseID: "lic_01", Product: "cad-pro", Customer: "示例科技有限公司",
 		Channel: "koogallery", Order: "CS2211181819B4LVS", Line: "CS2211181819B4LVS-000001", CodeLast4: "9ABC", OrderedAt: at,
 		LicensedAt: at, ActivatedAt: at, DeliveredAt: at, ExpiresAt: at.AddDate(1, 0, 0), MachineCount: 1,
+		Text: bytes.Repeat([]byte{0xcd}, 32), TextAt: at.Add(time.Hour),
 		Machines: []token.DeliveredTo{{Install: "dev_1", At: at, Device: digest, File: bytes.Repeat([]byte{0xab}, 32), FileAt: at}},
 	}
 	edit(&d)
@@ -45,7 +46,7 @@ func TestPage(t *testing.T) {
 	f, page := render(t, func(*token.Delivery) {})
 	for _, want := range []string{
 		"交付证明", "Proof of delivery", "CS2211181819B4LVS-000001", "示例科技有限公司", "…9ABC", "lic_01", "2026-03-01 18:30:00 UTC", "2026-03-02 02:30:00",
-		strings.Repeat("ab", 32), "dev_1", "prf_01",
+		strings.Repeat("ab", 32), strings.Repeat("cd", 32), "2026-03-01 19:30:00 UTC", "dev_1", "prf_01",
 	} {
 		if !strings.Contains(page, want) {
 			t.Errorf("the page does not show %q", want)
@@ -60,6 +61,7 @@ func TestPage(t *testing.T) {
 // as text.
 func TestPageIsInert(t *testing.T) {
 	f, page := render(t, func(d *token.Delivery) {
+		d.History = []token.Supervised{{At: d.IssuedAt, Stage: license.StageRejected, Note: "<script>alert(1)</script> -----BEGIN LICENSE DELIVERY----- AAAA -----END LICENSE DELIVERY-----"}}
 		d.Customer = `<script>alert(1)</script><img src=x onerror=alert(1)>`
 		d.Channel = `-----END LICENSE DELIVERY-----`
 		d.Instance = `</pre>` + "\n-----BEGIN LICENSE DELIVERY-----\nAAAA\n-----END LICENSE DELIVERY-----\n"
@@ -77,6 +79,26 @@ func TestPageIsInert(t *testing.T) {
 	}
 	if back, err := token.ParseDeliveryFile([]byte(page)); err != nil || back != f {
 		t.Errorf("the page is read as another proof: %+v, %v", back, err)
+	}
+}
+
+// What the buyer rejected is listed with its reason, and a list that was cut says so
+// in both languages.
+func TestPageOfRejections(t *testing.T) {
+	_, page := render(t, func(d *token.Delivery) {
+		d.Rejections, d.MachineCount = 3, 70
+		d.History = []token.Supervised{
+			{At: d.IssuedAt, EnteredAt: d.IssuedAt.Add(time.Hour), Stage: license.StageDelivered},
+			{At: d.IssuedAt, Stage: license.StageRejected, Note: "it does not start"},
+		}
+		d.Machines[0].Earlier = []token.HandedOut{{File: bytes.Repeat([]byte{0xcd}, 32), At: d.IssuedAt}}
+	})
+	for _, want := range []string{
+		"it does not start", "驳回", "rejected", "2026-03-01 19:30:00 UTC", "买家共驳回 3 次", "rejected 3 time(s)", "仅列出最近 1 台", "the last 1 are shown", strings.Repeat("cd", 32),
+	} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the page does not show %q", want)
+		}
 	}
 }
 

@@ -1,10 +1,13 @@
 package token
 
 import (
+	"bytes"
 	"encoding/hex"
 	"encoding/json"
 	"slices"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/seed-357fa782/licensed/license"
 )
@@ -31,13 +34,29 @@ type Delivery struct {
 	OrderedAt   time.Time
 	LicensedAt  time.Time // when the licence was made
 	ActivatedAt time.Time
-	DeliveredAt time.Time // when the staff, or the marketplace's interface, delivered it
+	// DeliveredAt is when the staff, or the marketplace's interface, delivered it
+	// last; zero unless the order stands as delivered or is past that.
+	DeliveredAt time.Time
 	ExpiresAt   time.Time
+
+	// Text is the SHA-256 of the text with a licence that the purchase was answered
+	// with (licence 1.0), and TextAt when; zero where there was none. It was made
+	// for no machine.
+	Text   []byte
+	TextAt time.Time
+	// TextBefore are those that it was answered with before, newest first.
+	TextBefore []HandedOut
 
 	// Machines are those that it was delivered to, the last MaxDelivered of them,
 	// and MachineCount how many there were.
 	Machines     []DeliveredTo
 	MachineCount int
+
+	// History are the deliveries and the buyer's rejections of the order, oldest
+	// first, the last MaxSupervised of them; Rejections is how many there were of
+	// those.
+	History    []Supervised
+	Rejections int
 
 	KeyID string // kid that signed it; set by VerifyDelivery
 	Raw   string // the token; set by VerifyDelivery
@@ -55,10 +74,57 @@ type DeliveredTo struct {
 	// an install that fetched its licence itself has none.
 	File   []byte
 	FileAt time.Time
+	// Earlier are the files that were handed out before that one, newest first, as
+	// far back as they are known.
+	Earlier []HandedOut
 }
 
-// MaxDelivered is how many machines a proof of delivery names.
-const MaxDelivered = 64
+// HasText reports whether the purchase was answered with a text of that SHA-256.
+func (d Delivery) HasText(sum []byte) bool {
+	return DeliveredTo{File: d.Text, Earlier: d.TextBefore}.Has(sum)
+}
+
+// HandedOut is a licence file that was handed out.
+type HandedOut struct {
+	File []byte // SHA-256
+	At   time.Time
+}
+
+// Has reports whether a file with that SHA-256 was handed out, now or earlier.
+func (m DeliveredTo) Has(file []byte) bool {
+	return len(file) > 0 && (bytes.Equal(m.File, file) || slices.ContainsFunc(m.Earlier, func(h HandedOut) bool { return bytes.Equal(h.File, file) }))
+}
+
+// Supervised is a delivery of an order, or its rejection by the buyer.
+type Supervised struct {
+	At        time.Time
+	EnteredAt time.Time     // when the staff entered it, where that was later; zero else
+	Stage     license.Stage // StageDelivered or StageRejected
+	Note      string        // why, no longer than CutNote makes it
+}
+
+// CutNote is as much of a note as a proof holds.
+func CutNote(note string) string {
+	const most = 300 // bytes, in JSON
+	n := 0
+	for i, r := range note {
+		size := utf8.RuneLen(r)
+		if r < ' ' || strings.ContainsRune(`<>&"\\`+"\u2028\u2029", r) || size < 0 {
+			size = 6
+		}
+		if n += size; n > most {
+			return note[:i]
+		}
+	}
+	return note
+}
+
+// What a proof of delivery names at most, so that it stays a token.
+const (
+	MaxDelivered  = 64 // machines
+	MaxEarlier    = 32 // earlier files, of all machines together
+	MaxSupervised = 16 // deliveries and rejections
+)
 
 // DeliveryVersion is the value of delivery.ver that this package writes and
 // understands.
@@ -86,8 +152,13 @@ type deliveryBody struct {
 	ActivatedAt  int64               `json:"activated_at,omitempty"`
 	DeliveredAt  int64               `json:"delivered_at,omitempty"`
 	ExpiresAt    int64               `json:"expires_at,omitempty"`
+	Text         string              `json:"text_sha256,omitempty"`
+	TextAt       int64               `json:"text_at,omitempty"`
+	TextBefore   []fileClaims        `json:"text_before,omitempty"`
 	Machines     []deliveredToClaims `json:"machines,omitempty"`
 	MachineCount int                 `json:"machine_count"`
+	History      []supervisedClaims  `json:"history,omitempty"`
+	Rejections   int                 `json:"rejections,omitempty"`
 }
 
 type deliveredToClaims struct {
@@ -96,7 +167,25 @@ type deliveredToClaims struct {
 	Device  license.Digest `json:"device,omitempty"`
 	File    string         `json:"file_sha256,omitempty"`
 	FileAt  int64          `json:"file_at,omitempty"`
+	Earlier []fileClaims   `json:"earlier,omitempty"`
 }
+
+type fileClaims struct {
+	File   string `json:"file_sha256"`
+	FileAt int64  `json:"file_at"`
+}
+
+type supervisedClaims struct {
+	At        int64         `json:"at"`
+	EnteredAt int64         `json:"entered_at,omitempty"`
+	Stage     license.Stage `json:"stage"`
+	Note      string        `json:"note,omitempty"`
+}
+
+var filesShape = &shape{want: kindArray, limit: MaxEarlier, elem: &shape{want: kindObject, members: []field{
+	{name: "file_sha256", required: true, shape: text},
+	{name: "file_at", required: true, shape: instant},
+}}}
 
 var deliveryShape = &shape{want: kindObject, members: []field{
 	{name: "iss", required: true, shape: text},
@@ -117,6 +206,9 @@ var deliveryShape = &shape{want: kindObject, members: []field{
 		{name: "activated_at", shape: instant},
 		{name: "delivered_at", shape: instant},
 		{name: "expires_at", shape: instant},
+		{name: "text_sha256", shape: text},
+		{name: "text_at", shape: instant},
+		{name: "text_before", shape: filesShape},
 		{name: "machine_count", required: true, shape: count},
 		{name: "machines", shape: &shape{want: kindArray, limit: MaxDelivered, elem: &shape{want: kindObject, members: []field{
 			{name: "install", required: true, shape: text},
@@ -124,7 +216,15 @@ var deliveryShape = &shape{want: kindObject, members: []field{
 			{name: "device", shape: text},
 			{name: "file_sha256", shape: text},
 			{name: "file_at", shape: instant},
+			{name: "earlier", shape: filesShape},
 		}}}},
+		{name: "history", shape: &shape{want: kindArray, limit: MaxSupervised, elem: &shape{want: kindObject, members: []field{
+			{name: "at", required: true, shape: instant},
+			{name: "entered_at", shape: instant},
+			{name: "stage", required: true, shape: text},
+			{name: "note", shape: text},
+		}}}},
+		{name: "rejections", shape: count},
 	}}},
 }}
 
@@ -140,12 +240,19 @@ func SignDelivery(d Delivery, key SigningKey) (string, error) {
 			Version: DeliveryVersion, Customer: d.Customer, Channel: d.Channel, Order: d.Order, Line: d.Line, Instance: d.Instance,
 			CodeLast4: d.CodeLast4, OrderedAt: seconds(d.OrderedAt), LicensedAt: seconds(d.LicensedAt), ActivatedAt: seconds(d.ActivatedAt),
 			DeliveredAt: seconds(d.DeliveredAt), ExpiresAt: seconds(d.ExpiresAt), MachineCount: d.MachineCount,
+			Rejections: d.Rejections, Text: hex.EncodeToString(d.Text), TextAt: seconds(d.TextAt),
 		},
 	}
+	c.Delivery.TextBefore = filesOf(d.TextBefore)
 	for _, m := range d.Machines {
-		c.Delivery.Machines = append(c.Delivery.Machines, deliveredToClaims{
+		to := deliveredToClaims{
 			Install: m.Install, BoundAt: m.At.Unix(), Device: m.Device, File: hex.EncodeToString(m.File), FileAt: seconds(m.FileAt),
-		})
+		}
+		to.Earlier = filesOf(m.Earlier)
+		c.Delivery.Machines = append(c.Delivery.Machines, to)
+	}
+	for _, h := range d.History {
+		c.Delivery.History = append(c.Delivery.History, supervisedClaims{h.At.Unix(), seconds(h.EnteredAt), h.Stage, h.Note})
 	}
 	payload, err := json.Marshal(c)
 	if err != nil {
@@ -201,20 +308,61 @@ func decodeDelivery(payload []byte) (Delivery, *fault) {
 		Issuer: c.Issuer, ID: c.ID, IssuedAt: time.Unix(c.IssuedAt, 0).UTC(), LicenseID: c.Subject, Product: c.Audience,
 		Customer: b.Customer, Channel: b.Channel, Order: b.Order, Line: b.Line, Instance: b.Instance, CodeLast4: b.CodeLast4,
 		OrderedAt: orNever(b.OrderedAt), LicensedAt: orNever(b.LicensedAt), ActivatedAt: orNever(b.ActivatedAt),
-		DeliveredAt: orNever(b.DeliveredAt), ExpiresAt: orNever(b.ExpiresAt), MachineCount: b.MachineCount,
+		DeliveredAt: orNever(b.DeliveredAt), ExpiresAt: orNever(b.ExpiresAt), TextAt: orNever(b.TextAt), MachineCount: b.MachineCount,
+	}
+	if b.Text != "" {
+		var ok bool
+		if d.Text, ok = fileSum(b.Text); !ok {
+			return Delivery{}, malformed("delivery.text_sha256", notSum)
+		}
+	}
+	if !readFiles(b.TextBefore, &d.TextBefore) {
+		return Delivery{}, malformed("delivery.text_before.file_sha256", notSum)
 	}
 	for _, m := range b.Machines {
 		to := DeliveredTo{Install: m.Install, At: time.Unix(m.BoundAt, 0).UTC(), Device: m.Device, FileAt: orNever(m.FileAt)}
 		if m.File != "" {
-			file, err := hex.DecodeString(m.File)
-			if err != nil || hex.EncodeToString(file) != m.File {
-				return Delivery{}, malformed("delivery.machines.file_sha256", "is not a SHA-256 in lower-case hex")
+			var ok bool
+			if to.File, ok = fileSum(m.File); !ok {
+				return Delivery{}, malformed("delivery.machines.file_sha256", notSum)
 			}
-			to.File = file
+		}
+		if !readFiles(m.Earlier, &to.Earlier) {
+			return Delivery{}, malformed("delivery.machines.earlier.file_sha256", notSum)
 		}
 		d.Machines = append(d.Machines, to)
 	}
+	d.Rejections = b.Rejections
+	for _, h := range b.History {
+		d.History = append(d.History, Supervised{time.Unix(h.At, 0).UTC(), orNever(h.EnteredAt), h.Stage, h.Note})
+	}
 	return d, d.check()
+}
+
+const notSum = "is not a SHA-256 in lower-case hex"
+
+// fileSum reads the form of a SHA-256; check judges its length.
+func fileSum(s string) ([]byte, bool) {
+	sum, err := hex.DecodeString(s)
+	return sum, err == nil && hex.EncodeToString(sum) == s
+}
+
+func filesOf(files []HandedOut) (out []fileClaims) {
+	for _, h := range files {
+		out = append(out, fileClaims{hex.EncodeToString(h.File), h.At.Unix()})
+	}
+	return out
+}
+
+func readFiles(files []fileClaims, to *[]HandedOut) bool {
+	for _, h := range files {
+		file, ok := fileSum(h.File)
+		if !ok {
+			return false
+		}
+		*to = append(*to, HandedOut{file, time.Unix(h.FileAt, 0).UTC()})
+	}
+	return true
 }
 
 // seconds is 0 for a time that is not known.
@@ -252,10 +400,20 @@ func (d Delivery) check() *fault {
 		{"delivery.activated_at", d.ActivatedAt},
 		{"delivery.delivered_at", d.DeliveredAt},
 		{"delivery.expires_at", d.ExpiresAt},
+		{"delivery.text_at", d.TextAt},
 	} {
 		if !s.at.IsZero() {
 			stamps = append(stamps, s)
 		}
+	}
+	if len(d.Text) != 0 && len(d.Text) != 32 {
+		return malformed("delivery.text_sha256", notSum)
+	}
+	for _, h := range d.TextBefore {
+		if len(h.File) != 32 {
+			return malformed("delivery.text_before.file_sha256", notSum)
+		}
+		stamps = append(stamps, stamp{"delivery.text_before.file_at", h.At})
 	}
 	if len(d.Machines) > MaxDelivered || d.MachineCount < len(d.Machines) {
 		return malformed("delivery.machines", "has more elements than there are machines, or than it may")
@@ -268,123 +426,32 @@ func (d Delivery) check() *fault {
 		case m.Device != "" && !m.Device.Valid():
 			return malformed("delivery.machines.device", "is not a digest")
 		case len(m.File) != 0 && len(m.File) != 32:
-			return malformed("delivery.machines.file_sha256", "is not a SHA-256 in lower-case hex")
+			return malformed("delivery.machines.file_sha256", notSum)
 		}
 		stamps = append(stamps, stamp{"delivery.machines.bound_at", m.At})
 		if !m.FileAt.IsZero() {
 			stamps = append(stamps, stamp{"delivery.machines.file_at", m.FileAt})
 		}
+		for _, h := range m.Earlier {
+			if len(h.File) != 32 {
+				return malformed("delivery.machines.earlier.file_sha256", notSum)
+			}
+			stamps = append(stamps, stamp{"delivery.machines.earlier.file_at", h.At})
+		}
+	}
+	if len(d.History) > MaxSupervised || d.Rejections < 0 {
+		return malformed("delivery.history", "has more elements than it may")
+	}
+	for _, h := range d.History {
+		if h.Stage != license.StageDelivered && h.Stage != license.StageRejected {
+			return malformed("delivery.history.stage", "is neither a delivery nor a rejection")
+		}
+		stamps = append(stamps, stamp{"delivery.history.at", h.At})
+		if !h.EnteredAt.IsZero() {
+			stamps = append(stamps, stamp{"delivery.history.entered_at", h.EnteredAt})
+		}
 	}
 	return checkInstants(stamps...)
-}
-
-// DeliveryFile is a proof of delivery with the key set that verifies it: tokens,
-// not verified.
-type DeliveryFile struct {
-	Delivery string
-	Keys     string
-}
-
-// deliveryDocument is its JSON form. Claims is what is signed, for people to read.
-type deliveryDocument struct {
-	Claims   json.RawMessage `json:"claims,omitempty"`
-	Delivery string          `json:"delivery"`
-	Keys     string          `json:"keys"`
-}
-
-var deliveryDocumentShape = &shape{want: kindObject, members: []field{
-	{name: "claims", shape: &shape{want: kindObject}},
-	{name: "delivery", required: true, shape: text},
-	{name: "keys", required: true, shape: text},
-}}
-
-// MarshalJSON writes the file as a JSON document that shows what is signed
-// beside it.
-func (f DeliveryFile) MarshalJSON() ([]byte, error) {
-	e, ft := formDelivery.open(f.Delivery)
-	if ft != nil {
-		return nil, formDelivery.err(ft)
-	}
-	return json.Marshal(deliveryDocument{Claims: e.payload, Delivery: f.Delivery, Keys: f.Keys})
-}
-
-// PEM writes the file as PEM blocks, which may stand in any text: a page, a mail.
-func (f DeliveryFile) PEM() []byte {
-	return slices.Concat(marshalBlock(blockDelivery, f.Delivery), marshalBlock(blockKeys, f.Keys))
-}
-
-// ParseDeliveryFile reads a proof of delivery in either form: a JSON document, or
-// PEM blocks with any text around them. Where the document shows other claims
-// than are signed it is Forged; what cannot be read is Damaged.
-func ParseDeliveryFile(data []byte) (DeliveryFile, error) {
-	damaged := func(why string) (DeliveryFile, error) {
-		return DeliveryFile{}, license.Errorf(license.Damaged, "not a proof of delivery: %s", why)
-	}
-	if len(data) > MaxFile {
-		return damaged("it is longer than 1 MiB")
-	}
-	if isJSON(data) {
-		var doc deliveryDocument
-		if f := decode(data, deliveryDocumentShape, &doc); f != nil {
-			return damaged(f.String())
-		}
-		if len(doc.Claims) > 0 && !showsPayload(doc) {
-			return DeliveryFile{}, formDelivery.err(forgery("the claims that it shows are not those that are signed"))
-		}
-		return DeliveryFile{Delivery: doc.Delivery, Keys: doc.Keys}, nil
-	}
-	blocks, wrong := parseBlocks(data)
-	if wrong != "" {
-		return damaged(wrong)
-	}
-	var f DeliveryFile
-	for _, b := range blocks {
-		switch {
-		case b.label == blockDelivery && f.Delivery != "":
-			return damaged("it holds several")
-		case b.label == blockDelivery:
-			f.Delivery = b.token
-		case b.label == blockKeys:
-			f.Keys = b.token
-		}
-	}
-	if f.Delivery == "" {
-		return damaged(`it holds no "-----BEGIN LICENSE DELIVERY-----" block`)
-	}
-	return f, nil
-}
-
-func isJSON(data []byte) bool {
-	for _, c := range data {
-		switch c {
-		case ' ', '\t', '\r', '\n':
-			continue
-		}
-		return c == '{'
-	}
-	return false
-}
-
-// showsPayload reports whether a document shows what its token holds, however it
-// is indented.
-func showsPayload(doc deliveryDocument) bool {
-	e, f := formDelivery.open(doc.Delivery)
-	if f != nil {
-		return true // which is said of the token itself
-	}
-	shown, f := decodeDelivery(doc.Claims)
-	if f != nil {
-		return false
-	}
-	signed, f := decodeDelivery(e.payload)
-	return f == nil && shown.equal(signed)
-}
-
-// equal compares what two proofs say.
-func (d Delivery) equal(o Delivery) bool {
-	a, errA := json.Marshal(d)
-	b, errB := json.Marshal(o)
-	return errA == nil && errB == nil && string(a) == string(b)
 }
 
 // PeekDelivery reads what a proof of delivery says without judging its

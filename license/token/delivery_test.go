@@ -20,8 +20,8 @@ func deliveryPayload() string {
 	at := signedAt.Unix()
 	return fmt.Sprintf(`{"iss":"%s","sub":"lic_01","aud":"%s","jti":"prf_01","iat":%d,"delivery":{"ver":1,"customer":"Ärzte \u0026 Söhne",`+
 		`"channel":"koogallery","order":"CS1","line":"CS1-000001","code_last4":"9ABC","ordered_at":%d,"activated_at":%d,`+
-		`"machines":[{"install":"%s","bound_at":%d},{"install":"dev_1","bound_at":%d,"device":"%s","file_sha256":"%s","file_at":%d}],"machine_count":3}}`,
-		issuer, product, at, at-1000, at-10, kidOf("install"), at-20, at-10, digest(product, "code", "HW-1"), strings.Repeat("0f", 32), at-5)
+		`"text_sha256":"%s","text_at":%d,"machines":[{"install":"%s","bound_at":%d},{"install":"dev_1","bound_at":%d,"device":"%s","file_sha256":"%s","file_at":%d}],"machine_count":3}}`,
+		issuer, product, at, at-1000, at-10, strings.Repeat("0a", 32), at-30, kidOf("install"), at-20, at-10, digest(product, "code", "HW-1"), strings.Repeat("0f", 32), at-5)
 }
 
 func aDelivery() token.Delivery {
@@ -29,6 +29,7 @@ func aDelivery() token.Delivery {
 	return token.Delivery{
 		Issuer: issuer, ID: "prf_01", IssuedAt: at, LicenseID: "lic_01", Product: product, Customer: "Ärzte & Söhne", Channel: "koogallery",
 		Order: "CS1", Line: "CS1-000001", CodeLast4: "9ABC", OrderedAt: at.Add(-1000 * time.Second), ActivatedAt: at.Add(-10 * time.Second),
+		Text: bytes.Repeat([]byte{10}, 32), TextAt: at.Add(-30 * time.Second),
 		MachineCount: 3, Machines: []token.DeliveredTo{
 			{Install: kidOf("install"), At: at.Add(-20 * time.Second)},
 			{
@@ -94,6 +95,8 @@ func TestDeliveryRefused(t *testing.T) {
 		"a digest that is none":        {by("current", swap(p, digest(product, "code", "HW-1"), "HW-1")), license.Damaged},
 		"a hash that is none":          {by("current", swap(p, strings.Repeat("0f", 32), "0f")), license.Damaged},
 		"a hash in upper case":         {by("current", swap(p, strings.Repeat("0f", 32), strings.Repeat("0F", 32))), license.Damaged},
+		"a text's hash that is none":   {by("current", swap(p, strings.Repeat("0a", 32), "0a")), license.Damaged},
+		"a text's hash in upper case":  {by("current", swap(p, strings.Repeat("0a", 32), strings.Repeat("0A", 32))), license.Damaged},
 		"fewer machines than it names": {by("current", swap(p, `"machine_count":3`, `"machine_count":1`)), license.Damaged},
 		"machines that are none":       {by("current", swap(p, `"machines":[{`, `"machines":[7,{`)), license.Damaged},
 		"without a licence":            {by("current", swap(p, `"sub":"lic_01",`, ``)), license.Damaged},
@@ -112,6 +115,8 @@ func TestDeliveryRefused(t *testing.T) {
 		"no number":         func(d *token.Delivery) { d.ID = "" },
 		"before 1970":       func(d *token.Delivery) { d.OrderedAt = time.Unix(-1, 0) },
 		"too many machines": func(d *token.Delivery) { d.Machines = make([]token.DeliveredTo, token.MaxDelivered+1) },
+		"a short text":      func(d *token.Delivery) { d.Text = []byte{1} },
+		"a text of 1969":    func(d *token.Delivery) { d.TextAt = time.Unix(-1, 0) },
 		"a short hash":      func(d *token.Delivery) { d.Machines[0].File = []byte{1} },
 	} {
 		d := aDelivery()
@@ -210,4 +215,115 @@ func FuzzDeliveryFile(f *testing.F) {
 		_, err := token.ParseDeliveryFile(data)
 		allowed(t, err, license.Forged, license.Damaged)
 	})
+}
+
+// A document that shows more, or anything else, than is signed is forged, however
+// its members are ordered.
+func TestDeliveryDocumentShowsWhatIsSigned(t *testing.T) {
+	raw := forge("current", header("current", deliveryTyp), swap(deliveryPayload(), `"ver":1`, `"ver":1,"more":{"a":[1]}`))
+	data, err := token.DeliveryFile{Delivery: raw, Keys: "k"}.MarshalJSON()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var sorted any
+	if err := json.Unmarshal(data, &sorted); err != nil {
+		t.Fatal(err)
+	}
+	other, err := json.Marshal(sorted)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		doc  string
+		want license.Reason
+	}{
+		"as it is":             {string(data), ""},
+		"in another order":     {string(other), ""},
+		"with a byte mark":     {"\ufeff" + string(data), ""},
+		"more":                 {swap(string(data), `"order":"CS1"`, `"order":"CS1","accepted_by_buyer":"yes"`), license.Forged},
+		"less":                 {swap(string(data), `,"more":{"a":[1]}`, ``), license.Forged},
+		"another of a skipped": {swap(string(data), `"a":[1]`, `"a":[2]`), license.Forged},
+		"another number":       {swap(string(data), `"machine_count":3`, `"machine_count":4`), license.Forged},
+		"a name twice":         {swap(string(data), `"order":"CS1"`, `"order":"CS1","x":1,"x":1`), license.Damaged},
+	} {
+		f, err := token.ParseDeliveryFile([]byte(c.doc))
+		if license.ReasonOf(err) != c.want || err == nil && f.Delivery != raw {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// What was delivered and rejected when, and every file that was handed out, is
+// signed and read back; what is out of bounds is not signed.
+func TestDeliveryHistory(t *testing.T) {
+	d, at := aDelivery(), signedAt
+	d.Rejections = 2
+	d.History = []token.Supervised{
+		{At: at.Add(-9 * time.Second), EnteredAt: at.Add(-8 * time.Second), Stage: license.StageDelivered},
+		{At: at.Add(-7 * time.Second), Stage: license.StageRejected, Note: "it does not <start>"},
+	}
+	d.Machines[1].Earlier = []token.HandedOut{{File: bytes.Repeat([]byte{16}, 32), At: at.Add(-9 * time.Second)}}
+	d.Text, d.TextAt = bytes.Repeat([]byte{18}, 32), at
+	d.TextBefore = []token.HandedOut{{File: bytes.Repeat([]byte{19}, 32), At: at.Add(-9 * time.Second)}}
+	raw, err := token.SignDelivery(d, signingKey(t, "current"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := token.VerifyDelivery(raw, keySet(t))
+	d.Raw, d.KeyID = raw, kidOf("current")
+	if diff := cmp.Diff(d, got); err != nil || diff != "" {
+		t.Errorf("%v: %s", err, diff)
+	}
+	for n, want := range map[byte]bool{17: false, 18: true, 19: true} {
+		if got.HasText(bytes.Repeat([]byte{n}, 32)) != want {
+			t.Errorf("text %d: %v", n, !want)
+		}
+	}
+	for n, want := range map[byte]bool{15: true, 16: true, 17: false} {
+		if got.Machines[1].Has(bytes.Repeat([]byte{n}, 32)) != want {
+			t.Errorf("file %d: %v", n, !want)
+		}
+	}
+	for name, edit := range map[string]func(*token.Delivery){
+		"too many":             func(d *token.Delivery) { d.History = make([]token.Supervised, token.MaxSupervised+1) },
+		"another stage":        func(d *token.Delivery) { d.History[0].Stage = license.StageAccepted },
+		"a short earlier file": func(d *token.Delivery) { d.Machines[1].Earlier[0].File = []byte{1} },
+		"a negative number":    func(d *token.Delivery) { d.Rejections = -1 },
+	} {
+		d := aDelivery()
+		d.History = []token.Supervised{{At: at, Stage: license.StageDelivered}}
+		d.Machines[1].Earlier = []token.HandedOut{{File: bytes.Repeat([]byte{16}, 32), At: at}}
+		edit(&d)
+		if raw, err := token.SignDelivery(d, signingKey(t, "current")); license.ReasonOf(err) != license.Internal {
+			t.Errorf("%s: signed %q, %v", name, raw, err)
+		}
+	}
+}
+
+// A proof with as much in it as there may be is still a token that can be read.
+func TestFullDeliveryFits(t *testing.T) {
+	d := aDelivery()
+	d.Customer, d.Rejections = strings.Repeat("客", 85), license.MaxHistory
+	for range token.MaxSupervised {
+		d.History = append(d.History, token.Supervised{
+			At: signedAt, EnteredAt: signedAt, Stage: license.StageRejected, Note: token.CutNote(strings.Repeat("<", 512)),
+		})
+	}
+	d.Machines = d.Machines[1:]
+	for range token.MaxEarlier {
+		d.Machines[0].Earlier = append(d.Machines[0].Earlier, token.HandedOut{File: bytes.Repeat([]byte{16}, 32), At: signedAt})
+	}
+	for len(d.Machines) < token.MaxDelivered {
+		m := d.Machines[0]
+		m.Install, m.Earlier = kidOf("install"), nil
+		d.Machines = append(d.Machines, m)
+	}
+	d.MachineCount = len(d.Machines)
+	raw, err := token.SignDelivery(d, signingKey(t, "current"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := token.VerifyDelivery(raw, keySet(t)); err != nil {
+		t.Error(err)
+	}
 }

@@ -227,11 +227,11 @@ func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
 func TestMarksAreDropped(t *testing.T) {
 	path := newPath(t)
 	s := open(t, path)
-	mark := func(at time.Time, n int) {
+	mark := func(until, now time.Time, n int) {
 		t.Helper()
 		err := s.Update(t.Context(), func(ctx context.Context, tx store.Tx) error {
 			for i := range n {
-				if err := tx.MarkSeen(ctx, at, fmt.Appendf(nil, "%d", i)); err != nil {
+				if err := tx.MarkSeen(ctx, fmt.Appendf(nil, "%d", i), until, now); err != nil {
 					return err
 				}
 			}
@@ -241,16 +241,17 @@ func TestMarksAreDropped(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	mark(benchTime, 50)
-	later := benchTime.Add(store.MarkKept + time.Second)
-	mark(later, 1)
-	mark(later.Add(time.Second), 9)
+	mark(benchTime, benchTime, 50)
+	mark(benchTime.Add(time.Hour), benchTime, 2) // the clock decides, not what others are kept until
+	later := benchTime.Add(time.Millisecond)
+	mark(later, later, 1)
+	mark(later.Add(time.Second), later, 9)
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
 	edit(t, path, func(tx *bolt.Tx) error {
-		if n := tx.Bucket([]byte("marks")).Stats().KeyN; n != 50+10-4*10 {
-			t.Errorf("%d marks are left, want 20", n)
+		if n := tx.Bucket([]byte("marks")).Stats().KeyN; n != 50+2+10-4*10 {
+			t.Errorf("%d marks are left, want 22", n)
 		}
 		return nil
 	})

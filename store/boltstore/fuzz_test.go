@@ -225,7 +225,7 @@ func writeSome(t *testing.T, tx store.Tx, key []byte) {
 	}
 	known(t, tx.CreateInstall(ctx, license.Install{ID: "new", LicenseID: benchLicense(2).ID}))
 	known(t, tx.PutStatusEntry(ctx, "sl_1", license.StatusEntry{Index: 7, Status: license.StatusSuspended}))
-	known(t, tx.MarkSeen(ctx, benchTime, key[:min(len(key), 500)]))
+	known(t, tx.MarkSeen(ctx, key[:min(len(key), 500)], benchTime, benchTime))
 	writeJobs(t, tx, string(key))
 	before, _, err := tx.Events(ctx, store.EventFilter{}, store.Page{})
 	if known(t, err); err != nil {

@@ -141,7 +141,7 @@ func callback(ctx context.Context, tx store.Tx, n int64) error {
 	}
 	l.ExpiresAt = l.ExpiresAt.Add(time.Hour)
 	_, err = tx.Append(ctx, license.AuditEvent{At: benchTime, Action: license.ActionSetExpiry, License: l.ID})
-	return errors.Join(err, tx.UpdateLicense(ctx, l), tx.MarkSeen(ctx, benchTime.Add(time.Duration(n)*time.Millisecond), []byte("0123456789abcdef")))
+	return errors.Join(err, tx.UpdateLicense(ctx, l), tx.MarkSeen(ctx, []byte("0123456789abcdef"), benchTime.Add(time.Duration(n)*time.Millisecond), benchTime))
 }
 
 // benchJob is a job about one of the licences that callback changes.

@@ -17,16 +17,18 @@ import (
 const dropAtOnce = 4
 
 // MarkSeen records that a message was taken. Marks lie in the order of the
-// instants at which their messages were sent, so those that are looked up and
-// added lie on a page or two at the end, and the old ones at the front.
-func (t *txn) MarkSeen(_ context.Context, sent time.Time, key []byte) error {
+// instants until which they are kept. Those of messages that are kept equally
+// long come in the order in which they were sent, so what is looked up and added
+// lies on a page or two, at the end of those of its kind, and what can be dropped
+// lies at the front, whatever its kind.
+func (t *txn) MarkSeen(_ context.Context, key []byte, until, now time.Time) error {
 	if err := cmp.Or(t.mayWrite(), checkBytes("key", key)); err != nil {
 		return err
 	}
-	if sent.Unix() < 0 {
-		return license.FieldErrorf("sent", "a message cannot have been sent before 1970")
+	if until.Unix() < 0 {
+		return license.FieldErrorf("until", "a mark cannot be kept until before 1970")
 	}
-	mark := append(markPrefix(sent), key...)
+	mark := append(markPrefix(until), key...)
 	bucket := t.b.get(bucketMarks)
 	if bucket.Get(mark) != nil {
 		return license.Errorf(store.Exists, "this message was taken already")
@@ -34,24 +36,19 @@ func (t *txn) MarkSeen(_ context.Context, sent time.Time, key []byte) error {
 	if err := t.putNew(bucketMarks, mark, []byte{}); err != nil {
 		return err
 	}
-	return t.dropMarks()
+	return t.dropMarks(now)
 }
 
 func markPrefix(at time.Time) []byte {
 	return binary.BigEndian.AppendUint64(make([]byte, 0, 64), uint64(max(at.UnixMilli(), 0)))
 }
 
-// dropMarks drops a few of the marks that have lain longer than store.MarkKept.
-func (t *txn) dropMarks() error {
+// dropMarks drops a few of the marks that had to be kept until before now.
+func (t *txn) dropMarks(now time.Time) error {
 	c := t.b.get(bucketMarks).Cursor()
-	newest, _ := c.Last()
 	oldest, _ := c.First()
-	if len(newest) < 8 || len(oldest) < 8 {
-		return nil
-	}
-	keep := time.UnixMilli(int64(binary.BigEndian.Uint64(newest))).Add(-store.MarkKept)
-	border := markPrefix(keep)
-	if bytes.Compare(oldest, border) >= 0 {
+	border := markPrefix(now)
+	if oldest == nil || bytes.Compare(oldest, border) >= 0 {
 		return nil
 	}
 	old := make([][]byte, 0, dropAtOnce)

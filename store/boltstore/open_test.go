@@ -54,7 +54,7 @@ func filled(tb testing.TB) string {
 		return errors.Join(
 			tx.CreateInstall(ctx, license.Install{ID: "ins", LicenseID: benchLicense(1).ID, Answer: []byte("{}")}),
 			tx.PutPending(ctx, license.Pending{Channel: "k", CodeIndex: []byte("p")}),
-			tx.MarkSeen(ctx, benchTime, []byte("m")),
+			tx.MarkSeen(ctx, []byte("m"), benchTime, benchTime),
 			tx.SetValue(ctx, "v", []byte("x")),
 			tx.PutStatusList(ctx, license.StatusList{ID: "sl_1", Length: 8, Seed: make([]byte, license.StatusSeedLen), Next: 1}),
 			tx.PutStatusEntry(ctx, "sl_1", license.StatusEntry{Index: 1, Status: license.StatusRevoked}),

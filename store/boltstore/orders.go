@@ -66,6 +66,40 @@ func (t *txn) UpdateOrder(_ context.Context, o license.Order) error {
 		return err
 	}
 	key := orderKey(o.Channel, o.ID, o.Line)
+	if err := t.unchangedOrder(key, o.Revision); err != nil {
+		return err
+	}
+	o.Revision++
+	raw, err := encode(utcOrder(o))
+	if err != nil {
+		return err
+	}
+	return t.put(bucketOrders, key, raw)
+}
+
+// RenameOrder replaces a line of an order under another name.
+func (t *txn) RenameOrder(_ context.Context, o license.Order, line string) error {
+	if err := cmp.Or(t.mayWrite(), checkKey("line", line)); err != nil {
+		return err
+	}
+	key, to := orderKey(o.Channel, o.ID, o.Line), orderKey(o.Channel, o.ID, line)
+	if err := t.unchangedOrder(key, o.Revision); err != nil {
+		return err
+	}
+	if t.b.get(bucketOrders).Get(to) != nil {
+		return license.Errorf(store.Exists, "there is this order line already")
+	}
+	o.Line = line
+	o.Revision++
+	raw, err := encode(utcOrder(o))
+	if err != nil {
+		return err
+	}
+	return cmp.Or(t.putNew(bucketOrders, to, raw), t.remove(bucketOrders, key))
+}
+
+// unchangedOrder fails unless there is an order under key, of that revision.
+func (t *txn) unchangedOrder(key []byte, revision int64) error {
 	raw := t.b.get(bucketOrders).Get(key)
 	if raw == nil {
 		return noOrder()
@@ -76,15 +110,10 @@ func (t *txn) UpdateOrder(_ context.Context, o license.Order) error {
 	if err := decode(bucketOrders, key, raw, &was); err != nil {
 		return err
 	}
-	if o.Revision != was.Revision {
+	if revision != was.Revision {
 		return license.Errorf(license.Conflict, "the order line was changed since it was read")
 	}
-	o.Revision++
-	raw, err := encode(utcOrder(o))
-	if err != nil {
-		return err
-	}
-	return t.put(bucketOrders, key, raw)
+	return nil
 }
 
 // Orders lists lines of orders in the order of their channels, ids and lines.

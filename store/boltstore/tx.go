@@ -46,7 +46,7 @@ var layout = [bucketCount]struct {
 	bucketInstalls:   {"installs", bolt.DefaultFillPercent}, // licence id "/" install id → record
 	bucketAudit:      {"audit", 1},                          // sequence, big-endian → event; never changed
 	bucketPending:    {"pending", bolt.DefaultFillPercent},  // channel 0 code index → record
-	bucketMarks:      {"marks", 0.9},                        // milliseconds, big-endian, and key → nothing
+	bucketMarks:      {"marks", 0.9},                        // milliseconds until which it is kept, big-endian, and key → nothing
 	bucketValues:     {"values", bolt.DefaultFillPercent},   // name → value
 	bucketLists:      {"statuslists", 0.9},                  // list id → record
 	bucketStatuses:   {"statuses", bolt.DefaultFillPercent}, // list id 0 index, big-endian → status, and when it is final

@@ -198,11 +198,14 @@ func TestEveryMethodFails(t *testing.T) {
 		"Order":       func(ctx context.Context, tx store.Tx) error { _, err := tx.Order(ctx, "k", "x", "1"); return err },
 		"CreateOrder": func(ctx context.Context, tx store.Tx) error { return tx.CreateOrder(ctx, o) },
 		"UpdateOrder": func(ctx context.Context, tx store.Tx) error { return tx.UpdateOrder(ctx, o) },
+		"RenameOrder": func(ctx context.Context, tx store.Tx) error { return tx.RenameOrder(ctx, o, "2") },
 		"Orders": func(ctx context.Context, tx store.Tx) error {
 			_, _, err := tx.Orders(ctx, store.OrderFilter{}, store.Page{})
 			return err
 		},
-		"MarkSeen": func(ctx context.Context, tx store.Tx) error { return tx.MarkSeen(ctx, time.Unix(0, 0), []byte("x")) },
+		"MarkSeen": func(ctx context.Context, tx store.Tx) error {
+			return tx.MarkSeen(ctx, []byte("x"), time.Unix(0, 0), time.Unix(0, 0))
+		},
 		"Value":    func(ctx context.Context, tx store.Tx) error { _, err := tx.Value(ctx, "v"); return err },
 		"SetValue": func(ctx context.Context, tx store.Tx) error { return tx.SetValue(ctx, "v", []byte("x")) },
 	}

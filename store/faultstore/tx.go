@@ -176,6 +176,10 @@ func (t *faultTx) UpdateOrder(ctx context.Context, o license.Order) error {
 	return t.do("UpdateOrder", func() error { return t.inner.UpdateOrder(ctx, o) })
 }
 
+func (t *faultTx) RenameOrder(ctx context.Context, o license.Order, line string) error {
+	return t.do("RenameOrder", func() error { return t.inner.RenameOrder(ctx, o, line) })
+}
+
 func (t *faultTx) Orders(ctx context.Context, f store.OrderFilter, p store.Page) ([]license.Order, string, error) {
 	if err := t.call("Orders"); err != nil {
 		return nil, "", err
@@ -183,8 +187,8 @@ func (t *faultTx) Orders(ctx context.Context, f store.OrderFilter, p store.Page)
 	return t.inner.Orders(ctx, f, p)
 }
 
-func (t *faultTx) MarkSeen(ctx context.Context, sent time.Time, key []byte) error {
-	return t.do("MarkSeen", func() error { return t.inner.MarkSeen(ctx, sent, key) })
+func (t *faultTx) MarkSeen(ctx context.Context, key []byte, until, now time.Time) error {
+	return t.do("MarkSeen", func() error { return t.inner.MarkSeen(ctx, key, until, now) })
 }
 
 func (t *faultTx) Value(ctx context.Context, name string) ([]byte, error) {

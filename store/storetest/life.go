@@ -121,34 +121,40 @@ func (s suite) timesZero(t *testing.T) {
 	})
 }
 
-func mark(t *testing.T, st store.Store, sent time.Time, key string) error {
+// mark takes a message at now, whose mark is kept until then.
+func mark(t *testing.T, st store.Store, key string, until, now time.Time) error {
 	t.Helper()
-	return st.Update(t.Context(), func(ctx context.Context, tx store.Tx) error { return tx.MarkSeen(ctx, sent, []byte(key)) })
+	return st.Update(t.Context(), func(ctx context.Context, tx store.Tx) error { return tx.MarkSeen(ctx, []byte(key), until, now) })
 }
 
+// marksOnce checks that a message is its key and its until: neither alone, and
+// not the clock at which it comes.
 func (s suite) marksOnce(t *testing.T) {
 	st := s.open(t)
 	for _, m := range []struct {
-		sent time.Time
-		key  string
-		want error
+		key        string
+		until, now time.Time
+		want       error
 	}{
-		{base, "a", nil},
-		{base, "a", store.Exists},
-		{base, "b", nil},
-		{base, "A", nil},
-		{base, "a\x00", nil},
-		{base.Add(time.Second), "a", nil}, // another message
-		{base.In(time.FixedZone("", 3600)), "a", store.Exists},
-		{base, "b", store.Exists},
+		{"a", base, base, nil},
+		{"a", base, base, store.Exists},
+		{"a", base, base.Add(-time.Hour), store.Exists},
+		{"b", base, base, nil},
+		{"A", base, base, nil},
+		{"a\x00", base, base, nil},
+		{"a", base.Add(time.Second), base, nil}, // another message
+		{"a", base.Add(time.Millisecond), base, nil},
+		{"a", base.In(time.FixedZone("", 3600)), base, store.Exists},
+		{"b", base, base, store.Exists},
+		{"late", base.Add(-time.Hour), base, nil}, // it need not be kept at all
 	} {
-		if err := mark(t, st, m.sent, m.key); !errors.Is(err, m.want) {
-			t.Errorf("%q at %v: error is %v, want %v", m.key, m.sent, err, m.want)
+		if err := mark(t, st, m.key, m.until, m.now); !errors.Is(err, m.want) {
+			t.Errorf("%q until %v at %v: error is %v, want %v", m.key, m.until, m.now, err, m.want)
 		}
 	}
 	won := atomic.Int32{}
 	parallel(16, func(int) {
-		err := mark(t, st, base, "race")
+		err := mark(t, st, "race", base, base)
 		if err == nil {
 			won.Add(1)
 		} else if !errors.Is(err, store.Exists) {
@@ -160,30 +166,79 @@ func (s suite) marksOnce(t *testing.T) {
 	}
 }
 
-// marksKept checks that no mark younger than MarkKept is dropped.
+// marksKept checks that no mark is dropped before its until has passed, be there
+// others that are kept for much longer or shorter, and with whatever until they
+// come.
 func (s suite) marksKept(t *testing.T) {
 	st := s.open(t)
-	step := store.MarkKept / 40
 	key := func(i int) string { return fmt.Sprintf("key %d", i) }
+	until := func(i int) time.Time { // some for a second, some for days
+		return base.Add(time.Duration(i)*time.Minute + []time.Duration{time.Second, 10 * time.Minute, 50 * time.Hour}[i%3])
+	}
 	for i := range 60 {
-		if err := mark(t, st, base.Add(time.Duration(i)*step), key(i)); err != nil {
+		now := base.Add(time.Duration(i) * time.Minute)
+		if err := mark(t, st, key(i), until(i), now); err != nil {
+			t.Fatal(err)
+		}
+		for k := range i + 1 {
+			if until(k).Before(now) {
+				continue
+			}
+			if err := mark(t, st, key(k), until(k), now); !errors.Is(err, store.Exists) {
+				t.Fatalf("at %v the mark %d is gone, which is to be kept until %v: %v", now, k, until(k), err)
+			}
+		}
+	}
+}
+
+// marksDropped checks that the marks which need not be kept any more go, and not
+// all at once.
+func (s suite) marksDropped(t *testing.T) {
+	const old = 40
+	st := s.open(t)
+	key := func(i int) string { return fmt.Sprintf("key %d", i) }
+	for i := range old {
+		if err := mark(t, st, key(i), base, base); err != nil {
 			t.Fatal(err)
 		}
 	}
-	for i := 59 - 40; i < 60; i++ {
-		if err := mark(t, st, base.Add(time.Duration(i)*step), key(i)); !errors.Is(err, store.Exists) {
-			t.Errorf("mark %d is gone: %v", i, err)
+	later := base.Add(time.Minute)
+	gone := func() (n int) {
+		t.Helper()
+		for i := range old {
+			err := st.Update(t.Context(), func(ctx context.Context, tx store.Tx) error {
+				return errors.Join(tx.MarkSeen(ctx, []byte(key(i)), base, base), errRefused) // which undoes it
+			})
+			if !errors.Is(err, store.Exists) {
+				n++
+			}
 		}
+		return n
+	}
+	// At their until itself they are kept.
+	if err := mark(t, st, "another", later, base); err != nil || gone() != 0 {
+		t.Errorf("%v, %d are gone", err, gone())
+	}
+	if err := mark(t, st, "first", later, later); err != nil || gone() > old/2 {
+		t.Errorf("%v, %d of %d are gone at once", err, gone(), old)
+	}
+	for i := range old {
+		if err := mark(t, st, fmt.Sprint("more ", i), later, later); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := gone(); n != old {
+		t.Errorf("%d of %d are gone", n, old)
 	}
 }
 
 func (s suite) marksUndone(t *testing.T) {
 	st := s.open(t)
 	err := st.Update(t.Context(), func(ctx context.Context, tx store.Tx) error {
-		if err := tx.MarkSeen(ctx, base, []byte("a")); err != nil {
+		if err := tx.MarkSeen(ctx, []byte("a"), base, base); err != nil {
 			return err
 		}
-		if err := expect("again", tx.MarkSeen(ctx, base, []byte("a")), store.Exists); err != nil {
+		if err := expect("again", tx.MarkSeen(ctx, []byte("a"), base, base), store.Exists); err != nil {
 			return err
 		}
 		return errRefused
@@ -191,7 +246,7 @@ func (s suite) marksUndone(t *testing.T) {
 	if !errors.Is(err, errRefused) {
 		t.Fatal(err)
 	}
-	if err := mark(t, st, base, "a"); err != nil {
+	if err := mark(t, st, "a", base, base); err != nil {
 		t.Errorf("the mark of a transaction that was undone is there: %v", err)
 	}
 }
@@ -279,7 +334,7 @@ func (s suite) reopen(t *testing.T) {
 	wantSame(t, "job", getJob(t, st, "job_4"), job)
 	wantSame(t, "order", getOrder(t, st, "1"), order)
 	wantDue(t, st, base, time.Time{}, "job_2")
-	if err := mark(t, st, base.Add(2*store.MarkKept), "m2"); !errors.Is(err, store.Exists) {
+	if err := mark(t, st, "m2", base.Add(2*time.Minute), base); !errors.Is(err, store.Exists) {
 		t.Errorf("the mark is gone: %v", err)
 	}
 	update(t, st, func(ctx context.Context, tx store.Tx) error {

@@ -80,6 +80,8 @@ func drawCommand(t *rapid.T) command {
 		return setValue(name, n)
 	case 11:
 		return modelOrder(drawOrder.Draw(t, "order"), n)
+	case 12:
+		return modelRenameOrder(drawOrder.Draw(t, "order"), drawOrder.Draw(t, "renamed")[2])
 	default:
 		return drawJobCommand(t, n)
 	}
@@ -217,15 +219,15 @@ func setPending(channel, index string, n int) command {
 }
 
 func markSeen(key string, n int) command {
-	sent := base.Add(time.Duration(n) * time.Minute)
+	until := base.Add(time.Duration(n) * time.Minute)
 	return command{
 		fmt.Sprintf("mark %s %d", key, n),
-		func(ctx context.Context, tx store.Tx) error { return tx.MarkSeen(ctx, sent, []byte(key)) },
+		func(ctx context.Context, tx store.Tx) error { return tx.MarkSeen(ctx, []byte(key), until, base) },
 		func(s *state) license.Reason {
-			if s.marks[sent.String()+key] {
+			if s.marks[until.String()+key] {
 				return store.Exists
 			}
-			s.marks[sent.String()+key] = true
+			s.marks[until.String()+key] = true
 			return ""
 		},
 	}

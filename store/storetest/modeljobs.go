@@ -145,6 +145,34 @@ func modelOrder(name [3]string, n int) command {
 	}
 }
 
+func modelRenameOrder(name [3]string, line string) command {
+	return command{
+		fmt.Sprintf("rename order %v to %s", name, line),
+		func(ctx context.Context, tx store.Tx) error {
+			o, err := tx.Order(ctx, name[0], name[1], name[2])
+			if err != nil {
+				return err
+			}
+			return tx.RenameOrder(ctx, o, line)
+		},
+		func(s *state) license.Reason {
+			to := [3]string{name[0], name[1], line}
+			o, ok := s.orders[name]
+			if !ok {
+				return license.NotFound
+			}
+			if _, taken := s.orders[to]; taken {
+				return store.Exists
+			}
+			delete(s.orders, name)
+			o.Line = line
+			o.Revision++
+			s.orders[to] = o
+			return ""
+		},
+	}
+}
+
 // turns is what DueJobs should go through, whenever that is due.
 func (s state) turns() []license.Job {
 	oldest := make(map[string]license.Job)

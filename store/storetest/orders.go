@@ -85,6 +85,9 @@ func (s suite) orderRefused(t *testing.T) {
 	create := func(channel, id, line string) txFunc {
 		return func(ctx context.Context, tx store.Tx) error { return tx.CreateOrder(ctx, newOrder(channel, id, line)) }
 	}
+	rename := func(o license.Order, line string) txFunc {
+		return func(ctx context.Context, tx store.Tx) error { return tx.RenameOrder(ctx, o, line) }
+	}
 	change := func(o license.Order) txFunc {
 		return func(ctx context.Context, tx store.Tx) error { return tx.UpdateOrder(ctx, o) }
 	}
@@ -92,24 +95,33 @@ func (s suite) orderRefused(t *testing.T) {
 		do   txFunc
 		want license.Reason
 	}{
-		"missing":         {get("k", "CS1", "3"), license.NotFound},
-		"another channel": {get("K", "CS1", "1"), license.NotFound},
-		"another id":      {get("k", "CS", "11"), license.NotFound},
-		"no line":         {get("k", "CS1", ""), license.NotFound},
-		"nothing":         {get("", "", ""), license.NotFound},
-		"joined parts":    {get("k\x00CS1", "", "1"), license.NotFound},
-		"joined line":     {get("k", "CS1\x001", ""), license.NotFound},
-		"taken":           {create("k", "CS1", "1"), store.Exists},
-		"empty channel":   {create("", "CS1", "1"), license.BadRequest},
-		"empty id":        {create("k", "", "1"), license.BadRequest},
-		"empty line":      {create("k", "CS1", ""), license.BadRequest},
-		"control channel": {create("k\x00", "CS1", "1"), license.BadRequest},
-		"control id":      {create("k", "CS1\x00", "1"), license.BadRequest},
-		"control line":    {create("k", "CS1", "\x7f"), license.BadRequest},
-		"id not text":     {create("k", "CS1\xff", "1"), license.BadRequest},
-		"update missing":  {change(newOrder("k", "CS1", "3")), license.NotFound},
-		"update nothing":  {change(license.Order{}), license.NotFound},
-		"stale":           {change(stale), license.Conflict},
+		"missing":           {get("k", "CS1", "3"), license.NotFound},
+		"another channel":   {get("K", "CS1", "1"), license.NotFound},
+		"another id":        {get("k", "CS", "11"), license.NotFound},
+		"no line":           {get("k", "CS1", ""), license.NotFound},
+		"nothing":           {get("", "", ""), license.NotFound},
+		"joined parts":      {get("k\x00CS1", "", "1"), license.NotFound},
+		"joined line":       {get("k", "CS1\x001", ""), license.NotFound},
+		"taken":             {create("k", "CS1", "1"), store.Exists},
+		"empty channel":     {create("", "CS1", "1"), license.BadRequest},
+		"empty id":          {create("k", "", "1"), license.BadRequest},
+		"empty line":        {create("k", "CS1", ""), license.BadRequest},
+		"control channel":   {create("k\x00", "CS1", "1"), license.BadRequest},
+		"control id":        {create("k", "CS1\x00", "1"), license.BadRequest},
+		"control line":      {create("k", "CS1", "\x7f"), license.BadRequest},
+		"id not text":       {create("k", "CS1\xff", "1"), license.BadRequest},
+		"update missing":    {change(newOrder("k", "CS1", "3")), license.NotFound},
+		"update nothing":    {change(license.Order{}), license.NotFound},
+		"stale":             {change(stale), license.Conflict},
+		"rename missing":    {rename(newOrder("k", "CS1", "3"), "4"), license.NotFound},
+		"rename stale":      {rename(stale, "3"), license.Conflict},
+		"rename to a taken": {rename(one, "2"), store.Exists},
+		"rename to itself":  {rename(one, "1"), store.Exists},
+		"rename to nothing": {rename(one, ""), license.BadRequest},
+		"rename to no text": {rename(one, "\x00"), license.BadRequest},
+		"rename and the other": {func(ctx context.Context, tx store.Tx) error {
+			return errors.Join(tx.RenameOrder(ctx, one, "3"), tx.UpdateOrder(ctx, one))
+		}, license.NotFound},
 		"twice in one": {func(ctx context.Context, tx store.Tx) error {
 			return errors.Join(tx.UpdateOrder(ctx, one), tx.UpdateOrder(ctx, one))
 		}, license.Conflict},
@@ -121,6 +133,35 @@ func (s suite) orderRefused(t *testing.T) {
 			tx.CreateOrder(ctx, newOrder("k", "CS2", "1")))
 	})
 	wantSame(t, "first", getOrder(t, st, "1"), one)
+}
+
+// A line that is renamed is found under its new name only, as it was written, and
+// its old name is free again.
+func (s suite) orderRename(t *testing.T) {
+	st := s.open(t)
+	createOrders(t, st, newOrder("k", "CS1", "-"), newOrder("k", "CS2", "-"))
+	o := getOrder(t, st, "-")
+	o.Customer = "another"
+	update(t, st, func(ctx context.Context, tx store.Tx) error { return tx.RenameOrder(ctx, o, "CS1-1") })
+	o.Line, o.Revision = "CS1-1", 2
+	wantSame(t, "renamed", getOrder(t, st, "CS1-1"), o)
+	wantReason(t, st.View(t.Context(), func(ctx context.Context, tx store.Tx) error {
+		_, err := tx.Order(ctx, "k", "CS1", "-")
+		return err
+	}), license.NotFound)
+	createOrders(t, st, newOrder("k", "CS1", "-"))
+	again := getOrder(t, st, "-")
+	undone := errors.New("undone")
+	if err := st.Update(t.Context(), func(ctx context.Context, tx store.Tx) error {
+		return errors.Join(tx.RenameOrder(ctx, again, "CS1-2"), undone)
+	}); !errors.Is(err, undone) {
+		t.Fatal(err)
+	}
+	view(t, st, func(ctx context.Context, tx store.Tx) error {
+		orders, _, err := tx.Orders(ctx, store.OrderFilter{Channel: "k", ID: "CS1"}, store.Page{})
+		wantSame(t, "of the order", orders, []license.Order{again, o})
+		return err
+	})
 }
 
 func (s suite) orderList(t *testing.T) {

@@ -55,7 +55,7 @@ func Run(t *testing.T, create func(t *testing.T) Opener) {
 			"Exact": s.timesExact, "Zero": s.timesZero,
 		}},
 		{"Marks", map[string]func(t *testing.T){
-			"Once": s.marksOnce, "Kept": s.marksKept, "Undone": s.marksUndone,
+			"Once": s.marksOnce, "Kept": s.marksKept, "Dropped": s.marksDropped, "Undone": s.marksUndone,
 		}},
 		{"Statuses", map[string]func(t *testing.T){
 			"Lists": s.statusLists, "Entries": s.statusEntries, "Refused": s.statusRefused, "Draws": s.statusDraws,
@@ -66,7 +66,7 @@ func Run(t *testing.T, create func(t *testing.T) Opener) {
 			"List": s.jobList, "WhileChanging": s.jobsWhileChanging, "Counts": s.jobCounts,
 		}},
 		{"Orders", map[string]func(t *testing.T){
-			"CRUD": s.orders, "Refused": s.orderRefused, "List": s.orderList,
+			"CRUD": s.orders, "Refused": s.orderRefused, "Rename": s.orderRename, "List": s.orderList,
 		}},
 		{"Life", map[string]func(t *testing.T){
 			"Cancelled": s.cancelled, "CarriedThrough": s.carriedThrough, "Reopen": s.reopen, "Closed": s.closed,

@@ -40,7 +40,7 @@ func writeEverything(ctx context.Context, tx store.Tx) error {
 		tx.UpdateInstall(ctx, i), tx.CreateInstall(ctx, newInstall("lic_2", "new")),
 		tx.PutPending(ctx, pending), tx.DeletePending(ctx, "k", []byte("p1")),
 		tx.SetValue(ctx, "v1", nil), tx.SetValue(ctx, "v2", []byte("x")), tx.SetValue(ctx, "v2", []byte("y")),
-		tx.MarkSeen(ctx, base.Add(2*store.MarkKept), []byte("m2")),
+		tx.MarkSeen(ctx, []byte("m2"), base.Add(2*time.Minute), base.Add(time.Minute)),
 		tx.PutStatusList(ctx, license.StatusList{ID: "sl_1", Next: 9}), tx.PutStatusList(ctx, newList("sl_2")),
 		tx.PutStatusEntry(ctx, "sl_1", license.StatusEntry{Index: 1}),
 		tx.PutStatusEntry(ctx, "sl_1", license.StatusEntry{Index: 2, Status: license.StatusRevoked}),
@@ -62,7 +62,7 @@ func prepare(t *testing.T, st store.Store) {
 			tx.CreateInstall(ctx, newInstall("lic_1", "ins")),
 			tx.PutPending(ctx, license.Pending{Channel: "k", CodeIndex: []byte("p1"), FirstAt: base, LastAt: base}),
 			tx.SetValue(ctx, "v1", []byte("x")),
-			tx.MarkSeen(ctx, base, []byte("m1")),
+			tx.MarkSeen(ctx, []byte("m1"), base, base),
 			tx.PutStatusList(ctx, newList("sl_1")),
 			tx.PutStatusEntry(ctx, "sl_1", license.StatusEntry{Index: 1, Status: license.StatusSuspended}),
 			tx.CreateJob(ctx, newJob("job_1", "k")),
@@ -125,10 +125,10 @@ func wantUntouched(t *testing.T, st store.Store) {
 		if v, err := tx.Value(ctx, "v1"); err != nil || string(v) != "x" {
 			return fmt.Errorf("value is %q, %w", v, err)
 		}
-		if err := expect("mark", tx.MarkSeen(ctx, base, []byte("m1")), store.Exists); err != nil {
+		if err := expect("mark", tx.MarkSeen(ctx, []byte("m1"), base, base), store.Exists); err != nil {
 			return err
 		}
-		if err := tx.MarkSeen(ctx, base.Add(2*store.MarkKept), []byte("m2")); err != nil {
+		if err := tx.MarkSeen(ctx, []byte("m2"), base.Add(2*time.Minute), base.Add(time.Minute)); err != nil {
 			return err
 		}
 		return errRefused
@@ -240,7 +240,7 @@ func (s suite) seesOwnWrites(t *testing.T) {
 		if err != nil || len(orders) != 1 || orders[0].Revision != 2 {
 			return fmt.Errorf("orders are %+v, %w", orders, err)
 		}
-		return expect("mark", tx.MarkSeen(ctx, base.Add(2*store.MarkKept), []byte("m2")), store.Exists)
+		return expect("mark", tx.MarkSeen(ctx, []byte("m2"), base.Add(2*time.Minute), base.Add(time.Minute)), store.Exists)
 	})
 }
 
@@ -256,7 +256,7 @@ func (s suite) viewCannotWrite(t *testing.T) {
 			"UpdateInstall":  tx.UpdateInstall(ctx, newInstall("lic_1", "ins")),
 			"PutPending":     tx.PutPending(ctx, license.Pending{Channel: "k", CodeIndex: []byte("x")}),
 			"DeletePending":  tx.DeletePending(ctx, "k", []byte("p1")),
-			"MarkSeen":       tx.MarkSeen(ctx, base, []byte("x")),
+			"MarkSeen":       tx.MarkSeen(ctx, []byte("x"), base, base),
 			"SetValue":       tx.SetValue(ctx, "v1", nil),
 			"PutStatusList":  tx.PutStatusList(ctx, newList("sl_3")),
 			"PutStatusEntry": tx.PutStatusEntry(ctx, "sl_1", license.StatusEntry{Index: 9, Status: license.StatusRevoked}),
@@ -265,6 +265,7 @@ func (s suite) viewCannotWrite(t *testing.T) {
 			"DeleteJob":      tx.DeleteJob(ctx, asStored(newJob("job_1", "k"), 1)),
 			"CreateOrder":    tx.CreateOrder(ctx, newOrder("k", "CS9", "1")),
 			"UpdateOrder":    tx.UpdateOrder(ctx, license.Order{Channel: "k", ID: "CS1", Line: "1", Revision: 1}),
+			"RenameOrder":    tx.RenameOrder(ctx, license.Order{Channel: "k", ID: "CS1", Line: "1", Revision: 1}, "2"),
 			"Append":         appendErr,
 		} {
 			if err == nil {

@@ -24,8 +24,9 @@ import (
 type Options struct {
 	Authority *authority.Authority
 	Status    func(context.Context) adminwire.Status
-	// SelfTest sends a marketplace entry debug calls through the public listener.
-	SelfTest func(ctx context.Context, channel string) (adminwire.SelfTest, error)
+	// SelfTest sends a marketplace entry debug calls through the public listener
+	// or, where it is not "", to an address.
+	SelfTest func(ctx context.Context, channel, address string) (adminwire.SelfTest, error)
 	// Duration reads durations as the configuration does: Go's plus d.
 	Duration func(string) (time.Duration, error)
 	Version  string
@@ -86,7 +87,7 @@ func op(method, id, path, summary string) huma.Operation {
 type server struct {
 	a        *authority.Authority
 	status   func(context.Context) adminwire.Status
-	selfTest func(context.Context, string) (adminwire.SelfTest, error)
+	selfTest func(ctx context.Context, channel, address string) (adminwire.SelfTest, error)
 	duration func(string) (time.Duration, error)
 }
 

@@ -53,8 +53,12 @@ func (s *server) marketplace(ctx context.Context, in *ChannelInput) (*body[admin
 	return &body[adminwire.Marketplace]{shownHealth(h)}, nil
 }
 
-func (s *server) testEntry(ctx context.Context, in *ChannelInput) (*body[adminwire.SelfTest], error) {
-	t, err := s.selfTest(ctx, in.Channel)
+func (s *server) testEntry(ctx context.Context, in *struct {
+	ChannelInput
+	URL string `query:"url" maxLength:"512" doc:"The address that is called, as the marketplace has it; none is the daemon's own listener."`
+},
+) (*body[adminwire.SelfTest], error) {
+	t, err := s.selfTest(ctx, in.Channel, in.URL)
 	return &body[adminwire.SelfTest]{t}, err
 }
 
@@ -163,15 +167,22 @@ func worstFirst(list []authority.Problem) []authority.Problem {
 func shownHealth(h authority.Health) adminwire.Marketplace {
 	out := adminwire.Marketplace{
 		Channel: h.Channel, Level: shownLevel(h), At: h.Now, Zone: h.Zone, FirstProbe: shownTime(h.FirstProbe), LastProbe: shownTime(h.LastProbe),
-		LastMessage: shownTime(h.LastMessage), BadDays: h.BadDays, Days: make([]adminwire.Day, 0, len(h.Days)),
-		Outbox:   adminwire.Outbox{Waiting: h.Waiting, Parked: h.Parked, Oldest: shownTime(h.Oldest)},
-		Compared: shownComparison(h.Compared), Comparing: shownComparison(h.Comparing), Problems: []adminwire.Finding{},
+		LastMessage: shownTime(h.LastMessage), BadDays: h.BadDays, HalfDays: h.HalfDays, Gone: h.Gone, Days: make([]adminwire.Day, 0, len(h.Days)),
+		Standings: shownStandings(h.Standings), Failing: shownFailing(h.Failing), FailingAll: len(h.Failing), LostOrders: h.Lost,
+		Certificate: shownTime(h.Certificate),
+		Outbox:      adminwire.Outbox{Waiting: h.Waiting, Parked: h.Parked, Oldest: shownTime(h.Oldest), ParkedOldest: shownTime(h.ParkedOldest)},
+		Compared:    shownComparison(h.Compared), Comparing: shownComparison(h.Comparing), Problems: []adminwire.Finding{},
 	}
 	for _, d := range h.Days {
 		out.Days = append(out.Days, shownDay(d))
 	}
+	if h.Usage != nil {
+		u := adminwire.Usage(*h.Usage)
+		u.At = u.At.UTC()
+		out.Usage = &u
+	}
 	if o := h.Orders; o != nil {
-		out.Orders = &adminwire.OpenOrder{Open: o.Open, Oldest: shownTime(o.Oldest), Warnings: map[string]int{}}
+		out.Orders = &adminwire.OpenOrder{At: o.At, Open: o.Open, Oldest: shownTime(o.Oldest), Warnings: map[string]int{}}
 		for w, n := range o.Warnings {
 			out.Orders.Warnings[string(w)] = n
 		}
@@ -182,9 +193,35 @@ func shownHealth(h authority.Health) adminwire.Marketplace {
 	return out
 }
 
+func shownStandings(list []authority.Standing) []adminwire.Standing {
+	out := make([]adminwire.Standing, 0, len(list))
+	for _, s := range list {
+		out = append(out, adminwire.Standing{
+			Activity: s.Activity, Test: s.Test, Last: s.Last.UTC(), Result: s.Result, LastOK: shownTime(s.LastOK), LastRefused: shownTime(s.LastRefused),
+			Refusal: s.Refusal, Field: s.Field, Refused: s.Refused,
+		})
+	}
+	return out
+}
+
+// mostFailing is how many messages that fail are shown.
+const mostFailing = 20
+
+func shownFailing(list []authority.Failing) []adminwire.Failing {
+	list = list[:min(len(list), mostFailing)]
+	out := make([]adminwire.Failing, 0, len(list))
+	for _, f := range list {
+		out = append(out, adminwire.Failing{
+			Activity: f.Activity, Kind: f.Kind, Name: f.Name, Since: f.Since.UTC(), Last: f.Last.UTC(), Times: f.Times,
+			Result: f.Result, Field: f.Field, GivesUpAt: shownTime(f.GivesUpAt()),
+		})
+	}
+	return out
+}
+
 func shownDay(d authority.DayHealth) adminwire.Day {
 	half := func(p authority.ProbeCount) adminwire.Probes {
-		return adminwire.Probes{OK: p.OK, Refused: p.Refused, Result: p.Result}
+		return adminwire.Probes{OK: p.OK, Refused: p.Refused, Result: p.Result, Field: p.Field}
 	}
 	out := adminwire.Day{
 		Day: d.Day, Probes: string(d.Probes), Morning: half(d.Morning), Afternoon: half(d.Afternoon),

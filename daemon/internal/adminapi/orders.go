@@ -4,7 +4,10 @@ import (
 	"context"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"net/http"
+	"strings"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -23,6 +26,9 @@ func (s *server) registerOrders(api huma.API) {
 	operation.Register(api, get("order", adminwire.PathOrder, "One order with its history"), s.order)
 	operation.Register(api, post("order-stage", adminwire.PathOrderStage, "Move an order to another stage"), s.setStage)
 	operation.Register(api, post("order-link", adminwire.PathOrderLink, "Say which licence was made for an order"), s.linkOrder)
+	operation.Register(api, post("edit-order", adminwire.PathOrderEdit, "Change what is known of an order that the marketplace has not told of"), s.editOrder)
+	operation.Register(api, post("import-orders", adminwire.PathImport, "Record many orders at once, all or none"), s.importOrders)
+	operation.Register(api, get("orders-due", adminwire.PathOrdersDue, "Count the orders about which there is something to do"), s.ordersDue)
 	operation.Register(api, post("identify", adminwire.PathIdentify, "Make the licence for an identification code"), s.identify)
 	operation.Register(api, post("prove", adminwire.PathProofs, "Make a proof of delivery"), s.prove)
 }
@@ -92,15 +98,76 @@ func (s *server) editedOrder(o license.Order, changed bool, err error) (*body[ad
 }
 
 func (s *server) addOrder(ctx context.Context, in *body[adminwire.AddOrder]) (*body[adminwire.OrderEdited], error) {
+	return s.editedOrder(s.a.AddOrder(ctx, actor(ctx), newOrder(in.Body)))
+}
+
+func newOrder(b adminwire.AddOrder) authority.NewOrder {
+	return authority.NewOrder{
+		Channel: b.Channel, ID: b.Order, Line: b.Line, Product: b.Offer, Amount: b.Amount, Customer: b.Customer, OrderedAt: orZero(b.OrderedAt),
+		ExpiresAt: orZero(b.ExpiresAt), Stage: b.Stage, StageAt: orZero(b.StageAt), Rejections: b.Rejections, License: b.License, Note: b.Note,
+		Offline: b.Offline,
+	}
+}
+
+func orZero(t *time.Time) time.Time {
+	if t == nil {
+		return time.Time{}
+	}
+	return *t
+}
+
+func (s *server) editOrder(ctx context.Context, in *struct {
+	OrderInput
+	Body adminwire.EditOrder
+},
+) (*body[adminwire.OrderEdited], error) {
 	b := in.Body
-	n := authority.NewOrder{
-		Channel: b.Channel, ID: b.Order, Line: b.Line, Product: b.Offer, Amount: b.Amount, Customer: b.Customer, Stage: b.Stage,
-		License: b.License, Note: b.Note,
+	if b.NoEnd && b.ExpiresAt != nil {
+		return nil, license.FieldErrorf("no_end", "it contradicts expires_at")
 	}
-	if b.OrderedAt != nil {
-		n.OrderedAt = *b.OrderedAt
+	if b.NoEnd {
+		b.ExpiresAt = &time.Time{}
 	}
-	return s.editedOrder(s.a.AddOrder(ctx, actor(ctx), n))
+	return s.editedOrder(s.a.EditOrder(ctx, actor(ctx), in.ref(b.OrderLine), authority.OrderEdit{
+		Product: b.Offer, Amount: b.Amount, Customer: b.Customer, OrderedAt: b.OrderedAt, ExpiresAt: b.ExpiresAt, Note: b.Note,
+	}))
+}
+
+func (s *server) importOrders(ctx context.Context, in *body[adminwire.ImportOrders]) (*body[adminwire.ImportedOrders], error) {
+	orders := make([]authority.NewOrder, 0, len(in.Body.Orders))
+	for _, b := range in.Body.Orders {
+		orders = append(orders, newOrder(b))
+	}
+	rows, err := s.a.ImportOrders(ctx, actor(ctx), orders, in.Body.DryRun)
+	if err != nil {
+		return nil, err
+	}
+	out := adminwire.ImportedOrders{Orders: make([]adminwire.ImportedOrder, 0, len(rows)), Recorded: !in.Body.DryRun}
+	for i, r := range rows {
+		row := adminwire.ImportedOrder{Order: orders[i].ID, Line: orders[i].Line, Added: r.Added}
+		if r.Err == nil {
+			row.Order, row.Line = r.Order.ID, r.Order.Line
+		} else if known, ok := errors.AsType[*license.Error](r.Err); ok && known.Reason != license.Internal {
+			row.Error, out.Recorded = strings.TrimPrefix(known.Field+": "+known.Detail, ": "), false
+		} else {
+			return nil, r.Err
+		}
+		out.Orders = append(out.Orders, row)
+	}
+	return &body[adminwire.ImportedOrders]{out}, nil
+}
+
+func (s *server) ordersDue(ctx context.Context, _ *empty) (*body[adminwire.OrdersDue], error) {
+	due, err := s.a.OrdersDue(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := adminwire.OrdersDue{Open: due.Open, Warned: due.Warned, Warnings: due.Warnings}
+	if due.Worst.ID != "" {
+		o := s.shownOrder(due.Worst)
+		out.Worst = &o
+	}
+	return &body[adminwire.OrdersDue]{out}, nil
 }
 
 func (s *server) setStage(ctx context.Context, in *struct {
@@ -108,7 +175,7 @@ func (s *server) setStage(ctx context.Context, in *struct {
 	Body adminwire.SetStage
 },
 ) (*body[adminwire.OrderEdited], error) {
-	m := license.Move{To: in.Body.Stage, Note: in.Body.Note, Correct: in.Body.Correct}
+	m := license.Move{To: in.Body.Stage, Note: in.Body.Note, Correct: in.Body.Correct, Since: orZero(in.Body.At)}
 	return s.editedOrder(s.a.MoveOrder(ctx, actor(ctx), in.ref(in.Body.OrderLine), m))
 }
 

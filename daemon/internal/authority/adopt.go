@@ -29,7 +29,7 @@ const (
 // once. So what it tells is kept before anything else is done, whatever the
 // caller does meanwhile, and of several callers with one code one asks.
 func (a *Authority) adopt(ctx context.Context, code license.Code, index []byte, wanted license.Product, actor license.Actor, request string) error {
-	if a.gate.isUnknown(index, a.now()) {
+	if a.gate.isUnknown("", index, a.now()) {
 		return errUnknownCode
 	}
 	leave, err := a.gate.enter(ctx, index)
@@ -37,36 +37,59 @@ func (a *Authority) adopt(ctx context.Context, code license.Code, index []byte, 
 		return err
 	}
 	defer leave()
-	if a.gate.isUnknown(index, a.now()) { // somebody with the same code has asked meanwhile
+	if a.gate.isUnknown("", index, a.now()) { // somebody with the same code has asked meanwhile
 		return errUnknownCode
 	}
 	known, done, err := a.channelOf(ctx, index)
 	if err != nil || done {
 		return err
 	}
+	return a.askAll(ctx, known, adoption{a: a, code: code, index: index, wanted: wanted, actor: actor, request: request})
+}
+
+// askAll asks the marketplaces that may know a code, one after the other; known
+// is the entry that it is known from, "" where it is not. A code that is not
+// known costs of the budget once, where anybody was asked about it at all.
+func (a *Authority) askAll(ctx context.Context, known string, ad adoption) error {
 	var failure error
+	var strange []string // the entries that do not know it
 	for _, ch := range a.channels {
-		asked := ch.Upstream != nil && (ch.Pattern == nil || ch.Pattern.MatchString(code.Reveal()))
-		if !asked || known != "" && known != ch.Name {
+		asked := ch.Upstream != nil && (ch.Pattern == nil || ch.Pattern.MatchString(ad.code.Reveal()))
+		if !asked || known != "" && known != ch.Name || known == "" && a.gate.isUnknown(ch.Name, ad.index, a.now()) {
 			continue
 		}
 		if known == "" && a.gate.exhausted(a.now()) {
-			return errBusy.WithRetryAfter(time.Minute)
+			if failure == nil {
+				failure = errBusy.WithRetryAfter(time.Minute)
+			}
+			break
 		}
-		ad := adoption{a: a, ch: ch, code: code, index: index, wanted: wanted, actor: actor, request: request}
-		err := ad.run(ctx)
+		one := ad
+		one.ch = ch
+		err := one.run(ctx)
 		if err == nil {
 			return nil
 		}
-		if !errors.Is(err, license.UnknownCode) && failure == nil {
+		if errors.Is(err, license.UnknownCode) {
+			strange = append(strange, ch.Name)
+		} else if failure == nil {
 			failure = err // another entry may still know the code
 		}
 	}
-	if failure != nil {
-		return failure
+	switch {
+	case len(strange) == 0 && failure == nil: // nobody was asked
+		return errUnknownCode
+	case len(strange) > 0:
+		a.gate.spend(a.now())
 	}
-	a.gate.setUnknown(index, a.now())
-	return errUnknownCode
+	if failure == nil {
+		a.gate.setUnknown("", ad.index, a.now())
+		return errUnknownCode
+	}
+	for _, name := range strange { // while another one does not answer
+		a.gate.setUnknown(name, ad.index, a.now())
+	}
+	return failure
 }
 
 var errUnknownCode = license.Errorf(license.UnknownCode, "this code is not known")
@@ -230,6 +253,11 @@ func (ad *adoption) record(ctx context.Context, e Entitlement) error {
 		}
 		if err := ad.a.orderActivated(ctx, tx, ad.actor, is, now); err != nil {
 			return err
+		}
+		if was.ReleasedAt.IsZero() && !is.ReleasedAt.IsZero() {
+			if err := ad.a.unsubscribed(ctx, tx, is, ad.ch.Name, "", ad.actor, now); err != nil {
+				return err
+			}
 		}
 		if pending.FirstAt.IsZero() {
 			return nil // there was none

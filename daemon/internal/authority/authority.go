@@ -102,6 +102,9 @@ type Options struct {
 	// Uptime is how long the process has run, by a clock that nobody sets; nil
 	// means the monotonic clock.
 	Uptime func() time.Duration
+	// Certificate says when the certificate ends that the marketplaces see, zero
+	// where there is none; nil where nobody knows.
+	Certificate func() time.Time
 	// ClockChanged is told when the clock is not trusted any more, and when it is
 	// again. It must not call the Authority.
 	ClockChanged func(Clock)
@@ -109,22 +112,23 @@ type Options struct {
 
 // Authority is the licence server's use cases. It is safe for concurrent use.
 type Authority struct {
-	store    store.Store // a settled one
-	lists    *statusLists
-	custody  Custody
-	codes    Codes
-	products map[string]license.Product
-	byMarket map[string]string // marketplace's product id → product id
-	channels []Channel
-	undo     time.Duration
-	random   io.Reader
-	ids      *license.IDs
-	gate     *gate
-	clock    func() time.Time
-	guard    *guard
-	health   healthBook
-	syncs    syncRuns
-	jobs     chan struct{} // holds a token when there may be something to do
+	store       store.Store // a settled one
+	lists       *statusLists
+	custody     Custody
+	codes       Codes
+	products    map[string]license.Product
+	byMarket    map[string]string // marketplace's product id → product id
+	channels    []Channel
+	undo        time.Duration
+	random      io.Reader
+	ids         *license.IDs
+	gate        *gate
+	clock       func() time.Time
+	guard       *guard
+	health      *healthBook
+	syncs       syncRuns
+	jobs        chan struct{}    // holds a token when there may be something to do
+	certificate func() time.Time // Options.Certificate
 }
 
 // New checks the options and returns an Authority.
@@ -134,10 +138,10 @@ func New(o Options) (*Authority, error) {
 	}
 	a := &Authority{
 		custody: o.Custody, codes: o.Codes, channels: o.Channels,
-		undo: o.UndoWindow, random: o.Random, ids: &license.IDs{Random: o.Random}, clock: o.Now, gate: newGate(o.UnknownCodes),
+		undo: o.UndoWindow, random: o.Random, ids: &license.IDs{Random: o.Random}, clock: o.Now, gate: newGate(o.UnknownCodes), certificate: o.Certificate,
 		products: make(map[string]license.Product), byMarket: make(map[string]string), jobs: make(chan struct{}, 1),
 	}
-	a.health.fresh, a.syncs.running = make(map[string]*healthRecord), make(map[string]*syncRun)
+	a.health, a.syncs.running = newHealthBook(o.Channels), make(map[string]*syncRun)
 	if a.clock == nil {
 		a.clock = time.Now //nolint:forbidigo // the one default of Now
 	}

@@ -1,7 +1,6 @@
 package authority
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -52,12 +51,12 @@ func (a *Authority) Apply(ctx context.Context, app Application) error {
 		return err
 	}
 	return a.store.Update(ctx, func(ctx context.Context, tx store.Tx) error {
-		if err := markSeen(ctx, tx, app.SentAt, app.ReplayKey); err != nil {
+		if err := markSeen(ctx, tx, app.ReplayKey, app.SentAt.Add(store.MarkKept), now); err != nil {
 			return err
 		}
 		job := deliverJob{Event: app.Event, Instance: app.Instance, From: app.From, Until: app.Until}
 		out := license.Job{Kind: license.JobDeliver, Key: instanceKey(app.Channel, app.Instance), Channel: app.Channel}
-		l, err := tx.LicenseByCode(ctx, index)
+		l, err := a.provisioned(ctx, tx, app.Channel, index)
 		switch {
 		case errors.Is(err, license.NotFound):
 			p, err := tx.Pending(ctx, app.Channel, index)
@@ -135,7 +134,7 @@ func (a *Authority) deliver(ctx context.Context, j license.Job) (effect, error) 
 		if err != nil {
 			return fmt.Errorf("audit a delivery: %w", err)
 		}
-		return a.instanceDelivered(ctx, tx, outbox, l, p.Instance)
+		return a.instanceDelivered(ctx, tx, outbox, j.Channel, l, p.Instance)
 	}, nil
 }
 
@@ -163,7 +162,7 @@ func (a *Authority) applied(ctx context.Context, j license.Job, p deliverJob) (l
 		return "", inst, err
 	}
 	err = a.store.Update(ctx, func(ctx context.Context, tx store.Tx) error {
-		l, err := tx.LicenseByCode(ctx, index)
+		l, err := a.provisioned(ctx, tx, j.Channel, index)
 		if errors.Is(err, license.NotFound) {
 			return errNotBought
 		}
@@ -225,12 +224,12 @@ func mayDeliver(l license.License, now time.Time) error {
 // deliverAgain has the deliveries tried again that were parked while l was
 // suspended.
 func (t *settlingTx) deliverAgain(ctx context.Context, l license.License) error {
-	jobs, _, err := t.Jobs(ctx, store.JobFilter{State: license.JobParked, Kind: license.JobDeliver, Channel: l.Channel}, store.Page{Limit: store.MaxPage})
+	jobs, _, err := t.Jobs(ctx, store.JobFilter{State: license.JobParked, Kind: license.JobDeliver}, store.Page{Limit: store.MaxPage})
 	if err != nil {
 		return fmt.Errorf("list what was not delivered: %w", err)
 	}
 	for _, j := range jobs {
-		if j.Key != instanceKey(l.Channel, l.Instance) || !strings.HasPrefix(j.Failure, string(license.Suspended)) {
+		if j.Key != instanceKey(j.Channel, l.Instance) || !strings.HasPrefix(j.Failure, string(license.Suspended)) {
 			continue
 		}
 		j.ParkedAt, j.DueAt, j.Attempts = time.Time{}, j.ParkedAt, 0
@@ -308,10 +307,10 @@ func (a *Authority) handed(ctx context.Context, tx store.Tx, licenseID, installI
 		return inst, fmt.Errorf("look a device up: %w", err)
 	}
 	sum := sha256.Sum256(file)
-	if bytes.Equal(inst.Handed.SHA256, sum[:]) {
+	inst, other := inst.WithHanded(license.Handed{At: a.now(), SHA256: sum[:]})
+	if !other {
 		return inst, nil
 	}
-	inst.Handed = license.Handed{At: a.now(), SHA256: sum[:]}
 	if err := tx.UpdateInstall(ctx, inst); err != nil {
 		return inst, fmt.Errorf("record a file that was handed out: %w", err)
 	}

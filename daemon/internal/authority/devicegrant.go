@@ -166,7 +166,7 @@ func (c deviceCall) seat(installs []license.Install) (string, error) {
 	mine, first, taken := "", make(map[string]bool), make(map[string]bool)
 	slices.SortStableFunc(installs, func(a, b license.Install) int { return a.BoundAt.Compare(b.BoundAt) })
 	for _, i := range installs {
-		if i.State != license.InstallLive || seatless(i) {
+		if i.State != license.InstallLive || !i.OnMachine() {
 			continue
 		}
 		founder := !first[i.Seat]

@@ -28,10 +28,10 @@ type gate struct {
 
 	mu      sync.Mutex
 	asking  map[string]chan struct{} // by code index; closed when done
-	unknown map[string]time.Time
-	spent   float64                 // of the budget, at spentAt
-	spentAt time.Time               // by the clock
-	told    map[string]license.Sold // by entry and code index: what activations told that is not stored yet
+	unknown map[string]time.Time     // by channel and code index; of no channel where none knows it
+	spent   float64                  // of the budget, at spentAt
+	spentAt time.Time                // by the clock
+	told    map[string]license.Sold  // by entry and code index: what activations told that is not stored yet
 }
 
 func newGate(budget int) *gate {
@@ -94,10 +94,12 @@ func (g *gate) unclaim(key string) {
 	delete(g.asking, key)
 }
 
-func (g *gate) isUnknown(index []byte, now time.Time) bool {
+// isUnknown reports whether a code was asked about a moment ago and not known: to
+// a channel, or to any where it is "".
+func (g *gate) isUnknown(channel string, index []byte, now time.Time) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	at, ok := g.unknown[string(index)]
+	at, ok := g.unknown[channel+"/"+string(index)]
 	return ok && now.Sub(at).Abs() < unknownFor
 }
 
@@ -116,15 +118,23 @@ func (g *gate) left(now time.Time) float64 {
 	return float64(g.budget) - max(g.spent-back, 0)
 }
 
-func (g *gate) setUnknown(index []byte, now time.Time) {
+// spend notes that a marketplace was asked about a code that it did not know.
+func (g *gate) spend(now time.Time) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.spent = float64(g.budget) - g.left(now) + 1
 	g.spentAt = now
+}
+
+// setUnknown remembers a code that a channel does not know, or none where it is
+// "".
+func (g *gate) setUnknown(channel string, index []byte, now time.Time) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	if len(g.unknown) >= maxUnknown {
 		clear(g.unknown) // rare, and costs one more question each
 	}
-	g.unknown[string(index)] = now
+	g.unknown[channel+"/"+string(index)] = now
 }
 
 // remember keeps what the activation of a code told until it is stored: the

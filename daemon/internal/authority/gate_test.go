@@ -57,3 +57,46 @@ func TestGuessingHasABudget(t *testing.T) {
 		t.Errorf("an hour later it is more than the budget: %s", r)
 	}
 }
+
+// Codes that fit no pattern are asked of nobody, and cost none of the budget.
+func TestJunkCostsNoBudget(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.again(func(o *authority.Options) { o.UnknownCodes = 6 })
+	for n := range 20 {
+		w.must(w.install("guesser").activate(code(t, fmt.Sprintf("JUNK-%d", n))), license.UnknownCode)
+	}
+	if len(w.up.calls) != 0 {
+		t.Fatalf("asked: %v", w.up.calls)
+	}
+	bought, _ := w.sell("PL002")
+	w.must(w.install("customer").activate(bought), "")
+}
+
+// While one of two marketplaces does not answer, guesses cost of the budget for
+// the other, and each is asked of that one once.
+func TestBudgetWhileOneIsDown(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	first := w.two()
+	w.again(func(o *authority.Options) { o.UnknownCodes = 6 })
+	w.up.failAlways = license.Errorf(license.MarketplaceUnavailable, "down")
+	again := code(t, "PL800000")
+	for range 10 {
+		w.must(w.install("guesser").activate(again), license.MarketplaceUnavailable)
+	}
+	if n := first.count("query"); n != 1 {
+		t.Errorf("one code was asked about %d times", n)
+	}
+	for n := range 50 {
+		_ = w.install("guesser").activate(code(t, fmt.Sprintf("PL9%05d", n)))
+	}
+	if n := first.count("query"); n != 6 {
+		t.Errorf("the marketplace that answers was asked %d times; the budget is 6 a minute", n)
+	}
+	// What is known at the one that was down is found as soon as it is back.
+	w.up.failAlways = nil
+	w.pass(time.Minute)
+	sold, _ := w.sell("PL800000")
+	w.must(w.install("customer").activate(sold), "")
+}

@@ -1,24 +1,21 @@
 package authority
 
 import (
-	"context"
-	"encoding/json"
-	"errors"
-	"fmt"
+	"crypto/rand"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
-
-	"github.com/seed-357fa782/licensed/license"
-	"github.com/seed-357fa782/licensed/store"
 )
 
 // Bounds of what is counted of a marketplace entry.
 const (
-	healthDays  = 14          // that are kept
-	healthEvery = time.Minute // between two writes; a crash loses what came in since the last
-	healthKinds = 128         // kinds of callbacks told apart in a day
-	healthWait  = 5 * time.Second
+	healthDays    = 14             // that are looked at
+	healthKept    = 2 * healthDays // that are kept: days of a clock that was wrong push out no right ones
+	healthEvery   = time.Minute    // between two writes; a crash loses what came in since the last
+	healthKinds   = 128            // kinds of callbacks told apart in a day
+	healthWriters = 16             // daemons whose last write is remembered
+	healthWait    = 5 * time.Second
 )
 
 // Heard is a callback as it is counted. The marketplace replays saved debug
@@ -28,8 +25,12 @@ type Heard struct {
 	Channel  string
 	Activity string
 	Result   string  // the result code of the answer
+	Field    string  // the field that a refusal names, "" where it names none
 	Test     bool    // a probe
 	Doubt    Doubted // why it is not known to be the marketplace's; "" where it is
+	// About is what a real message names, where it is known. Of a success it is
+	// needed only while Tracks says so.
+	About Subject
 }
 
 // Doubted is why a callback was not taken to be the marketplace's.
@@ -41,6 +42,7 @@ const (
 	DoubtTime      Doubted = "time"      // its timestamp is outside the window
 	DoubtForm      Doubted = "form"      // it is no callback
 	DoubtCopy      Doubted = "copy"      // it was taken before
+	DoubtV1        Doubted = "v1"        // a GET of licence 1.0, which is switched off: its signature was not looked at
 )
 
 // ProbeCount is how the probes of half a day were answered.
@@ -49,6 +51,7 @@ type ProbeCount struct {
 	Refused int    `json:"refused,omitzero"`
 	Result  string `json:"result,omitzero"` // of the last refused one
 	Reason  string `json:"reason,omitzero"` // its activity
+	Field   string `json:"field,omitzero"`  // that it names
 }
 
 // CallbackCount is how many callbacks of a kind came in on a day.
@@ -72,22 +75,61 @@ type HealthDay struct {
 // written last.
 type healthRecord struct {
 	FirstProbe  time.Time   `json:"first_probe,omitzero"`
+	Resumed     time.Time   `json:"resumed,omitzero"` // of the first probe after a silence as of a product that is off sale
 	LastProbe   time.Time   `json:"last_probe,omitzero"`
 	LastMessage time.Time   `json:"last_message,omitzero"` // that was real
 	LastDoubted time.Time   `json:"last_doubted,omitzero"` // whose signature or time was refused
 	Days        []HealthDay `json:"days,omitzero"`         // oldest first; none for a day on which nothing came
+	Standings   []Standing  `json:"standings,omitzero"`    // one for each activity, and one for its probes
+	Failing     []Failing   `json:"failing,omitzero"`      // oldest first
+	Written     []written   `json:"written,omitzero"`      // the last batch of each daemon, oldest first
+
+	mended []mended // of a batch: what ends a Failing that is kept
+}
+
+// written names the last batch of counts that a daemon has added. A write that
+// was made although it is said to have failed is not made twice.
+type written struct {
+	Writer string `json:"w"`
+	Batch  uint64 `json:"n"`
 }
 
 func healthKey(channel string) string { return "health/" + channel }
 
 // healthBook counts in memory, so that a callback does not wait for it.
 type healthBook struct {
-	mu    sync.Mutex
-	fresh map[string]*healthRecord // by channel, what is not written yet
+	counters map[string]*counter // by channel; the map itself does not change
+	writer   string              // this process, among those that share a store
 
 	// settling is held while what was counted is on its way to the store, so that
 	// who reads sees it once.
 	settling sync.Mutex
+	batch    uint64
+	pending  map[string]*healthRecord // by channel, the batch that may be written already
+}
+
+// counter counts one entry.
+type counter struct {
+	zone *time.Location
+
+	mu    sync.Mutex
+	fresh *healthRecord // what is in no batch yet; nil for nothing
+	// What fails, by key: of a success only these are of interest.
+	failing map[failingKey]bool
+	tracks  atomic.Bool // failing is not empty
+
+	year, dayOfYear int // of today, whose name is not made for each call
+	today           string
+
+	orders atomic.Pointer[OrderHealth] // when they were looked at last
+}
+
+func newHealthBook(channels []Channel) *healthBook {
+	b := &healthBook{counters: make(map[string]*counter, len(channels)), writer: rand.Text()[:12]}
+	for _, ch := range channels {
+		b.counters[ch.Name] = &counter{zone: ch.zone(), failing: make(map[failingKey]bool)}
+	}
+	return b
 }
 
 // dayFormat sorts as days do.
@@ -95,20 +137,25 @@ const dayFormat = "2006-01-02"
 
 // Count counts a callback. It does not touch the store.
 func (a *Authority) Count(h Heard) {
-	ch, ok := a.channel(h.Channel)
-	if !ok {
+	c := a.health.counters[h.Channel]
+	if c == nil {
 		return
 	}
 	now := a.now()
-	local := now.In(ch.zone())
-	a.health.mu.Lock()
-	defer a.health.mu.Unlock()
-	r := a.health.fresh[h.Channel]
-	if r == nil {
-		r = &healthRecord{}
-		a.health.fresh[h.Channel] = r
+	key := a.failingKey(h)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.fresh == nil {
+		c.fresh = &healthRecord{}
 	}
-	r.add(h, now, local)
+	c.add(h, key, now)
+}
+
+// Tracks reports whether a success of an entry's messages matters for what it
+// was about: something of it has failed before.
+func (a *Authority) Tracks(channel string) bool {
+	c := a.health.counters[channel]
+	return c != nil && c.tracks.Load()
 }
 
 // zone is where the marketplace's mornings and afternoons are.
@@ -119,8 +166,13 @@ func (ch Channel) zone() *time.Location {
 	return ch.ProbeZone
 }
 
-func (r *healthRecord) add(h Heard, now, local time.Time) {
-	day := r.day(local.Format(dayFormat))
+func (c *counter) add(h Heard, key failingKey, now time.Time) {
+	local := now.In(c.zone)
+	if y, d := local.Year(), local.YearDay(); y != c.year || d != c.dayOfYear {
+		c.year, c.dayOfYear, c.today = y, d, local.Format(dayFormat)
+	}
+	r := c.fresh
+	day := r.day(c.today)
 	if h.Doubt != "" {
 		if day.Doubted == nil {
 			day.Doubted = make(map[Doubted]int)
@@ -132,8 +184,10 @@ func (r *healthRecord) add(h Heard, now, local time.Time) {
 		return
 	}
 	day.count(CallbackCount{Activity: h.Activity, Result: h.Result, Test: h.Test, Count: 1})
+	r.standing(h.Activity, h.Test).heard(h, now)
 	if !h.Test {
 		r.LastMessage = now
+		c.follow(h, key, now)
 		return
 	}
 	if r.FirstProbe.IsZero() {
@@ -147,12 +201,9 @@ func (r *healthRecord) add(h Heard, now, local time.Time) {
 	if h.Result == resultOK {
 		half.OK++
 	} else {
-		half.Refused, half.Result, half.Reason = half.Refused+1, h.Result, h.Activity
+		half.Refused, half.Result, half.Reason, half.Field = half.Refused+1, h.Result, h.Activity, h.Field
 	}
 }
-
-// resultOK is the marketplace's code for success, as it is counted.
-const resultOK = "000000"
 
 // day returns the counts of a day, and makes room for them.
 func (r *healthRecord) day(name string) *HealthDay {
@@ -174,13 +225,10 @@ func (r *healthRecord) day(name string) *HealthDay {
 // count adds a kind of callback. Who has a key could invent more kinds than
 // there are; those are counted together.
 func (d *HealthDay) count(c CallbackCount) {
-	same := func(have CallbackCount) bool {
-		return have.Activity == c.Activity && have.Result == c.Result && have.Test == c.Test
-	}
-	i := slices.IndexFunc(d.Callbacks, same)
+	i := d.kind(c)
 	if i < 0 && len(d.Callbacks) >= healthKinds {
 		c.Activity, c.Result = "other", "other"
-		i = slices.IndexFunc(d.Callbacks, same)
+		i = d.kind(c)
 	}
 	if i < 0 {
 		d.Callbacks = append(d.Callbacks, c)
@@ -189,11 +237,28 @@ func (d *HealthDay) count(c CallbackCount) {
 	d.Callbacks[i].Count += c.Count
 }
 
-// merge adds what was counted later.
-func (r *healthRecord) merge(later *healthRecord) {
-	if r.FirstProbe.IsZero() || !later.FirstProbe.IsZero() && later.FirstProbe.Before(r.FirstProbe) {
-		r.FirstProbe = later.FirstProbe
+func (d *HealthDay) kind(c CallbackCount) int {
+	for i := range d.Callbacks {
+		if have := &d.Callbacks[i]; have.Activity == c.Activity && have.Result == c.Result && have.Test == c.Test {
+			return i
+		}
 	}
+	return -1
+}
+
+// merge adds what was counted later.
+func (r *healthRecord) merge(later *healthRecord, zone *time.Location) {
+	switch {
+	case r.FirstProbe.IsZero():
+		r.FirstProbe = later.FirstProbe
+	case later.FirstProbe.Before(r.FirstProbe):
+		if later.FirstProbe.After(r.FirstProbe.AddDate(0, 0, -1)) { // else a clock was behind
+			r.FirstProbe = later.FirstProbe
+		}
+	case !r.LastProbe.IsZero() && offSale(r.LastProbe, later.FirstProbe, zone):
+		r.Resumed = later.FirstProbe
+	}
+	r.Resumed = newer(r.Resumed, later.Resumed)
 	r.LastProbe = newer(r.LastProbe, later.LastProbe)
 	r.LastMessage = newer(r.LastMessage, later.LastMessage)
 	r.LastDoubted = newer(r.LastDoubted, later.LastDoubted)
@@ -211,12 +276,32 @@ func (r *healthRecord) merge(later *healthRecord) {
 			day.Doubted[kind] += n
 		}
 	}
+	for _, s := range later.Standings {
+		r.standing(s.Activity, s.Test).merge(s)
+	}
+	r.mergeFailing(later)
+}
+
+// offSale reports whether no probe came on so many days between two instants
+// that the product was off sale, or frozen: such a silence ends a row of bad
+// days.
+func offSale(last, next time.Time, zone *time.Location) bool {
+	return days(last, next, zone) >= healthDays
+}
+
+// days is how many midnights lie between two instants.
+func days(from, to time.Time, zone *time.Location) int {
+	date := func(t time.Time) time.Time {
+		y, m, d := t.In(zone).Date()
+		return time.Date(y, m, d, 0, 0, 0, 0, time.UTC)
+	}
+	return int(date(to).Sub(date(from)) / (24 * time.Hour))
 }
 
 func (p *ProbeCount) merge(later ProbeCount) {
 	p.OK += later.OK
 	if p.Refused += later.Refused; later.Refused > 0 {
-		p.Result, p.Reason = later.Result, later.Reason
+		p.Result, p.Reason, p.Field = later.Result, later.Reason, later.Field
 	}
 }
 
@@ -227,100 +312,42 @@ func newer(a, b time.Time) time.Time {
 	return a
 }
 
-// forget drops what is older than is kept, and what a clock that was ahead has
-// left in days to come.
+// bound keeps a record from growing. Days go by their number, not by what the
+// clock says: one that is wrong for a while costs none.
+func (r *healthRecord) bound() {
+	r.Days = slices.Delete(r.Days, 0, max(0, len(r.Days)-healthKept))
+	r.Standings = r.Standings[:min(len(r.Standings), 2*healthKinds)]
+	r.Written = slices.Delete(r.Written, 0, max(0, len(r.Written)-healthWriters))
+	r.boundFailing()
+}
+
+// forget drops what a clock that was wrong has left in days to come or long gone,
+// and what failed so long ago that it is of no interest any more. The clock has to
+// be right, which it is believed to be up to a month ahead.
 func (r *healthRecord) forget(local time.Time) {
-	first, last := local.AddDate(0, 0, 1-healthDays).Format(dayFormat), local.AddDate(0, 0, 1).Format(dayFormat)
+	soon := local.AddDate(0, 0, 1)
+	first, last := local.AddDate(0, -2, 0).Format(dayFormat), soon.Format(dayFormat)
 	r.Days = slices.DeleteFunc(r.Days, func(d HealthDay) bool { return d.Day < first || d.Day > last })
-	for _, at := range []*time.Time{&r.FirstProbe, &r.LastProbe, &r.LastMessage, &r.LastDoubted} {
-		if at.After(local.AddDate(0, 0, 1)) {
+	for _, at := range []*time.Time{&r.FirstProbe, &r.Resumed, &r.LastProbe, &r.LastMessage, &r.LastDoubted} {
+		if at.After(soon) {
 			*at = time.Time{}
 		}
 	}
-}
-
-// RunHealth writes what was counted once a minute and when ctx ends. A failure
-// is given to report, and what could not be written is kept.
-func (a *Authority) RunHealth(ctx context.Context, report func(error)) {
-	t := time.NewTicker(healthEvery)
-	defer t.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), healthWait)
-			defer cancel()
-			if err := a.SaveHealth(last); err != nil {
-				report(err)
+	r.Standings = slices.DeleteFunc(r.Standings, func(s Standing) bool { return s.Last.After(soon) })
+	r.Failing = slices.DeleteFunc(r.Failing, func(f Failing) bool { return f.Last.After(soon) || f.stale(local) })
+	for _, d := range r.Days { // what was overwritten is known by half a day
+		for half, p := range []ProbeCount{d.Morning, d.Afternoon} {
+			at, err := time.ParseInLocation(dayFormat, d.Day, local.Location())
+			if err != nil || p.OK+p.Refused == 0 {
+				continue
 			}
-			return
-		case <-t.C:
-			if err := a.SaveHealth(ctx); err != nil && ctx.Err() == nil {
-				report(err)
+			at = at.Add(time.Duration(6+12*half) * time.Hour).UTC()
+			if r.FirstProbe.IsZero() {
+				r.FirstProbe = at
+			}
+			if r.LastProbe.Before(at.Add(-24 * time.Hour)) {
+				r.LastProbe = at
 			}
 		}
 	}
-}
-
-// SaveHealth writes what was counted since the last time. Several daemons on one
-// store add to the same counts.
-func (a *Authority) SaveHealth(ctx context.Context) error {
-	a.health.settling.Lock()
-	defer a.health.settling.Unlock()
-	a.health.mu.Lock()
-	fresh := a.health.fresh
-	a.health.fresh = make(map[string]*healthRecord)
-	a.health.mu.Unlock()
-	if len(fresh) == 0 {
-		return nil
-	}
-	now := a.now()
-	err := a.store.Update(ctx, func(ctx context.Context, tx store.Tx) error {
-		for channel, later := range fresh {
-			r, err := readHealth(ctx, tx, channel)
-			if err != nil {
-				return err
-			}
-			r.merge(later)
-			if ch, ok := a.channel(channel); ok {
-				r.forget(now.In(ch.zone()))
-			}
-			data, err := json.Marshal(r)
-			if err == nil {
-				err = tx.SetValue(ctx, healthKey(channel), data)
-			}
-			if err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err == nil {
-		return nil
-	}
-	a.health.mu.Lock()
-	defer a.health.mu.Unlock()
-	for channel, earlier := range fresh {
-		if later := a.health.fresh[channel]; later != nil {
-			earlier.merge(later)
-		}
-		a.health.fresh[channel] = earlier
-	}
-	return fmt.Errorf("write what was counted of the marketplaces: %w", err)
-}
-
-// readHealth reads what is kept of an entry. What cannot be read is begun anew:
-// it is a count, and must not stop one.
-func readHealth(ctx context.Context, tx store.Tx, channel string) (*healthRecord, error) {
-	r := &healthRecord{}
-	data, err := tx.Value(ctx, healthKey(channel))
-	if errors.Is(err, license.NotFound) {
-		return r, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	if json.Unmarshal(data, r) != nil {
-		r = &healthRecord{}
-	}
-	return r, nil
 }

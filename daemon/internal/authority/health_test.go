@@ -99,14 +99,22 @@ func TestProbesOfDays(t *testing.T) {
 		{"oo--------", 12 * time.Hour, "omm" + "mm_", 4, []string{"warn probes_missing", "fail bad_days"}},
 		{"oo----------", 12 * time.Hour, "ommmmm_", 5, []string{"warn probes_missing", "fail bad_days"}},
 		{"o", 13 * day, "hmmmmmmmmmmmm_", 12, []string{"warn probes_missing", "fail bad_days"}},
-		{"o", 40 * day, "mmmmmmmmmmmmm_", 13, []string{"warn probes_missing"}},
+		{"o", 14 * day, "mmmmmmmmmmmmm_", 0, []string{"warn probes_gone"}},
+		{"o", 40 * day, "mmmmmmmmmmmmm_", 0, []string{"warn probes_gone"}},
 		{"x", 0, "r", 1, []string{"fail probes_refused", "warn bad_days"}},
 		{"xo", 0, "r", 1, []string{"warn bad_days"}},
 		{"xoo", 0, "ro", 0, []string{}},
 		{"oox", 0, "or", 1, []string{"fail probes_refused", "warn bad_days"}},
 		{"ooxxxx", 0, "orr", 2, []string{"fail probes_refused", "fail bad_days"}},
 		{"o-o-", time.Hour, "ho", 0, []string{}},
-		{"o--o", 12 * time.Hour, "hh_", 0, []string{}},
+		{"o-o-", 12 * time.Hour, "hh_", 0, []string{"warn probes_half"}},
+		{"o--o", 12 * time.Hour, "hh_", 0, []string{"warn probes_half"}},
+		{"o-o-o", 0, "hho", 0, []string{"warn probes_half"}},
+		{"o-o-oo", 0, "hho", 0, []string{}},
+		{"-o-o", 12 * time.Hour, "hh_", 0, []string{}}, // on sale since the first noon
+		{"xx", 0, "r", 1, []string{"fail probes_refused", "warn bad_days"}},
+		{"xxxo", 0, "rr", 2, []string{"warn bad_days"}},
+		{"xxxxxxxxxo", 0, "rrrrr", 5, []string{"fail bad_days"}},
 	} {
 		t.Run(fmt.Sprintf("%s+%s", c.halves, c.after), func(t *testing.T) {
 			t.Parallel()
@@ -137,20 +145,39 @@ func TestProbesOfDays(t *testing.T) {
 	}
 }
 
-// Long after the last probe there is nothing left to prevent, and only a warning.
+// A silence of 13 days says that the product is off sale, and ends the row of bad
+// days: those that are refused when it is on sale again count anew.
 func TestProbesLongGone(t *testing.T) {
 	t.Parallel()
 	w := healthWorld(t)
-	w.script("oo")
+	w.script("ooxxxx")
 	w.save()
 	for range 14 { // a message a day keeps the days, and brings no probe
 		w.pass(day)
 		w.a.Count(authority.Heard{Channel: "koogallery", Activity: "releaseLicenseCode", Result: "000000"})
 	}
+	if h := w.health(); !h.Gone || h.BadDays != 0 || !slices.Equal(problems(h), []string{"warn probes_gone"}) {
+		t.Errorf("gone %v, %d bad days: %v", h.Gone, h.BadDays, h.Problems)
+	}
 	w.probe("000002")
 	w.save()
-	if h := w.health(); h.BadDays != 14 || !slices.Equal(problems(h), []string{"warn probes_missing"}) {
-		t.Errorf("%d bad days: %v", h.BadDays, h.Problems)
+	if h := w.health(); h.Gone || h.BadDays != 1 || !slices.Equal(problems(h), []string{"fail probes_refused", "warn bad_days"}) {
+		t.Errorf("on sale again: %d bad days: %v", h.BadDays, h.Problems)
+	}
+	w.pass(12 * time.Hour)
+	w.script("xxxxxxxx") // to the end of the fifth day
+	if h := w.health(); h.BadDays != 5 || h.Level() != authority.LevelFail {
+		t.Errorf("five days of refused probes: %d bad days: %v", h.BadDays, h.Problems)
+	}
+}
+
+// Probes that do not come for less than that are missed, whatever was before.
+func TestProbesRefusedWithoutEnd(t *testing.T) {
+	t.Parallel()
+	w := healthWorld(t)
+	w.script(strings.Repeat("x", 60))
+	if h := w.health(); h.Gone || h.BadDays != 14 || !slices.Equal(problems(h), []string{"fail probes_refused", "fail bad_days"}) {
+		t.Errorf("30 days of refused probes: gone %v, %d bad days: %v", h.Gone, h.BadDays, h.Problems)
 	}
 }
 
@@ -228,6 +255,9 @@ func TestHealthIsBounded(t *testing.T) {
 	h := w.health()
 	if len(h.Days) != 14 || h.Days[13].Day != "2026-03-21" || h.LastProbe.After(w.clock()) || h.BadDays != 0 {
 		t.Errorf("%d days to %s, %+v", len(h.Days), h.Days[len(h.Days)-1].Day, h.LastProbe)
+	}
+	if n := len(h.Standings); n > 2*130 {
+		t.Errorf("%d standings", n)
 	}
 	if n := len(h.Days[13].Callbacks); n > 130 {
 		t.Errorf("%d kinds of callbacks", n)
@@ -389,7 +419,7 @@ func TestHealthOfOutboxAndOrders(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if h := w.health(); h.Waiting != 1 || h.Parked != 2 || h.Orders.Open != 3 ||
+	if h := w.health(); h.Waiting != 1 || h.Parked != 2 || !h.ParkedOldest.Equal(w.clock()) || h.Orders.Open != 3 ||
 		!slices.Equal(problems(h), []string{"warn outbox_parked", "warn orders_rejected"}) {
 		t.Errorf("%+v, %v", h.Orders, problems(h))
 	}

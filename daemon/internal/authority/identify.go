@@ -1,10 +1,13 @@
 package authority
 
 import (
+	"bytes"
 	"context"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/seed-357fa782/licensed/license"
@@ -23,7 +26,7 @@ type Identification struct {
 type Identified struct {
 	License license.License
 	Install license.Install
-	Order   license.Order // the zero Order where a licence was named
+	Order   license.Order // that it was made for, the zero Order where none is linked to the licence
 	File    []byte        // the licence file
 	Made    bool          // just now: the code is new, or the terms have changed since
 }
@@ -34,8 +37,9 @@ type Identified struct {
 // device takes a place of the licence, and keeps it. Where the code is bound to,
 // the licence is verified without any network.
 //
-// Who had it made is in the audit log, each time. An order that waited for its
-// code waits for its delivery from then on.
+// Who had it made is in the audit log, each time, and each file in the order's
+// Made. An order that waited for its code waits for its delivery from then on; for
+// one that was cancelled nothing is made.
 func (a *Authority) Identify(ctx context.Context, actor license.Actor, q Identification) (Identified, error) {
 	if q.Device.IsZero() {
 		return Identified{}, license.FieldErrorf("device", "the identification code is required")
@@ -45,22 +49,22 @@ func (a *Authority) Identify(ctx context.Context, actor license.Actor, q Identif
 		return Identified{}, err
 	}
 	var out Identified
-	err = a.store.Update(ctx, func(ctx context.Context, tx store.Tx) error {
-		out = Identified{}
-		if out.License, out.Order, err = a.licenseOrOrder(ctx, tx, q.Ref); err != nil {
-			return err
+	err = a.onTarget(ctx, q.Ref, func(ctx context.Context, tx store.Tx, l license.License, o license.Order) error {
+		out = Identified{License: l, Order: o}
+		if o.Stage == license.StageCancelled {
+			return license.Errorf(license.Conflict, "the order %s is cancelled; if that was a wrong entry, correct it", o.ID)
 		}
-		if state := out.License.StateAt(now); state != license.StateActive && state != license.StateIssued {
+		if state := l.StateAt(now); state != license.StateActive && state != license.StateIssued {
 			return license.Refused(state)
 		}
-		if out.Install, out.Made, err = a.identify(ctx, tx, out.License, q.Device, actor, now); err != nil {
+		if out.Install, out.Made, err = a.identify(ctx, tx, l, q.Device, actor, now); err != nil {
 			return err
 		}
-		if out.License, err = tx.License(ctx, out.License.ID); err != nil {
-			return fmt.Errorf("read %s: %w", out.Install.LicenseID, err)
+		if out.License, err = tx.License(ctx, l.ID); err != nil {
+			return fmt.Errorf("read %s: %w", l.ID, err)
 		}
-		if out.Order.Stage == license.StageAwaitingCode {
-			out.Order, _, err = moveOrder(ctx, tx, out.Order, license.Move{To: license.StageToDeliver, At: now, By: actor})
+		if o.Stage == license.StageAwaitingCode {
+			out.Order, _, err = moveOrder(ctx, tx, o, license.Move{To: license.StageToDeliver, At: now, By: actor})
 		}
 		return err
 	})
@@ -77,6 +81,12 @@ func (a *Authority) Identify(ctx context.Context, actor license.Actor, q Identif
 		after := map[string]any{"sha256": hex.EncodeToString(out.Install.Handed.SHA256), "made": out.Made}
 		if out.Order.ID != "" {
 			after["order"], after["line"] = out.Order.ID, out.Order.Line
+			made := license.Made{
+				At: now, By: actor, Install: out.Install.ID, Device: out.Install.Device, Form: q.Device.String(), File: out.Install.Handed.SHA256,
+			}
+			if out.Order, err = noteMade(ctx, tx, out.Order, made); err != nil {
+				return err
+			}
 		}
 		_, err := tx.Append(ctx, license.AuditEvent{
 			At: now, Actor: actor, Action: license.ActionIdentify, License: out.License.ID, Install: out.Install.ID,
@@ -93,20 +103,96 @@ func (a *Authority) Identify(ctx context.Context, actor license.Actor, q Identif
 	return out, nil
 }
 
-// licenseOrOrder finds a licence that is named by itself, or by its order.
+// noteMade notes a file that was made for an order, unless that was noted before.
+// An order that was renamed since it was read keeps what it has: the audit log says
+// the same.
+func noteMade(ctx context.Context, tx store.Tx, was license.Order, m license.Made) (license.Order, error) {
+	o, err := tx.Order(ctx, was.Channel, was.ID, was.Line)
+	if errors.Is(err, license.NotFound) {
+		return was, nil
+	}
+	if err != nil {
+		return was, fmt.Errorf("read an order: %w", err)
+	}
+	if slices.ContainsFunc(o.Made, func(old license.Made) bool { return old.Install == m.Install && bytes.Equal(old.File, m.File) }) {
+		return o, nil
+	}
+	o = o.WithMade(m)
+	if err := tx.UpdateOrder(ctx, o); err != nil {
+		return was, fmt.Errorf("record an order: %w", err)
+	}
+	o.Revision++
+	return o, nil
+}
+
+// onTarget runs fn in an Update with the licence that ref names, by itself or by
+// its order, and with the order that it was made for, the zero Order where there is
+// none. Which order that is can take a look at all of them, so it is found out
+// before, in a View, which holds nobody up.
+func (a *Authority) onTarget(ctx context.Context, ref OrderRef, fn func(context.Context, store.Tx, license.License, license.Order) error) error {
+	for try := 1; ; try++ {
+		var target license.License
+		var order license.Order
+		err := a.store.View(ctx, func(ctx context.Context, tx store.Tx) (err error) {
+			target, order, err = a.licenseOrOrder(ctx, tx, ref)
+			if err == nil && order.ID == "" {
+				order, err = orderOf(ctx, tx, target)
+			}
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		err = a.store.Update(ctx, func(ctx context.Context, tx store.Tx) error {
+			l, err := tx.License(ctx, target.ID)
+			if err != nil {
+				return fmt.Errorf("read %s: %w", target.ID, err)
+			}
+			var o license.Order
+			if order.ID != "" {
+				o, err = tx.Order(ctx, order.Channel, order.ID, order.Line)
+				if errors.Is(err, license.NotFound) || err == nil && o.License != order.License {
+					return errMoved
+				}
+				if err != nil {
+					return fmt.Errorf("read an order: %w", err)
+				}
+			}
+			return fn(ctx, tx, l, o)
+		})
+		if try == maxTargets || !errors.Is(err, errMoved) {
+			return err
+		}
+	}
+}
+
+// maxTargets is how often a reference is looked up that is changed meanwhile.
+const maxTargets = 5
+
+var errMoved = license.Errorf(license.Conflict, "the order was changed meanwhile; try again")
+
+// licenseOrOrder finds a licence that is named by itself, or by its order. It looks
+// only where either must be.
 func (a *Authority) licenseOrOrder(ctx context.Context, tx store.Tx, ref OrderRef) (l license.License, o license.Order, err error) {
-	if !license.IsLicenseID(ref.ID) {
-		o, err = findOrder(ctx, tx, ref)
-		switch {
-		case err == nil && o.License == "":
-			return l, o, license.Errorf(license.Conflict, "the order is linked to no licence yet; issue one and link it")
-		case err == nil:
-			ref = OrderRef{ID: o.License}
-		case !errors.Is(err, license.NotFound) || ref.Channel != "" || ref.Line != "":
+	id := strings.TrimSpace(ref.ID)
+	plainly := ref.Channel == "" && ref.Line == ""
+	if code, bad := license.ParseCode(id); plainly && (license.IsLicenseID(id) || bad == nil && code.Own()) {
+		if l, err = a.find(ctx, tx, id); !errors.Is(err, license.UnknownLicense) {
 			return l, o, err
 		}
 	}
-	if l, err = a.find(ctx, tx, ref.ID); errors.Is(err, license.UnknownLicense) {
+	o, err = a.findOrder(ctx, tx, ref)
+	switch {
+	case err == nil && o.License == "" && o.Instance != "":
+		return l, o, errInstanceWaits
+	case err == nil && o.License == "":
+		return l, o, license.Errorf(license.Conflict, "the order is linked to no licence yet; issue one and link it")
+	case err == nil:
+		id = o.License
+	case !errors.Is(err, license.NotFound) || !plainly:
+		return l, o, err
+	}
+	if l, err = a.find(ctx, tx, id); errors.Is(err, license.UnknownLicense) {
 		return l, o, license.Errorf(license.UnknownLicense, "there is no such licence and no such order")
 	}
 	return l, o, err
@@ -138,10 +224,11 @@ func (a *Authority) identify(ctx context.Context, tx store.Tx, l license.License
 }
 
 // orderOf returns the order that a licence was made for, the zero Order where
-// none is linked to it.
+// none is linked to it: of several the first that was not cancelled. It may look at
+// all orders, so it is for a View.
 func orderOf(ctx context.Context, tx store.Tx, l license.License) (license.Order, error) {
 	f := store.OrderFilter{License: l.ID}
-	if l.Order != "" {
+	if l.Order != "" && l.Channel != license.ChannelManual {
 		near := f
 		near.Channel, near.ID = l.Channel, l.Order
 		if found, err := ordersOf(ctx, tx, near); err != nil || len(found) > 0 {
@@ -152,10 +239,13 @@ func orderOf(ctx context.Context, tx store.Tx, l license.License) (license.Order
 	return first(found), err
 }
 
-// first returns the order that was heard of first.
+// first returns the order that was heard of first, of those that stand if any do.
 func first(orders []license.Order) license.Order {
-	if len(orders) == 0 {
-		return license.Order{}
+	stands := slices.DeleteFunc(slices.Clone(orders), func(o license.Order) bool { return o.Stage == license.StageCancelled })
+	for _, list := range [][]license.Order{stands, orders} {
+		if len(list) > 0 {
+			return oldest(list, 1)[0]
+		}
 	}
-	return oldest(orders, 1)[0]
+	return license.Order{}
 }

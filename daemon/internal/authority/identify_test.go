@@ -320,3 +320,18 @@ func TestApplicationUnderAYoungerKey(t *testing.T) {
 		}
 	})
 }
+
+// A licence for one machine is on one machine, also after it ran out and was renewed.
+func TestRenewedDevicesStayWithinTheMachines(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	is := w.issue() // one machine, a year
+	w.identified(is.License.ID, "HW-1")
+	w.pass(400 * day) // past the end and the grace
+	_, _, err := w.a.Edit(t.Context(), admin, is.License.ID, authority.Edit{Event: license.EventRenew, For: 365 * day})
+	w.must(err, "")
+	two := w.identified(is.License.ID, "HW-2")
+	if _, err := w.identify(is.License.ID, "HW-1"); license.ReasonOf(err) != license.MachineLimit {
+		t.Errorf("a licence for 1 machine was made for two that are good at the same time: %v, HW-2 until %v", err, two.Install.LeaseUntil)
+	}
+}

@@ -17,7 +17,8 @@ import (
 // takes the licences that are made for devices (access guide …649350, …649351).
 // Its errors have the reason MarketplaceUnavailable where trying again may help.
 type Desk interface {
-	// Order returns a line of an order; where none is named, its only one.
+	// Order returns a line of an order; where none is named, its only one, or all of
+	// them as Lines.
 	Order(ctx context.Context, order, line string) (OrderInfo, error)
 	// Deliver hands over the licence file that was made for an application. It
 	// fails with ErrNoApplication where there is none that waits for a licence.
@@ -41,6 +42,9 @@ type OrderInfo struct {
 	Estimated bool // ExpiresAt was computed from the period that was bought
 	Perpetual bool // sold without an end; else one that is absent is not known
 	ByUse     bool // paid by what is used, and so for no period
+	// Lines are all lines of the order, where it has several and none was named;
+	// the other fields are zero then.
+	Lines []OrderInfo
 }
 
 // Purchase is a purchase for which a marketplace wants an instance
@@ -63,13 +67,12 @@ func (a *Authority) NewInstance(ctx context.Context, p Purchase) (instance strin
 	}
 	now := a.now()
 	err = a.store.Update(ctx, func(ctx context.Context, tx store.Tx) error {
-		if err := markSeen(ctx, tx, p.SentAt, p.ReplayKey); err != nil {
+		if err := markSeen(ctx, tx, p.ReplayKey, p.SentAt.Add(store.MarkKept), now); err != nil {
 			return err
 		}
-		o, err := tx.Order(ctx, p.Channel, p.Order, p.Line)
-		known := err == nil
-		if err != nil && !errors.Is(err, license.NotFound) {
-			return fmt.Errorf("look an order up: %w", err)
+		o, known, err := a.orderLine(ctx, tx, license.Actor{Kind: license.ActorMarketplace, Name: p.Channel}, p.Channel, p.Order, p.Line)
+		if err != nil {
+			return err
 		}
 		if known && o.Instance != "" {
 			instance = o.Instance
@@ -77,9 +80,6 @@ func (a *Authority) NewInstance(ctx context.Context, p Purchase) (instance strin
 		}
 		if instance, err = a.instanceID(ctx, tx, p, now); err != nil {
 			return err
-		}
-		if !known {
-			o = heardOf(p.Channel, p.Order, p.Line, now)
 		}
 		o.Instance = instance
 		if err := a.saveOrder(ctx, tx, known, o); err != nil {
@@ -165,9 +165,11 @@ func (a *Authority) saveOrder(ctx context.Context, tx store.Tx, known bool, o li
 	return nil
 }
 
-// markSeen takes a message, or refuses it as one that was taken before.
-func markSeen(ctx context.Context, tx store.Tx, sent time.Time, key []byte) error {
-	err := tx.MarkSeen(ctx, sent, key)
+// markSeen takes a message, or refuses it as one that was taken before. until is
+// when no copy of it is welcome any more: it follows from what the message says of
+// itself.
+func markSeen(ctx context.Context, tx store.Tx, key []byte, until, now time.Time) error {
+	err := tx.MarkSeen(ctx, key, until, now)
 	if errors.Is(err, store.Exists) {
 		return license.Errorf(license.Replayed, "this message was taken before")
 	}
@@ -175,92 +177,6 @@ func markSeen(ctx context.Context, tx store.Tx, sent time.Time, key []byte) erro
 		return fmt.Errorf("mark a message: %w", err)
 	}
 	return nil
-}
-
-// Notice is what a marketplace says about an order that was paid, renewed,
-// changed or unsubscribed (orderNotify).
-type Notice struct {
-	Channel   string
-	Order     string
-	Line      string // may be empty
-	SentAt    time.Time
-	ReplayKey []byte
-}
-
-// Notice has the order read that a marketplace speaks of.
-func (a *Authority) Notice(ctx context.Context, n Notice) error {
-	if err := errors.Join(plain("orderId", n.Order, 64), plain("orderLineId", n.Line, 64)); err != nil {
-		return err
-	}
-	return a.store.Update(ctx, func(ctx context.Context, tx store.Tx) error {
-		if err := markSeen(ctx, tx, n.SentAt, n.ReplayKey); err != nil {
-			return err
-		}
-		return a.enqueue(ctx, tx, license.Job{Kind: license.JobOrder, Key: n.Channel + " order " + n.Order, Channel: n.Channel},
-			orderJob{Order: n.Order, Line: n.Line})
-	})
-}
-
-// orderJob is the payload of a JobOrder.
-type orderJob struct {
-	Order string `json:"order"`
-	Line  string `json:"line,omitzero"`
-	// Instance is that whose end the order is about, where it is no purchase.
-	Instance string `json:"instance,omitzero"`
-}
-
-// readOrder reads an order, and makes the licence of an instance that waits for
-// what it says.
-func (a *Authority) readOrder(ctx context.Context, j license.Job) (effect, error) {
-	var p orderJob
-	if err := readPayload(j, &p); err != nil {
-		return nil, err
-	}
-	ch, ok := a.channel(j.Channel)
-	if !ok || ch.Desk == nil {
-		return nil, errNoWay
-	}
-	info, err := ch.Desk.Order(ctx, p.Order, p.Line)
-	if err != nil {
-		return nil, err
-	}
-	if p.Line = cmp.Or(p.Line, info.Line, onlyLine); plain("orderLineId", p.Line, 64) != nil {
-		return nil, license.FieldErrorf("orderLineId", "the marketplace names a line that cannot be kept")
-	}
-	return func(ctx context.Context, tx store.Tx) error {
-		now := a.now()
-		o, err := tx.Order(ctx, j.Channel, p.Order, p.Line)
-		known := err == nil
-		switch {
-		case known:
-		case errors.Is(err, license.NotFound):
-			o = heardOf(j.Channel, p.Order, p.Line, now)
-		default:
-			return fmt.Errorf("look an order up: %w", err)
-		}
-		o.Type, o.Product, o.Amount, o.Customer = info.Type, info.Product, info.Amount, info.Customer
-		o.OrderedAt, o.ExpiresAt, o.ReadAt = info.OrderedAt, info.ExpiresAt, now
-		if o.Instance != "" && o.License == "" {
-			if o.License, err = a.instanceSold(ctx, tx, ch, o, info, now); err != nil {
-				return err
-			}
-		}
-		if p.Instance != "" {
-			if o.License, err = a.instanceTerm(ctx, tx, j.Channel, p, info, now); err != nil {
-				return err
-			}
-		}
-		if known {
-			return a.saveOrder(ctx, tx, known, o)
-		}
-		if !delivered(o.Type) {
-			o.Stage = license.StageCompleted
-		}
-		if err := a.saveOrder(ctx, tx, known, o); err != nil {
-			return err
-		}
-		return auditOrder(ctx, tx, license.Actor{Kind: license.ActorMarketplace, Name: j.Channel}, license.ActionOrderAdd, license.Order{}, o, now, "")
-	}, nil
 }
 
 // delivered reports whether an order of a type passes through supervision: a
@@ -363,7 +279,14 @@ func (a *Authority) instanceSold(ctx context.Context, tx store.Tx, ch Channel, o
 		return "", err
 	}
 	e := Entitlement{Product: o.Product, Order: o.ID, Amount: o.Amount, ExpiresAt: o.ExpiresAt}
-	if !known {
+	linked, fits, err := a.linkedLicence(ctx, tx, o, now)
+	switch {
+	case err != nil:
+		return "", err
+	case known:
+	case fits: // it is found by its own code, and by the instance (byInstance)
+		was, known = linked, true
+	default:
 		if was, err = ad.issue(e, now); err != nil {
 			return "", err
 		}
@@ -373,12 +296,18 @@ func (a *Authority) instanceSold(ctx context.Context, tx store.Tx, ch Channel, o
 		return "", errByUse
 	}
 	is := was.Clone()
-	is.Customer = o.Customer
+	is.Instance, is.Customer = o.Instance, cmp.Or(o.Customer, was.Customer)
 	is.Terms = pending.Terms.With(termOf(o.ID, info))
 	ad.sold = license.Sold{Told: info.Perpetual, ExpiresAt: o.ExpiresAt}
 	ad.heard = 0
 	if err := ad.apply(&is, e, pending, now); err != nil {
 		return "", err
+	}
+	if fits {
+		if err := a.sellLinked(ctx, tx, ch, was, is, index, now); err != nil {
+			return "", err
+		}
+		return is.ID, nil
 	}
 	if err := ad.save(ctx, tx, known, was, is, now); err != nil {
 		return "", err
@@ -387,4 +316,43 @@ func (a *Authority) instanceSold(ctx context.Context, tx store.Tx, ch Channel, o
 		return "", fmt.Errorf("forget what was pending for an instance: %w", err)
 	}
 	return is.ID, nil
+}
+
+// sellLinked makes a licence that the merchant issued by hand the one of an
+// instance.
+func (a *Authority) sellLinked(ctx context.Context, tx store.Tx, ch Channel, was, is license.License, index []byte, now time.Time) error {
+	if err := tx.UpdateLicense(ctx, is); err != nil {
+		return fmt.Errorf("update %s: %w", is.ID, err)
+	}
+	if err := tx.PutPending(ctx, license.Pending{
+		Channel: ch.Name, CodeIndex: index, Last4: is.Code.Last4, FirstAt: now, LastAt: now, License: is.ID, Instance: is.Instance,
+	}); err != nil {
+		return fmt.Errorf("record an instance: %w", err)
+	}
+	before, after := difference(was, is)
+	after["instance"] = is.Instance
+	if _, err := tx.Append(ctx, license.AuditEvent{
+		At: now, Actor: license.Actor{Kind: license.ActorMarketplace, Name: ch.Name}, Action: license.ActionInstance, License: is.ID, Product: is.Product,
+		Before: before, After: after, Note: "it was linked to the order",
+	}); err != nil {
+		return fmt.Errorf("audit an instance: %w", err)
+	}
+	return nil
+}
+
+// provisioned returns the licence of an instance that was made for a purchase of
+// online provisioning, or NotFound: devices apply for those of no other.
+func (a *Authority) provisioned(ctx context.Context, tx store.Tx, channel string, index []byte) (license.License, error) {
+	l, err := tx.LicenseByCode(ctx, index)
+	if !errors.Is(err, license.NotFound) {
+		return l, err
+	}
+	p, err := tx.Pending(ctx, channel, index)
+	if err == nil && (p.License == "" || p.Instance == "") {
+		err = license.Errorf(license.NotFound, "the instance has no licence yet")
+	}
+	if err != nil {
+		return l, err
+	}
+	return tx.License(ctx, p.License)
 }

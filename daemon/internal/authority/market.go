@@ -56,7 +56,7 @@ func (a *Authority) Message(ctx context.Context, m Message) (Outcome, error) {
 	var out Outcome
 	err = a.store.Update(ctx, func(ctx context.Context, tx store.Tx) error {
 		out = Outcome{}
-		if err := markSeen(ctx, tx, m.SentAt, m.ReplayKey); err != nil {
+		if err := markSeen(ctx, tx, m.ReplayKey, m.SentAt.Add(store.MarkKept), now); err != nil {
 			return err
 		}
 		var l license.License
@@ -100,6 +100,11 @@ func (a *Authority) hear(ctx context.Context, tx store.Tx, l license.License, m 
 	next, changed, err := l.Apply(license.Change{Event: m.Event, At: now, ExpiresAt: m.ExpiresAt})
 	if err != nil {
 		return Outcome{}, err
+	}
+	if m.Event == license.EventRelease {
+		if err := a.unsubscribed(ctx, tx, l, m.Channel, m.Order, marketActor(m.Channel), now); err != nil {
+			return Outcome{}, err
+		}
 	}
 	termed, err := a.withTerm(ctx, tx, m, l.Terms)
 	if err != nil {
@@ -178,6 +183,9 @@ func (a *Authority) remember(ctx context.Context, tx store.Tx, m Message, index 
 		if p.ReleasedAt.IsZero() {
 			p.ReleasedAt = now
 		}
+		if err := a.pendingUnsubscribed(ctx, tx, p, m.Order, now); err != nil {
+			return err
+		}
 	default:
 		return license.Errorf(license.Internal, "a marketplace does not send %q", m.Event)
 	}
@@ -228,6 +236,10 @@ func (a *Authority) readTerm(ctx context.Context, tx store.Tx, m Message) error 
 	}
 	return a.enqueue(ctx, tx, license.Job{Kind: license.JobOrder, Key: instanceKey(m.Channel, m.Instance) + " terms", Channel: m.Channel},
 		orderJob{Order: m.Order, Line: m.Line, Instance: m.Instance})
+}
+
+func marketActor(channel string) license.Actor {
+	return license.Actor{Kind: license.ActorMarketplace, Name: channel}
 }
 
 func orderNote(order string) string {

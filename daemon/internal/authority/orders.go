@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -42,21 +41,6 @@ func (f OrderFilter) stored() store.OrderFilter {
 
 // ProductOf returns our product that was ordered, "" where it is not known.
 func (a *Authority) ProductOf(o license.Order) string { return a.byMarket[o.Product] }
-
-// NewOrder is an order of which the merchant's staff knows. Zero fields are not
-// known.
-type NewOrder struct {
-	Channel   string // a marketplace entry, or license.ChannelManual; "": the only entry
-	ID        string
-	Line      string // "" where the order has only one
-	Product   string // the marketplace's product id
-	Amount    int
-	Customer  string
-	OrderedAt time.Time
-	Stage     license.Stage // "": StageToDeliver
-	License   string        // by id or code: what was made for it
-	Note      string
-}
 
 // heardOf is the record of an order that a marketplace speaks of for the first
 // time.
@@ -173,26 +157,30 @@ func ordersOf(ctx context.Context, tx store.Tx, f store.OrderFilter) (orders []l
 // with Conflict where ref names several.
 func (a *Authority) Order(ctx context.Context, ref OrderRef) (o license.Order, err error) {
 	err = a.store.View(ctx, func(ctx context.Context, tx store.Tx) error {
-		o, err = findOrder(ctx, tx, ref)
+		o, err = a.findOrder(ctx, tx, ref)
 		return err
 	})
 	return o, err
 }
 
-func findOrder(ctx context.Context, tx store.Tx, ref OrderRef) (license.Order, error) {
-	if ref.ID == "" {
+// findOrder looks where the order must be: under its id at each marketplace entry,
+// or at the one that is named. It never goes through all of them, so it may be
+// called in an Update.
+func (a *Authority) findOrder(ctx context.Context, tx store.Tx, ref OrderRef) (license.Order, error) {
+	id, line := strings.TrimSpace(ref.ID), strings.TrimSpace(ref.Line)
+	if id == "" {
 		return license.Order{}, license.FieldErrorf("order", "no order is named")
 	}
-	found, err := ordersOf(ctx, tx, store.OrderFilter{Channel: ref.Channel, ID: ref.ID})
-	if i := strings.LastIndexByte(ref.ID, '-'); err == nil && len(found) == 0 && i > 0 && ref.Line == "" {
-		ref.Line = ref.ID
-		found, err = ordersOf(ctx, tx, store.OrderFilter{Channel: ref.Channel, ID: ref.ID[:i]})
+	found, err := a.linesOf(ctx, tx, ref.Channel, id)
+	if i := strings.LastIndexByte(id, '-'); err == nil && len(found) == 0 && i > 0 && line == "" {
+		line = id
+		found, err = a.linesOf(ctx, tx, ref.Channel, id[:i])
 	}
 	if err != nil {
 		return license.Order{}, err
 	}
-	if ref.Line != "" {
-		found = slices.DeleteFunc(found, func(o license.Order) bool { return o.Line != ref.Line })
+	if line != "" {
+		found = slices.DeleteFunc(found, func(o license.Order) bool { return o.Line != line })
 	}
 	switch len(found) {
 	case 0:
@@ -207,104 +195,32 @@ func findOrder(ctx context.Context, tx store.Tx, ref OrderRef) (license.Order, e
 	return license.Order{}, license.Errorf(license.Conflict, "the order has %d lines; name one of them: %s", len(found), strings.Join(names, ", "))
 }
 
-// AddOrder records an order of which the staff knows, and reports whether it was
-// not known. The same again changes nothing; an order that is known otherwise is
-// Conflict.
-func (a *Authority) AddOrder(ctx context.Context, actor license.Actor, n NewOrder) (o license.Order, added bool, err error) {
-	if o, err = a.newOrder(actor, n); err != nil {
-		return o, false, err
+// linesOf returns the lines of an order, at all entries where none is named. An
+// entry that is no longer configured has to be named.
+func (a *Authority) linesOf(ctx context.Context, tx store.Tx, channel, id string) (found []license.Order, err error) {
+	channels := []string{channel}
+	if channel == "" {
+		channels = append(a.Channels(), license.ChannelManual)
 	}
-	err = a.store.Update(ctx, func(ctx context.Context, tx store.Tx) error {
-		added = false
-		is := o
-		if n.License != "" {
-			l, err := a.find(ctx, tx, n.License)
-			if err != nil {
-				return err
-			}
-			is.License = l.ID
+	for _, name := range channels {
+		lines, err := ordersOf(ctx, tx, store.OrderFilter{Channel: name, ID: id})
+		if err != nil {
+			return nil, err
 		}
-		was, err := tx.Order(ctx, is.Channel, is.ID, is.Line)
-		if err == nil {
-			if !sameOrder(was, is, n) {
-				return license.Errorf(license.Conflict, "there is this order already, and it says something else; show it first")
-			}
-			o = was
-			return nil
-		}
-		if !errors.Is(err, license.NotFound) {
-			return fmt.Errorf("look an order up: %w", err)
-		}
-		if err := tx.CreateOrder(ctx, is); err != nil {
-			return fmt.Errorf("record an order: %w", err)
-		}
-		is.Revision = 1
-		o, added = is, true
-		return auditOrder(ctx, tx, actor, license.ActionOrderAdd, license.Order{}, is, is.SeenAt, n.Note)
-	})
-	return o, added, err
-}
-
-// newOrder checks what the staff says of an order.
-func (a *Authority) newOrder(actor license.Actor, n NewOrder) (license.Order, error) {
-	now := a.now()
-	channel, err := a.orderChannel(n.Channel)
-	if err != nil {
-		return license.Order{}, err
+		found = append(found, lines...)
 	}
-	stage := cmp.Or(n.Stage, license.StageToDeliver)
-	if _, err := license.ParseStage(string(stage)); err != nil {
-		return license.Order{}, err
-	}
-	switch {
-	case strings.TrimSpace(n.ID) == "":
-		return license.Order{}, license.FieldErrorf("order", "the id of the order is required")
-	case n.Amount < 0 || n.Amount > 1_000_000:
-		return license.Order{}, license.FieldErrorf("amount", "the quantity must be between 1 and 1000000")
-	case n.OrderedAt.After(now.Add(24 * time.Hour)):
-		return license.Order{}, license.FieldErrorf("ordered_at", "it lies in the future")
-	}
-	if err := errors.Join(plain("order", n.ID, 64), plain("line", n.Line, 64), plain("product", n.Product, 64),
-		plain("customer", n.Customer, 256), plain("note", n.Note, 512)); err != nil {
-		return license.Order{}, err
-	}
-	return license.Order{
-		Channel: channel, ID: n.ID, Line: cmp.Or(n.Line, onlyLine), Product: n.Product, Amount: n.Amount, Customer: n.Customer,
-		OrderedAt: n.OrderedAt.UTC().Truncate(time.Second), SeenAt: now, Stage: stage, StageAt: now,
-		History: []license.StageChange{{At: now, Stage: stage, By: actor, Note: n.Note}},
-	}, nil
-}
-
-// orderChannel is the marketplace entry that an order is of.
-func (a *Authority) orderChannel(name string) (string, error) {
-	var entries []string
-	for _, ch := range a.channels {
-		entries = append(entries, ch.Name)
-	}
-	switch {
-	case name == license.ChannelManual, slices.Contains(entries, name):
-		return name, nil
-	case name == "" && len(entries) == 0:
-		return license.ChannelManual, nil
-	case name == "" && len(entries) == 1:
-		return entries[0], nil
-	}
-	return "", license.FieldErrorf("channel", "name where the order was placed: %s", strings.Join(append(entries, license.ChannelManual), ", "))
-}
-
-// sameOrder reports whether was says all that is does, where that is known.
-func sameOrder(was, is license.Order, n NewOrder) bool {
-	return (n.Product == "" || was.Product == is.Product) && (n.Amount == 0 || was.Amount == is.Amount) &&
-		(n.Customer == "" || was.Customer == is.Customer) && (n.OrderedAt.IsZero() || was.OrderedAt.Equal(is.OrderedAt)) &&
-		(n.Stage == "" || was.Stage == is.Stage) && (n.License == "" || was.License == is.License)
+	return found, nil
 }
 
 // MoveOrder moves an order to another stage; At and By of m are set here. It
 // reports whether that is a change.
 func (a *Authority) MoveOrder(ctx context.Context, actor license.Actor, ref OrderRef, m license.Move) (o license.Order, changed bool, err error) {
-	m.At, m.By = a.now(), actor
+	m.At, m.By, m.Since = a.now(), actor, m.Since.UTC().Truncate(time.Second)
+	if !m.Since.IsZero() && m.Since.Year() < firstYear {
+		return o, false, license.FieldErrorf("at", "it lies before the year %d", firstYear)
+	}
 	err = a.store.Update(ctx, func(ctx context.Context, tx store.Tx) error {
-		was, err := findOrder(ctx, tx, ref)
+		was, err := a.findOrder(ctx, tx, ref)
 		if err != nil {
 			return err
 		}
@@ -326,42 +242,6 @@ func moveOrder(ctx context.Context, tx store.Tx, was license.Order, m license.Mo
 	return o, true, auditOrder(ctx, tx, m.By, license.ActionOrderStage, was, o, m.At, m.Note)
 }
 
-// LinkOrder says which licence was made for an order, by id or by code, and
-// reports whether that was not known. "" takes back what was said; what an
-// instance was made for stays.
-func (a *Authority) LinkOrder(ctx context.Context, actor license.Actor, ref OrderRef, licenseRef string) (o license.Order, changed bool, err error) {
-	now := a.now()
-	err = a.store.Update(ctx, func(ctx context.Context, tx store.Tx) error {
-		changed = false
-		was, err := findOrder(ctx, tx, ref)
-		if err != nil {
-			return err
-		}
-		o = was
-		o.License = ""
-		if licenseRef != "" {
-			l, err := a.find(ctx, tx, licenseRef)
-			if err != nil {
-				return err
-			}
-			o.License = l.ID
-		}
-		switch {
-		case o.License == was.License:
-			return nil
-		case was.Instance != "" && was.License != "":
-			return license.Errorf(license.Conflict, "the licence of this order was made for its instance, and stays with it")
-		}
-		if err := tx.UpdateOrder(ctx, o); err != nil {
-			return fmt.Errorf("record an order: %w", err)
-		}
-		o.Revision++
-		changed = true
-		return auditOrder(ctx, tx, actor, license.ActionOrderLink, was, o, now, "")
-	})
-	return o, changed, err
-}
-
 // auditOrder writes the event of a change of an order.
 func auditOrder(ctx context.Context, tx store.Tx, actor license.Actor, action license.Action, was, is license.Order, now time.Time, note string) error {
 	before, after := map[string]any{}, map[string]any{"channel": is.Channel, "order": is.ID, "line": is.Line}
@@ -377,6 +257,12 @@ func auditOrder(ctx context.Context, tx store.Tx, actor license.Actor, action li
 	if was.Rejections != is.Rejections {
 		after["rejections"] = is.Rejections
 	}
+	if !is.StageAt.Equal(now) && !is.StageAt.Equal(was.StageAt) {
+		after["stage_at"] = instant(is.StageAt)
+	}
+	if was.ID != "" {
+		orderDifference(was, is, before, after)
+	}
 	_, err := tx.Append(ctx, license.AuditEvent{
 		At: now, Actor: actor, Action: action, License: cmp.Or(is.License, was.License), Before: before, After: after, Note: note,
 	})
@@ -384,6 +270,19 @@ func auditOrder(ctx context.Context, tx store.Tx, actor license.Actor, action li
 		return fmt.Errorf("audit %s: %w", action, err)
 	}
 	return nil
+}
+
+// orderDifference notes what is known otherwise of an order than before.
+func orderDifference(was, is license.Order, before, after map[string]any) {
+	for name, v := range map[string][2]any{
+		"line": {was.Line, is.Line}, "type": {was.Type, is.Type}, "marketplace_product": {was.Product, is.Product},
+		"amount": {was.Amount, is.Amount}, "customer": {was.Customer, is.Customer},
+		"ordered_at": {instant(was.OrderedAt), instant(is.OrderedAt)}, "expires_at": {instant(was.ExpiresAt), instant(is.ExpiresAt)},
+	} {
+		if v[0] != v[1] {
+			before[name], after[name] = v[0], v[1]
+		}
+	}
 }
 
 // orderActivated moves the order of a code on that is in use at its marketplace,
@@ -429,7 +328,7 @@ func (a *Authority) orderActivated(ctx context.Context, tx store.Tx, actor licen
 
 // instanceDelivered moves the order of an instance on whose licence was handed to
 // its marketplace.
-func (a *Authority) instanceDelivered(ctx context.Context, tx store.Tx, actor license.Actor, licenseID, instance string) error {
+func (a *Authority) instanceDelivered(ctx context.Context, tx store.Tx, actor license.Actor, channel, licenseID, instance string) error {
 	l, err := tx.License(ctx, licenseID)
 	if err != nil {
 		return fmt.Errorf("read %s: %w", licenseID, err)
@@ -437,7 +336,7 @@ func (a *Authority) instanceDelivered(ctx context.Context, tx store.Tx, actor li
 	if l.Order == "" {
 		return nil
 	}
-	lines, err := ordersOf(ctx, tx, store.OrderFilter{Channel: l.Channel, ID: l.Order, Instance: instance})
+	lines, err := ordersOf(ctx, tx, store.OrderFilter{Channel: channel, ID: l.Order, Instance: instance})
 	if err != nil {
 		return err
 	}

@@ -70,8 +70,11 @@ func TestOrderStages(t *testing.T) {
 		t.Errorf("a rejection without a reason: %v", err)
 	}
 	o = w.moveOrder("CS1", license.StageRejected, "another machine")
-	if _, changed, err := w.a.MoveOrder(t.Context(), admin, ref, license.Move{To: license.StageRejected, Note: "again"}); err != nil || changed {
+	if _, changed, err := w.a.MoveOrder(t.Context(), admin, ref, license.Move{To: license.StageRejected, Note: "another machine"}); err != nil || changed {
 		t.Errorf("the same again: %v, %v", changed, err)
+	}
+	if _, _, err := w.a.MoveOrder(t.Context(), admin, ref, license.Move{To: license.StageRejected, Note: "it does not start"}); license.ReasonOf(err) != license.Conflict {
+		t.Errorf("rejected for another reason: %v", err)
 	}
 	if o.Rejections != 1 || len(o.History) != 3 || o.History[2].Note != "another machine" || w.events(license.ActionOrderStage) != 2 {
 		t.Errorf("rejected as %+v", o)

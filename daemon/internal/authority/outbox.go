@@ -372,8 +372,8 @@ func (a *Authority) failed(ctx context.Context, j license.Job, failure error) (p
 		next.Failure, next.FailedAt = failureText(failure), now
 		next.Unsure = j.Unsure || license.ReasonOf(failure) == license.MarketplaceUnavailable
 		parked = !retryable(failure) || j.Attempts >= jobAttempts
-		if parked && j.Kind == license.JobCheck {
-			return tx.DeleteJob(ctx, j) // the daily comparison covers it
+		if parked && (j.Kind == license.JobCheck || j.Kind == license.JobUsage) {
+			return tx.DeleteJob(ctx, j) // the daily comparison covers it, and the next day's report takes its place
 		}
 		if parked {
 			next.ParkedAt = now

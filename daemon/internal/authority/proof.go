@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/seed-357fa782/licensed/license"
 	"github.com/seed-357fa782/licensed/license/token"
@@ -31,25 +30,19 @@ func (a *Authority) Prove(ctx context.Context, actor license.Actor, ref OrderRef
 	if err := s.canSign(now); err != nil {
 		return token.DeliveryFile{}, err
 	}
-	var d token.Delivery
-	err = a.store.Update(ctx, func(ctx context.Context, tx store.Tx) error {
-		l, o, err := a.licenseOrOrder(ctx, tx, ref)
-		if err != nil {
-			return err
-		}
-		if o.ID == "" {
-			if o, err = orderOf(ctx, tx, l); err != nil {
-				return err
-			}
-		}
+	var raw string
+	err = a.onTarget(ctx, ref, func(ctx context.Context, tx store.Tx, l license.License, o license.Order) error {
 		installs, err := tx.Installs(ctx, l.ID)
 		if err != nil {
 			return fmt.Errorf("list installs of %s: %w", l.ID, err)
 		}
-		d = delivery(l, o, installs)
+		d := delivery(l, o, installs)
 		d.Issuer, d.ID, d.IssuedAt = s.keys.Issuer, id, now
 		if d.MachineCount == 0 && d.ActivatedAt.IsZero() && d.DeliveredAt.IsZero() {
 			return license.Errorf(license.Conflict, "nothing was delivered yet: the licence is on no machine, and its order is not marked as delivered")
+		}
+		if raw, err = token.SignDelivery(d, s.key); err != nil { // before anything says that there is a proof
+			return fmt.Errorf("sign a proof of delivery: %w", err)
 		}
 		after := map[string]any{"proof": id}
 		if d.Order != "" {
@@ -65,10 +58,6 @@ func (a *Authority) Prove(ctx context.Context, actor license.Actor, ref OrderRef
 	if err != nil {
 		return token.DeliveryFile{}, err
 	}
-	raw, err := token.SignDelivery(d, s.key)
-	if err != nil {
-		return token.DeliveryFile{}, fmt.Errorf("sign a proof of delivery: %w", err)
-	}
 	return token.DeliveryFile{Delivery: raw, Keys: s.keys.Raw}, nil
 }
 
@@ -78,16 +67,27 @@ func delivery(l license.License, o license.Order, installs []license.Install) to
 	d := token.Delivery{
 		LicenseID: l.ID, Product: l.Product, Customer: cmp.Or(l.Customer, o.Customer), Channel: cmp.Or(o.Channel, l.Channel),
 		Order: cmp.Or(o.ID, l.Order), Instance: cmp.Or(l.Instance, o.Instance), OrderedAt: o.OrderedAt,
-		CodeLast4: codeEnd(l), LicensedAt: l.IssuedAt, ActivatedAt: l.ActivatedAt, ExpiresAt: l.ExpiresAt, MachineCount: len(installs),
+		CodeLast4: codeEnd(l), LicensedAt: l.IssuedAt, ActivatedAt: l.ActivatedAt, ExpiresAt: l.ExpiresAt,
 	}
 	if o.Line != onlyLine {
 		d.Line = o.Line
 	}
-	d.DeliveredAt = deliveredAt(o, installs)
-	slices.SortStableFunc(installs, func(x, y license.Install) int { return x.BoundAt.Compare(y.BoundAt) })
-	for _, i := range installs[max(0, len(installs)-token.MaxDelivered):] {
+	d.DeliveredAt, d.Rejections, d.History = o.DeliveredAt(), o.Rejections, supervised(o)
+	left := token.MaxEarlier
+	var machines []license.Install
+	for _, i := range installs {
+		if i.OnMachine() {
+			machines = append(machines, i)
+		} else {
+			d.Text, d.TextAt, d.TextBefore = i.Handed.SHA256, i.Handed.At, earlier(i, &left)
+		}
+	}
+	d.MachineCount = len(machines)
+	slices.SortStableFunc(machines, func(x, y license.Install) int { return x.BoundAt.Compare(y.BoundAt) })
+	for _, i := range machines[max(0, len(machines)-token.MaxDelivered):] {
 		d.Machines = append(d.Machines, token.DeliveredTo{
 			Install: i.ID, At: i.BoundAt, Device: i.Device, File: i.Handed.SHA256, FileAt: i.Handed.At,
+			Earlier: earlier(i, &left),
 		})
 	}
 	return d
@@ -102,18 +102,24 @@ func codeEnd(l license.License) string {
 	return l.Code.Last4
 }
 
-// deliveredAt is when an order was delivered last, as its history says, else when
-// a licence file was handed out last.
-func deliveredAt(o license.Order, installs []license.Install) (at time.Time) {
-	for _, change := range slices.Backward(o.History) {
-		if change.Stage == license.StageDelivered {
-			return change.At
+// supervised are the deliveries and rejections of an order that were not taken
+// back, the last token.MaxSupervised of them, oldest first.
+func supervised(o license.Order) (out []token.Supervised) {
+	for _, c := range o.History {
+		if !c.Happened() || c.Stage != license.StageDelivered && c.Stage != license.StageRejected {
+			continue
 		}
+		out = append(out, token.Supervised{At: c.At, EnteredAt: c.EnteredAt, Stage: c.Stage, Note: token.CutNote(c.Note)})
 	}
-	for _, i := range installs {
-		if i.Handed.At.After(at) {
-			at = i.Handed.At
-		}
+	return out[max(0, len(out)-token.MaxSupervised):]
+}
+
+// earlier are the files that were handed out before the last one: of all installs
+// together no more than token.MaxEarlier, since a proof has its limit.
+func earlier(i license.Install, left *int) (out []token.HandedOut) {
+	for _, h := range i.HandedBefore[:min(len(i.HandedBefore), *left)] {
+		out = append(out, token.HandedOut{File: h.SHA256, At: h.At})
 	}
-	return at
+	*left -= len(out)
+	return out
 }

@@ -171,7 +171,7 @@ func (c *call) tooOften(l license.License, installs []license.Install) error {
 	}
 	today := 0
 	for _, i := range installs {
-		if c.now.Sub(i.BoundAt).Abs() < 24*time.Hour {
+		if i.OnMachine() && c.now.Sub(i.BoundAt).Abs() < 24*time.Hour {
 			today++
 		}
 	}
@@ -202,7 +202,7 @@ func (c *call) survey(l license.License, installs []license.Install) survey {
 	byTime := slices.Clone(installs)
 	slices.SortStableFunc(byTime, func(a, b license.Install) int { return cmp.Or(a.BoundAt.Compare(b.BoundAt), cmp.Compare(a.ID, b.ID)) })
 	for _, i := range byTime {
-		if seatless(i) {
+		if !i.OnMachine() {
 			continue
 		}
 		s.tenures[i.Seat] = s.tenures[i.Seat].with(i)

@@ -52,7 +52,7 @@ func (c *call) sharesSeat(l license.License, installs []license.Install, inst li
 	seats := map[string]bool{inst.Seat: true}
 	for _, i := range installs {
 		live := i.State == license.InstallLive
-		if live && !seatless(i) {
+		if live && i.OnMachine() {
 			seats[i.Seat] = true
 		}
 		switch {

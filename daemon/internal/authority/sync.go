@@ -104,7 +104,7 @@ func (a *Authority) SyncNext(ctx context.Context, channel, run string) (Sync, er
 	s.r.Now.Differences = nil // those of this step
 	calling, cancel := context.WithTimeout(ctx, syncTimeout)
 	defer cancel()
-	err = a.reconcilePage(calling, ch, &s.r, syncPage)
+	err = a.syncOne(calling, ch, &s.r)
 	step := s.r.Now.Differences
 	s.r.Now.Differences = total.Differences
 	if err != nil {
@@ -125,6 +125,21 @@ func (a *Authority) SyncNext(ctx context.Context, channel, run string) (Sync, er
 		return Sync{}, err
 	}
 	return Sync{Run: s.id, Done: true, Total: s.r.Now, Step: step}, nil
+}
+
+// syncOne compares the next codes. Where the marketplace answers about others and
+// not about these they are passed over, as they are by RunReconcile.
+func (a *Authority) syncOne(ctx context.Context, ch Channel, r *reconciliation) error {
+	for try := 1; ; try++ {
+		err := a.reconcilePage(ctx, ch, r, syncPage)
+		switch {
+		case !errors.Is(err, license.MarketplaceUnavailable) || ctx.Err() != nil || !a.answers(ctx, ch, r.next):
+			return err
+		case try == reconcileTries:
+			r.Now.Failed, r.Now.Failure, r.Cursor = r.Now.Failed+r.size, failureText(err), r.next
+			return nil
+		}
+	}
 }
 
 // syncRun returns the run with an id, or a new one.

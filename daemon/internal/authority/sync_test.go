@@ -3,6 +3,7 @@ package authority_test
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -152,6 +153,46 @@ func TestComparisonStalls(t *testing.T) {
 		m.sync()
 		if got := problems(m.health()); slices.Contains(got, "warn comparison_stalled") {
 			t.Errorf("after one by hand: %v", got)
+		}
+	})
+}
+
+// A comparison by hand passes over the codes about which alone the marketplace
+// does not answer, as the daily one does.
+func TestSyncBesideOddCodes(t *testing.T) {
+	t.Parallel()
+	inMarket(t, func(m *market) {
+		for n := range 101 {
+			m.bought(fmt.Sprintf("PL%03d", n))
+		}
+		m.stop()
+		m.again(func(o *authority.Options) { o.Channels[0].Upstream = &odd{m.up, "PL100"} }) // alone on its page
+		m.run()
+		renewed := m.a.Now().Add(900 * day)
+		m.upstreamSays("PL000", func(e *authority.Entitlement) { e.ExpiresAt = renewed })
+		done, err := m.a.Reconcile(m.t.Context(), "koogallery")
+		if l, _ := m.license("PL000"); err != nil || done.Failed != 1 || done.Checked != 100 || !l.ExpiresAt.Equal(renewed) {
+			t.Errorf("%+v (%v), the lost renewal says %s", done, err, l.ExpiresAt)
+		}
+	})
+}
+
+// What could not be compared is named by its licence and the end of its code.
+func TestComparisonNamesWhatFailed(t *testing.T) {
+	t.Parallel()
+	inMarket(t, func(m *market) {
+		m.bought("PL0000000001")
+		m.bought("PL0000000002")
+		l, _ := m.license("PL0000000002")
+		m.stop()
+		m.again(func(o *authority.Options) { o.Channels[0].Upstream = &odd{m.up, "PL0000000002"} })
+		m.run()
+		if _, err := m.a.Reconcile(m.t.Context(), "koogallery"); err != nil {
+			t.Fatal(err)
+		}
+		got := detail(m.health(), authority.ProblemComparisonFailed)
+		if !strings.Contains(got, "believed of 1 of 2 codes, as "+l.ID+" (…0002): ") || strings.Contains(got, "PL0000000002") {
+			t.Errorf("%q", got)
 		}
 	})
 }

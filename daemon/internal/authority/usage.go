@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -15,9 +16,15 @@ import (
 // Meter is the part of a marketplace that is told how much its codes are used
 // (access guide …2290055385). Its errors are those of Desk.
 type Meter interface {
-	// ReportUse tells of one day. It returns the codes that the marketplace refused
-	// to take a report of.
-	ReportUse(ctx context.Context, uses []Use) (refused []license.Code, err error)
+	// ReportUse tells of one day. Forbidden means that it took nothing, because of
+	// one of the codes or more.
+	ReportUse(ctx context.Context, uses []Use) (UseResult, error)
+}
+
+// UseResult is what a marketplace says of a report that it took.
+type UseResult struct {
+	Refused []license.Code // of which it took none
+	Unread  bool           // it names others in a way that cannot be read
 }
 
 // Use is how many installs of a code were in use within a day.
@@ -31,6 +38,7 @@ const (
 	usagePage  = 100             // codes in one report
 	usageGap   = 2 * time.Second // between two reports
 	usageRetry = 5 * time.Minute // after a failure of the store
+	usageCalls = 16              // of one job, to find the codes that the marketplace does not take
 )
 
 // usageState is how far the report of a day has come.
@@ -40,6 +48,32 @@ type usageState struct {
 	BegunAt time.Time `json:"begun_at"`
 	Cursor  string    `json:"cursor,omitzero"`
 	Done    bool      `json:"done"`
+	Told    usageTold `json:"told,omitzero"` // the last day of which something was reported
+}
+
+// usageTold is what came of the reports of a day.
+type usageTold struct {
+	Day        string    `json:"day"`
+	At         time.Time `json:"at"` // of the last report
+	Codes      int       `json:"codes"`
+	Refused    int       `json:"refused,omitzero"`
+	Unread     bool      `json:"unread,omitzero"`     // the marketplace refused codes of which it cannot be read which
+	Unreadable int       `json:"unreadable,omitzero"` // licences whose code cannot be read here
+}
+
+// UsageHealth is what came of the last reports of how much codes are used.
+type UsageHealth struct {
+	Day        string    // that they were about, in UTC
+	At         time.Time // of the last one
+	Codes      int       // that were reported
+	Refused    int       // that the marketplace did not take
+	Unread     bool      // it refused codes of which it cannot be read which
+	Unreadable int       // licences that could not be reported: their code cannot be read here
+}
+
+// moved reports whether somebody else went on with the reports meanwhile.
+func (s usageState) moved(is usageState) bool {
+	return s.Day != is.Day || s.Cursor != is.Cursor || s.Done != is.Done || !s.BegunAt.Equal(is.BegunAt)
 }
 
 func usageKey(channel string) string { return "usage/" + channel }
@@ -62,18 +96,19 @@ func (a *Authority) RunUsage(ctx context.Context, channel string, report func(er
 	})
 }
 
-// usageNext writes the next report of the day, where there is one.
+// usageNext writes the next report of the day, where there is one and no other
+// daemon on the store writes it.
 func (a *Authority) usageNext(ctx context.Context, ch Channel) (wait time.Duration, err error) {
 	now := a.now()
-	var s usageState
+	today := now.Format(time.DateOnly)
+	var was, s usageState
 	var uses []licenseUse
 	var next string
 	err = a.store.View(ctx, func(ctx context.Context, tx store.Tx) error {
-		if s, err = readUsage(ctx, tx, ch.Name); err != nil {
+		if was, err = readUsage(ctx, tx, ch.Name); err != nil {
 			return err
 		}
-		today := now.Format(time.DateOnly)
-		if s.Day == today && s.Done {
+		if s = was; s.Day == today && s.Done {
 			return nil
 		}
 		if s.Day != today {
@@ -96,22 +131,67 @@ func (a *Authority) usageNext(ctx context.Context, ch Channel) (wait time.Durati
 		s.Done, s.Since = true, s.BegunAt
 	}
 	err = a.store.Update(ctx, func(ctx context.Context, tx store.Tx) error {
-		if len(uses) > 0 {
-			err := a.enqueue(ctx, tx, license.Job{Kind: license.JobUsage, Key: usageKey(ch.Name), Channel: ch.Name}, usageJob{Day: s.Day, Uses: uses})
-			if err != nil {
+		is, err := readUsage(ctx, tx, ch.Name)
+		if err != nil || was.moved(is) {
+			return err
+		}
+		if was.Day != today {
+			if err := dropUsage(ctx, tx, ch.Name); err != nil {
 				return err
 			}
 		}
-		data, err := json.Marshal(s)
-		if err != nil {
-			return err
+		if len(uses) > 0 {
+			if err := a.enqueue(ctx, tx, usageJobOf(ch.Name), usageJob{Day: s.Day, Uses: uses}); err != nil {
+				return err
+			}
 		}
-		return tx.SetValue(ctx, usageKey(ch.Name), data)
+		s.Told = is.Told
+		return writeUsage(ctx, tx, ch.Name, s)
 	})
 	if err != nil {
 		return usageRetry, fmt.Errorf("write a report of how much the codes of %s are used: %w", ch.Name, err)
 	}
 	return usageGap, nil
+}
+
+// dropUsage removes the reports of days that are over.
+func dropUsage(ctx context.Context, tx store.Tx, channel string) error {
+	for {
+		list, next, err := tx.Jobs(ctx, store.JobFilter{Kind: license.JobUsage, Channel: channel}, store.Page{Limit: store.MaxPage})
+		if err != nil {
+			return err
+		}
+		for _, j := range list {
+			if err := tx.DeleteJob(ctx, j); err != nil {
+				return err
+			}
+		}
+		if next == "" {
+			return nil
+		}
+	}
+}
+
+func usageJobOf(channel string) license.Job {
+	return license.Job{Kind: license.JobUsage, Key: usageKey(channel), Channel: channel}
+}
+
+func writeUsage(ctx context.Context, tx store.Tx, channel string, s usageState) error {
+	data, err := json.Marshal(s)
+	if err != nil {
+		return err
+	}
+	return tx.SetValue(ctx, usageKey(channel), data)
+}
+
+// readUsage says how the reports went, where there were any.
+func (h *Health) readUsage(ctx context.Context, tx store.Tx) error {
+	s, err := readUsage(ctx, tx, h.Channel)
+	if h.Usage = nil; err == nil && s.Told.Day != "" {
+		u := UsageHealth(s.Told)
+		h.Usage = &u
+	}
+	return err
 }
 
 func readUsage(ctx context.Context, tx store.Tx, channel string) (s usageState, err error) {
@@ -141,7 +221,8 @@ func usesOf(ctx context.Context, tx store.Tx, channel string, s usageState) (use
 		}
 		n := 0
 		for _, i := range installs {
-			if !i.SeenAt.Before(s.Since) {
+			// One without a key never calls: it was made for a code or a text.
+			if !i.SeenAt.Before(s.Since) && !strings.HasPrefix(i.ID, license.DevicePrefix) {
 				n++
 			}
 		}
@@ -154,8 +235,9 @@ func usesOf(ctx context.Context, tx store.Tx, channel string, s usageState) (use
 
 // usageJob is the payload of a JobUsage.
 type usageJob struct {
-	Day  string       `json:"day"`
+	Day  string       `json:"day"` // in UTC
 	Uses []licenseUse `json:"uses"`
+	Some bool         `json:"some,omitzero"` // it is what is left of a report of which some was taken
 }
 
 type licenseUse struct {
@@ -163,8 +245,8 @@ type licenseUse struct {
 	Active  int    `json:"n"`
 }
 
-// reportUsage carries out a JobUsage. A day's report that could not be handed
-// over for days is worth nothing any more.
+// reportUsage carries out a JobUsage. A report names no day, so that of a day
+// that is over is worth nothing: it is dropped.
 func (a *Authority) reportUsage(ctx context.Context, j license.Job) (effect, error) {
 	var p usageJob
 	if err := readPayload(j, &p); err != nil {
@@ -174,42 +256,142 @@ func (a *Authority) reportUsage(ctx context.Context, j license.Job) (effect, err
 	if !ok || ch.Meter == nil {
 		return nil, errNoWay
 	}
-	uses := make([]Use, 0, len(p.Uses))
-	ids := make(map[string]string, len(p.Uses)) // code → licence
-	err := a.store.View(ctx, func(ctx context.Context, tx store.Tx) error {
-		uses = uses[:0]
-		for _, u := range p.Uses {
+	if p.Day != a.now().Format(time.DateOnly) {
+		return nil, nil
+	}
+	r := usageReport{meter: ch.Meter, some: p.Some, told: usageTold{Day: p.Day}, of: make(map[string]licenseUse, len(p.Uses))}
+	uses, err := a.openUses(ctx, p.Uses, &r)
+	if err != nil {
+		return nil, fmt.Errorf("read what is to be reported: %w", err)
+	}
+	if err := r.report(ctx, uses); err != nil {
+		return nil, err
+	}
+	r.told.At = a.now()
+	return func(ctx context.Context, tx store.Tx) error { return a.reported(ctx, tx, j, r) }, nil
+}
+
+// openUses reads the codes of what is reported. A licence whose code cannot be
+// read does not keep the others back.
+func (a *Authority) openUses(ctx context.Context, list []licenseUse, r *usageReport) (uses []Use, err error) {
+	err = a.store.View(ctx, func(ctx context.Context, tx store.Tx) error {
+		uses, r.told.Unreadable = make([]Use, 0, len(list)), 0
+		clear(r.of)
+		for _, u := range list {
 			l, err := tx.License(ctx, u.License)
+			if errors.Is(err, license.NotFound) {
+				continue
+			}
 			if err != nil {
 				return err
 			}
 			code, err := a.codes.Open(l.Code.Sealed, l.ID)
-			if err != nil {
-				return err
+			if err != nil || u.Active < 1 {
+				r.told.Unreadable++
+				continue
 			}
-			uses, ids[code.Reveal()] = append(uses, Use{code, u.Active}), l.ID
+			uses, r.of[code.Reveal()] = append(uses, Use{code, u.Active}), u
 		}
 		return nil
 	})
-	if err != nil {
-		return nil, fmt.Errorf("read what is to be reported: %w", err)
-	}
-	refused, err := ch.Meter.ReportUse(ctx, uses)
-	if err != nil || len(refused) == 0 {
-		return nil, err
-	}
-	return func(ctx context.Context, tx store.Tx) error {
-		var names []string
-		for _, code := range refused {
-			names = append(names, ids[code.Reveal()])
-		}
-		_, err := tx.Append(ctx, license.AuditEvent{
-			At: a.now(), Actor: license.Actor{Kind: license.ActorSystem, Name: "outbox"}, Action: license.ActionUsageRefused,
-			After: map[string]any{"day": p.Day, "licenses": len(names)}, Note: "by " + j.Channel + ": " + strings.Join(names, " "),
-		})
-		if err != nil {
-			return fmt.Errorf("audit a refused report: %w", err)
-		}
+	return uses, err
+}
+
+// usageReport is one report on its way.
+type usageReport struct {
+	meter   Meter
+	of      map[string]licenseUse // by code
+	some    bool                  // some of it was taken
+	told    usageTold
+	refused []license.Code
+	left    []Use // what is reported by a further job
+}
+
+// report hands uses over. The marketplace may refuse a whole report for one of
+// its codes; then it is halved until that one is found, within a number of
+// calls. It fails where nothing came of it at all.
+func (r *usageReport) report(ctx context.Context, uses []Use) error {
+	if len(uses) == 0 {
 		return nil
-	}, nil
+	}
+	groups := [][]Use{uses} // the last is the next
+	silent := false
+	for calls := 0; len(groups) > 0 && calls < usageCalls; calls++ {
+		group := groups[len(groups)-1]
+		groups = groups[:len(groups)-1]
+		result, err := r.meter.ReportUse(ctx, group)
+		switch {
+		case err == nil:
+			r.some = true
+			r.told.Codes += len(group) - len(result.Refused)
+			r.told.Unread = r.told.Unread || result.Unread
+			r.refused = append(r.refused, result.Refused...)
+		case !errors.Is(err, license.Forbidden) && len(r.refused) == 0 && r.told.Codes == 0:
+			return err
+		case !errors.Is(err, license.Forbidden): // what was taken is not told twice
+			groups, silent, calls = append(groups, group), true, usageCalls
+		case len(group) == 1:
+			r.refused = append(r.refused, group[0].Code)
+		default:
+			groups = append(groups, group[len(group)/2:], group[:len(group)/2])
+		}
+	}
+	for _, group := range slices.Backward(groups) {
+		if !r.some && !silent { // it is not about single codes
+			for _, u := range group {
+				r.refused = append(r.refused, u.Code)
+			}
+			continue
+		}
+		r.left = append(r.left, group...)
+	}
+	return nil
+}
+
+// reported records what came of a report, and has what is left of it reported.
+func (a *Authority) reported(ctx context.Context, tx store.Tx, j license.Job, r usageReport) error {
+	s, err := readUsage(ctx, tx, j.Channel)
+	if err != nil {
+		return err
+	}
+	told := r.told
+	told.Refused = len(r.refused)
+	if was := s.Told; was.Day == told.Day {
+		told.Codes, told.Refused, told.Unreadable = told.Codes+was.Codes, told.Refused+was.Refused, told.Unreadable+was.Unreadable
+		told.Unread = told.Unread || was.Unread
+	}
+	s.Told = told
+	if err := writeUsage(ctx, tx, j.Channel, s); err != nil {
+		return err
+	}
+	if len(r.left) > 0 {
+		rest := usageJob{Day: r.told.Day, Some: true}
+		for _, u := range r.left {
+			rest.Uses = append(rest.Uses, r.of[u.Code.Reveal()])
+		}
+		if err := a.enqueue(ctx, tx, usageJobOf(j.Channel), rest); err != nil {
+			return err
+		}
+	}
+	if len(r.refused) == 0 && !r.told.Unread && r.told.Unreadable == 0 {
+		return nil
+	}
+	var names []string
+	for _, code := range r.refused {
+		names = append(names, r.of[code.Reveal()].License)
+	}
+	event := license.AuditEvent{
+		At: r.told.At, Actor: license.Actor{Kind: license.ActorSystem, Name: "outbox"}, Action: license.ActionUsageRefused,
+		After: map[string]any{"day": r.told.Day, "licenses": len(names)}, Note: strings.TrimSuffix("by "+j.Channel+": "+strings.Join(names, " "), ": "),
+	}
+	if r.told.Unread {
+		event.After["unread"] = true
+	}
+	if r.told.Unreadable > 0 {
+		event.After["unreadable"] = r.told.Unreadable
+	}
+	if _, err := tx.Append(ctx, event); err != nil {
+		return fmt.Errorf("audit a refused report: %w", err)
+	}
+	return nil
 }

@@ -3,14 +3,11 @@ package authority
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
 
 	"github.com/seed-357fa782/licensed/license"
-	"github.com/seed-357fa782/licensed/license/token"
 	"github.com/seed-357fa782/licensed/store"
 )
 
@@ -18,11 +15,16 @@ import (
 // (getLicense of licence 1.0, access guide …649153). Order names it: the same
 // order again is the same purchase.
 type Sale struct {
-	Channel   string // the entry that authenticated it
-	Order     string
-	Business  string // proposed as the id of the instance
-	Product   string // the marketplace's product id
-	Customer  string
+	Channel  string // the entry that authenticated it
+	Order    string
+	Business string // proposed as the id of the instance
+	Product  string // the marketplace's product id
+
+	// Customer is the name of the buyer's account, and CustomerID its id, which
+	// stands for the name where there is none.
+	Customer   string
+	CustomerID string
+
 	Amount    int64     // 0 if it names none
 	ExpiresAt time.Time // an estimate; zero for a purchase without end
 }
@@ -38,17 +40,22 @@ type Handover struct {
 // Sell makes the licence of a purchase, and returns it signed. The same order
 // again gets the same instance and the same text, which costs no write, until
 // the keys are rotated or, where the text is all that the buyer needs, the end
-// is moved. After a release it is refused.
+// is moved. An order that was to be delivered again is delivered by that.
+//
+// After a release it is refused with Released, after a revocation with Revoked. A
+// suspended licence that was never handed over is refused with Suspended; the text
+// of one that was is answered, and nothing is added to it. A licence that was handed
+// over for another order is Conflict.
 //
 // The licence in the text is bound to no machine, since none is known. Where the
 // product binds to none either, it is the whole licence. Otherwise it is good for
-// one lease, within which each machine is activated with the code beside it
-// (decision 16).
+// one lease, and for two weeks at least, within which each machine is activated
+// with the code beside it (decision 16).
 func (a *Authority) Sell(ctx context.Context, s Sale) (Handover, error) {
 	if err := errors.Join(plain("orderId", s.Order, 64), plain("businessId", s.Business, 64)); err != nil {
 		return Handover{}, err
 	}
-	var p purchase
+	var p saleRecord
 	err := a.store.View(ctx, func(ctx context.Context, tx store.Tx) (err error) {
 		p, err = a.purchase(ctx, tx, s)
 		return err
@@ -57,7 +64,7 @@ func (a *Authority) Sell(ctx context.Context, s Sale) (Handover, error) {
 		return Handover{}, err
 	}
 	var fresh bool
-	if !a.current(p) {
+	if !a.current(p) || undelivered(p.order) {
 		now, err := a.dated(ctx)
 		if err != nil {
 			return Handover{}, err
@@ -67,9 +74,11 @@ func (a *Authority) Sell(ctx context.Context, s Sale) (Handover, error) {
 				return err
 			}
 			if fresh = !a.current(p); fresh {
-				err = a.handOver(ctx, tx, s, &p, now)
+				if err := a.handOver(ctx, tx, s, &p, now); err != nil {
+					return err
+				}
 			}
-			return err
+			return a.redelivered(ctx, tx, &p, now)
 		})
 		if err != nil {
 			return Handover{}, err
@@ -82,15 +91,15 @@ func (a *Authority) Sell(ctx context.Context, s Sale) (Handover, error) {
 	return Handover{License: p.license.ID, Instance: p.license.Instance, Text: text, New: fresh}, nil
 }
 
-// purchase is what is known of a purchase. Each is zero where there is none yet.
-type purchase struct {
+// saleRecord is what is known of a purchase. Each is zero where there is none yet.
+type saleRecord struct {
 	order   license.Order
 	license license.License
 	install license.Install // that stands for the text
 }
 
 // purchase reads what is known of a sale, and refuses one that has ended.
-func (a *Authority) purchase(ctx context.Context, tx store.Tx, s Sale) (p purchase, err error) {
+func (a *Authority) purchase(ctx context.Context, tx store.Tx, s Sale) (p saleRecord, err error) {
 	lines, _, err := tx.Orders(ctx, store.OrderFilter{Channel: s.Channel, ID: s.Order}, store.Page{Limit: 2})
 	if err != nil {
 		return p, fmt.Errorf("look an order up: %w", err)
@@ -112,15 +121,22 @@ func (a *Authority) purchase(ctx context.Context, tx store.Tx, s Sale) (p purcha
 	if p.license, err = tx.License(ctx, p.order.License); err != nil {
 		return p, fmt.Errorf("read the licence of an order: %w", err)
 	}
-	switch state := p.license.StateAt(a.now()); {
+	state := p.license.StateAt(a.now())
+	switch {
 	case p.license.Channel != s.Channel && p.license.Channel != license.ChannelManual, p.license.Channel == s.Channel && p.license.Instance == "":
 		return p, license.Errorf(license.Conflict, "the order was delivered by another interface, with %s", p.license.ID)
+	case p.license.Instance != "" && p.license.Instance != p.order.Instance:
+		// Its marketplace could say nothing of this one: each purchase has an instance of its own.
+		return p, license.Errorf(license.Conflict, "%s, to which the order is linked, was handed over for another order", p.license.ID)
 	case state == license.StateReleased, state == license.StateRevoked:
 		return p, license.Refused(state)
 	}
 	p.install, err = tx.Install(ctx, p.license.ID, textInstall(p.license.ID))
 	switch {
 	case errors.Is(err, license.NotFound):
+		if state == license.StateSuspended {
+			return p, license.Refused(state)
+		}
 		return p, nil
 	case err == nil && p.install.State != license.InstallLive:
 		err = license.Errorf(license.Released, "the text of %s was ended (%s)", p.license.ID, p.install.State)
@@ -129,7 +145,7 @@ func (a *Authority) purchase(ctx context.Context, tx store.Tx, s Sale) (p purcha
 }
 
 // current reports whether the text of a purchase is there and can go out as it is.
-func (a *Authority) current(p purchase) bool {
+func (a *Authority) current(p saleRecord) bool {
 	if p.license.Instance == "" || p.install.Answer == nil {
 		return false
 	}
@@ -141,28 +157,15 @@ func (a *Authority) current(p purchase) bool {
 	if !known || provisional(product, p.license) || p.license.StateAt(a.now()) != license.StateActive {
 		return true // what was handed out before grants nothing new
 	}
-	return signedEnd(p.install) == textSchedule(product, p.license).DatesFor(a.now(), time.Time{}, p.license.ExpiresAt).ExpiresAt.Unix()
-}
-
-// signedEnd is the end of a licence as it was signed for an install.
-func signedEnd(inst license.Install) int64 {
-	var claims struct {
-		Lic struct {
-			Phases struct {
-				ExpiresAt int64 `json:"expires_at"`
-			} `json:"phases"`
-		} `json:"lic"`
-	}
-	if json.Unmarshal(inst.Answer, &claims) != nil {
-		return 0
-	}
-	return claims.Lic.Phases.ExpiresAt
+	is, err := signedDates(p.install)
+	want := textSchedule(product, p.license).DatesFor(a.now(), time.Time{}, p.license.ExpiresAt)
+	return err == nil && is.ExpiresAt.Equal(want.ExpiresAt) && is.LeaseUntil.Equal(want.LeaseUntil)
 }
 
 // handOver makes what is missing of a purchase: its licence, and the claims of
 // its text.
-func (a *Authority) handOver(ctx context.Context, tx store.Tx, s Sale, p *purchase, now time.Time) error {
-	actor := license.Actor{Kind: license.ActorMarketplace, Name: s.Channel}
+func (a *Authority) handOver(ctx context.Context, tx store.Tx, s Sale, p *saleRecord, now time.Time) error {
+	actor := marketActor(s.Channel)
 	if err := a.ownSale(ctx, tx, s, p, actor, now); err != nil {
 		return err
 	}
@@ -179,7 +182,7 @@ func (a *Authority) handOver(ctx context.Context, tx store.Tx, s Sale, p *purcha
 	known := p.install.ID != ""
 	if !known {
 		p.install = license.Install{
-			ID: textInstall(p.license.ID), LicenseID: p.license.ID, State: license.InstallLive, BoundAt: now,
+			ID: textInstall(p.license.ID), LicenseID: p.license.ID, Kind: license.InstallText, State: license.InstallLive, BoundAt: now,
 			Binding: license.Binding{Policy: license.PolicyNone},
 		}
 	}
@@ -191,7 +194,7 @@ func (a *Authority) handOver(ctx context.Context, tx store.Tx, s Sale, p *purcha
 		return err
 	}
 	sum := sha256.Sum256(text)
-	p.install.Handed = license.Handed{At: now, SHA256: sum[:]}
+	p.install, _ = p.install.WithHanded(license.Handed{At: now, SHA256: sum[:]})
 	if known {
 		err = tx.UpdateInstall(ctx, p.install)
 	} else {
@@ -205,7 +208,7 @@ func (a *Authority) handOver(ctx context.Context, tx store.Tx, s Sale, p *purcha
 
 // ownSale makes the licence of a purchase that has none. One that the merchant
 // issued by hand and linked to the order is taken as it is.
-func (a *Authority) ownSale(ctx context.Context, tx store.Tx, s Sale, p *purchase, actor license.Actor, now time.Time) error {
+func (a *Authority) ownSale(ctx context.Context, tx store.Tx, s Sale, p *saleRecord, actor license.Actor, now time.Time) error {
 	was := p.license
 	if was.Instance != "" {
 		return nil
@@ -253,8 +256,12 @@ func (a *Authority) soldAs(s Sale, now time.Time) (license.License, error) {
 	if !ok {
 		return license.License{}, license.FieldErrorf("productId", "marketplace product %q is configured for no product", printable(s.Product))
 	}
+	customer, field := s.Customer, "customerName"
+	if customer == "" {
+		customer, field = s.CustomerID, "customerId"
+	}
 	l := license.License{
-		Product: product.ID, Channel: s.Channel, Customer: s.Customer, Order: s.Order,
+		Product: product.ID, Channel: s.Channel, Customer: customer, Order: s.Order,
 		Machines: product.Machines, Mode: product.Mode, Features: product.Features, IssuedAt: now, ExpiresAt: s.ExpiresAt,
 	}
 	if s.Amount < 0 || s.Amount > maxAmount {
@@ -263,7 +270,7 @@ func (a *Authority) soldAs(s Sale, now time.Time) (license.License, error) {
 	if s.Amount > 0 && product.MachinesFromAmount {
 		l.Machines = int(s.Amount)
 	}
-	if err := errors.Join(plain("customerName", s.Customer, 256), fits(l)); err != nil {
+	if err := errors.Join(plain(field, customer, 256), fits(l)); err != nil {
 		return l, err
 	}
 	is, err := a.issueOne(l, now)
@@ -275,7 +282,7 @@ const maxAmount = 1_000_000
 
 // pointTo records which licence is meant by an instance: the licence itself is
 // found by its code.
-func (a *Authority) pointTo(ctx context.Context, tx store.Tx, s Sale, p *purchase, now time.Time) error {
+func (a *Authority) pointTo(ctx context.Context, tx store.Tx, s Sale, p *saleRecord, now time.Time) error {
 	index, last4, err := a.instanceIndex(s.Channel, p.license.Instance)
 	if err != nil {
 		return err
@@ -290,15 +297,15 @@ func (a *Authority) pointTo(ctx context.Context, tx store.Tx, s Sale, p *purchas
 
 // saleOrder writes the order of a sale into the ledger: it is delivered by the
 // answer.
-func (a *Authority) saleOrder(ctx context.Context, tx store.Tx, s Sale, p *purchase, actor license.Actor, now time.Time) error {
+func (a *Authority) saleOrder(ctx context.Context, tx store.Tx, s Sale, p *saleRecord, actor license.Actor, now time.Time) error {
 	o := p.order
 	known := o.ID != ""
 	if !known {
 		o = heardOf(s.Channel, s.Order, onlyLine, now)
-		o.Type, o.Product, o.Amount, o.Customer, o.ExpiresAt = "NEW", s.Product, int(s.Amount), s.Customer, s.ExpiresAt
+		o.Type, o.Product, o.Amount, o.Customer, o.ExpiresAt = "NEW", s.Product, int(s.Amount), p.license.Customer, s.ExpiresAt
 	}
 	o.License, o.Instance = p.license.ID, p.license.Instance
-	if o.Stage == license.StageToDeliver || o.Stage == license.StageAwaitingCode {
+	if undelivered(o) {
 		var err error
 		if o, _, err = o.Move(license.Move{To: license.StageDelivered, At: now, By: actor}); err != nil {
 			return err
@@ -308,141 +315,18 @@ func (a *Authority) saleOrder(ctx context.Context, tx store.Tx, s Sale, p *purch
 	return a.saveOrder(ctx, tx, known, o)
 }
 
-// provisional reports whether the text of a purchase only bridges the time until
-// machines are activated: it is bound to none, and the product wants them bound
-// or counted.
-func provisional(p license.Product, l license.License) bool {
-	return p.Binding != license.PolicyNone || l.Mode == license.ModeFloating
+// undelivered reports whether an order waits for a delivery: the first, or another
+// one after the buyer's rejection.
+func undelivered(o license.Order) bool {
+	return o.Stage == license.StageToDeliver || o.Stage == license.StageAwaitingCode || o.Stage == license.StageRejected
 }
 
-// provisionalLease is for how long a provisional text is good where the product
-// has no lease.
-const provisionalLease = 14 * 24 * time.Hour
-
-// textSchedule is the schedule of the licence in a text. No install key is behind
-// it, so nothing renews it by itself.
-func textSchedule(p license.Product, l license.License) license.Schedule {
-	s := l.Phases.Over(p.Schedule)
-	s.Refresh = forAges
-	switch {
-	case !provisional(p, l):
-		s.Lease = 0
-	case s.Lease == 0:
-		s.Lease = provisionalLease
+// redelivered moves an order on that was to be delivered again: the answer does.
+func (a *Authority) redelivered(ctx context.Context, tx store.Tx, p *saleRecord, now time.Time) error {
+	if !undelivered(p.order) {
+		return nil
 	}
-	return s
-}
-
-// grantText writes the claims of the licence in a text.
-func (c *call) grantText(ctx context.Context, tx store.Tx, inst *license.Install, l license.License) error {
-	jti, err := c.a.ids.New("", c.now)
-	if err != nil {
-		return err
-	}
-	claims := token.License{
-		Issuer: c.keys.Issuer, ID: jti, LicenseID: l.ID, Product: l.Product,
-		Dates:    textSchedule(c.product, l).DatesFor(c.now, time.Time{}, l.ExpiresAt),
-		Customer: l.Customer, Order: l.Order, Channel: l.Channel, CodeLast4: l.Code.Last4,
-		Features: l.Features, Machines: l.Machines, Mode: l.Mode, Binding: inst.Binding,
-	}
-	if claims.Status, err = c.listed(ctx, tx, inst); err != nil {
-		return err
-	}
-	if inst.Answer, err = claims.Payload(); err != nil {
-		return fmt.Errorf("make the claims of %s: %w", l.ID, err)
-	}
-	inst.Chain.RequestID = c.req.ID
-	inst.SeenAt, inst.LeaseUntil = c.now, claims.Dates.LeaseUntil
-	return nil
-}
-
-// textInstall is the id of the install that stands for the text of a licence. It
-// has no key and no seat.
-func textInstall(licenseID string) string {
-	sum := sha256.Sum256([]byte("licensed text v1\n" + licenseID))
-	return license.DevicePrefix + base64.RawURLEncoding.EncodeToString(sum[:24])
-}
-
-// seatless reports whether an install counts for no machine, since it stands for
-// the text of a purchase, which is bound to none.
-func seatless(i license.Install) bool { return i.Seat == "" }
-
-// saleText is what the buyer gets, made of what is stored and the keys of the
-// day: the code, which is text around the blocks to who reads licence files, and
-// the licence with its key set. The status list stays away, since it would make
-// another text of it every day.
-func (a *Authority) saleText(l license.License, inst license.Install) ([]byte, error) {
-	code, err := a.codes.Open(l.Code.Sealed, l.ID)
-	if err != nil {
-		return nil, err
-	}
-	key, keys := a.custody.Current()
-	raw, err := token.SignLicense(inst.Answer, key)
-	if err != nil {
-		return nil, fmt.Errorf("sign a licence of %s: %w", l.ID, err)
-	}
-	var head string
-	if code.Own() {
-		head = "Authorization code: " + code.Reveal() + "\n"
-	}
-	return append([]byte(head), token.File{Licenses: []string{raw}, KeySets: []string{keys.Raw}}.Marshal()...), nil
-}
-
-// MessageV1 applies what a marketplace says of an instance through licence 1.0:
-// EventSetExpiry, which lifts the marketplace's hold too, as nothing else there
-// does; EventFreeze; EventRelease. The interface knows no nonce, and calls may be
-// repeated as they are: one that was taken before is a success without effect.
-// An instance that was not made here is ErrNoInstance.
-func (a *Authority) MessageV1(ctx context.Context, m Message) (Outcome, error) {
-	now := a.now()
-	index, _, err := a.instanceIndex(m.Channel, m.Instance)
-	if err != nil {
-		return Outcome{}, err
-	}
-	var out Outcome
-	err = a.store.Update(ctx, func(ctx context.Context, tx store.Tx) error {
-		out = Outcome{}
-		l, err := a.byInstance(ctx, tx, m.Channel, index)
-		if errors.Is(err, license.NotFound) {
-			return ErrNoInstance
-		}
-		if err != nil {
-			return fmt.Errorf("look an instance up: %w", err)
-		}
-		switch err := markSeen(ctx, tx, m.SentAt, m.ReplayKey); {
-		case errors.Is(err, license.Replayed):
-			out.License = l.ID
-			return nil
-		case err != nil:
-			return err
-		}
-		if out, err = a.hear(ctx, tx, l, m, now); err != nil || m.Event != license.EventSetExpiry || !l.ReleasedAt.IsZero() {
-			return err
-		}
-		if l, err = tx.License(ctx, l.ID); err != nil {
-			return err
-		}
-		lift := m
-		lift.Event = license.EventUnfreeze
-		lifted, err := a.hear(ctx, tx, l, lift, now)
-		out.Changed = out.Changed || lifted.Changed
-		return err
-	})
-	return out, err
-}
-
-// byInstance returns the licence that a marketplace means by an instance, or NotFound.
-func (a *Authority) byInstance(ctx context.Context, tx store.Tx, channel string, index []byte) (license.License, error) {
-	l, err := tx.LicenseByCode(ctx, index)
-	if !errors.Is(err, license.NotFound) {
-		return l, err
-	}
-	p, err := tx.Pending(ctx, channel, index)
-	if err == nil && p.License == "" {
-		err = license.Errorf(license.NotFound, "the instance has no licence yet")
-	}
-	if err != nil {
-		return l, err
-	}
-	return tx.License(ctx, p.License)
+	var err error
+	p.order, _, err = moveOrder(ctx, tx, p.order, license.Move{To: license.StageDelivered, At: now, By: marketActor(p.order.Channel)})
+	return err
 }

@@ -157,7 +157,8 @@ func TestSaleOfABoundProduct(t *testing.T) {
 	}{
 		"lease":    {func(*license.Product) {}, 14 * day},
 		"no lease": {func(p *license.Product) { p.Schedule.Lease = 0 }, 14 * day},
-		"short":    {func(p *license.Product) { p.Schedule.Lease = day }, day},
+		"short":    {func(p *license.Product) { p.Schedule.Lease = day }, 14 * day}, // the buyer may come on Monday
+		"long":     {func(p *license.Product) { p.Schedule.Lease = 40 * day }, 40 * day},
 		"floating": {func(p *license.Product) { p.Mode, p.Binding = license.ModeFloating, license.PolicyNone }, 14 * day},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -198,7 +199,7 @@ func TestTextHasNoSeat(t *testing.T) {
 	w := newWorld(t)
 	h := w.handed()
 	_, installs := w.license(h.License)
-	if len(installs) != 1 || installs[0].Seat != "" || installs[0].Status.List == "" || len(installs[0].Handed.SHA256) == 0 {
+	if len(installs) != 1 || installs[0].Kind != license.InstallText || installs[0].Seat != "" || installs[0].Status.List == "" || len(installs[0].Handed.SHA256) == 0 {
 		t.Fatalf("%+v", installs)
 	}
 	i, j := w.install("m"), w.install("m2")

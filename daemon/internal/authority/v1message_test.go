@@ -79,6 +79,79 @@ func TestMessagesV1(t *testing.T) {
 	}
 }
 
+// The very same call again is without effect for as long as it is welcome at all: the
+// widest time window, on both sides, whatever else is heard meanwhile, and also
+// after a restart.
+func TestSameCallV1Again(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	h := w.handed()
+	other := w.handed(func(s *authority.Sale) { s.Order, s.Business = "CS2", "business-2" })
+	const ahead = 24 * time.Hour // the call is dated by a clock that is as wrong as it may be
+	w.heard(h.Instance, license.EventSetExpiry, ahead, begin.Add(400*day))
+	mine := begin.Add(1000 * day) // set by the merchant by hand
+	if _, _, err := w.a.Edit(t.Context(), admin, h.License, authority.Edit{Event: license.EventRenew, ExpiresAt: mine}); err != nil {
+		t.Fatal(err)
+	}
+	for passed := time.Duration(0); passed < 2*ahead; passed += 4 * time.Hour {
+		w.pass(4 * time.Hour)
+		for n := range 6 { // each may drop a few marks
+			w.heard(other.Instance, license.EventFreeze, passed+time.Duration(n)*time.Second, time.Time{})
+		}
+		w.again()
+		out := w.heard(h.Instance, license.EventSetExpiry, ahead, begin.Add(400*day))
+		if l, _ := w.license(h.License); out.Changed || out.License != h.License || !l.ExpiresAt.Equal(mine) || !l.OwnEnd {
+			t.Fatalf("after %s the same call was applied again: %+v, until %s, the merchant set %s", passed, out, l.ExpiresAt, mine)
+		}
+	}
+}
+
+// A call that is dated ahead does not make copies of the newer interfaces' messages
+// welcome.
+func TestCallV1LeavesOtherMarks(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	h := w.handed()
+	post := authority.Message{Channel: "koogallery", Event: license.EventFreeze, Instance: h.Instance, SentAt: begin, ReplayKey: []byte("post")}
+	if _, err := w.a.Message(t.Context(), post); err != nil {
+		t.Fatal(err)
+	}
+	for n := range 8 {
+		w.heard(h.Instance, license.EventSetExpiry, 24*time.Hour+time.Duration(n)*time.Second, begin.Add(400*day))
+	}
+	w.again() // the memory of the verifier is gone with the process
+	_, err := w.a.Message(t.Context(), post)
+	w.must(err, license.Replayed)
+}
+
+// Two calls of one second have an order.
+func TestMessagesV1OfOneSecond(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	h := w.handed()
+	w.heard(h.Instance, license.EventSetExpiry, 900*time.Millisecond, begin.Add(400*day))
+	if out := w.heard(h.Instance, license.EventFreeze, 100*time.Millisecond, time.Time{}); !out.Late || w.state(h.License) != license.StateActive {
+		t.Errorf("renewed at .900 and frozen at .100: %+v, %s", out, w.state(h.License))
+	}
+}
+
+// A renewal that is older than the freeze leaves that be, and nothing is written
+// down that nobody has sent.
+func TestRenewalV1BeforeTheFreeze(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	h := w.handed()
+	w.heard(h.Instance, license.EventFreeze, 2*time.Minute, time.Time{})
+	end := begin.Add(400 * day)
+	out := w.heard(h.Instance, license.EventSetExpiry, time.Minute, end)
+	if l, _ := w.license(h.License); !out.Changed || out.Late || !l.ExpiresAt.Equal(end) || w.state(h.License) != license.StateSuspended {
+		t.Errorf("%+v, %s until %s", out, w.state(h.License), l.ExpiresAt)
+	}
+	if late, lifted := w.events(license.ActionLateMessage), w.events(license.ActionUnfreeze); late != 0 || lifted != 0 {
+		t.Errorf("%d late messages and %d unfreezes are on record", late, lifted)
+	}
+}
+
 // A merchant's own hold stays, whatever the marketplace renews.
 func TestRenewalLeavesTheMerchantsHold(t *testing.T) {
 	t.Parallel()

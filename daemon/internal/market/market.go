@@ -10,7 +10,6 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/seed-357fa782/licensed/daemon/internal/authority"
@@ -49,7 +48,7 @@ func Callbacks(o Options) http.Handler {
 	e, keys := newEntry(o)
 	return marked(o.SelfTest, &koogallery.Handler{
 		Verifier: &koogallery.Verifier{Keys: keys, Now: o.Now},
-		Location: o.Location, Activities: activities(o.Desk), Answer: e.answer, Report: e.report, Observe: e.observe,
+		Location: o.Location, Activities: activities(o.Desk), Answer: e.answer, Observe: e.observe,
 	})
 }
 
@@ -59,6 +58,7 @@ type entry struct {
 	log       *slog.Logger
 	now       func() time.Time
 	strangers tally
+	refusals  tallies
 }
 
 func newEntry(o Options) (*entry, []koogallery.AccessKey) {
@@ -217,6 +217,7 @@ func refusal(err error) (code koogallery.ResultCode, field string) {
 		{authority.ErrNeedsDevice, koogallery.ResultDeviceRequired},
 		{license.Released, koogallery.ResultUnknownCode},
 		{license.Revoked, koogallery.ResultUnknownCode},
+		{license.Suspended, koogallery.ResultUnknownCode}, // licence 1.0: there is none that could be handed over
 	} {
 		if errors.Is(err, r.err) {
 			return r.code, ""
@@ -251,46 +252,4 @@ func (e *entry) tell(ctx context.Context, msg koogallery.Message, m authority.Me
 	default:
 		e.log.LogAttrs(ctx, slog.LevelInfo, "marketplace message", append(attrs, slog.Bool("changed", out.Changed))...)
 	}
-}
-
-// report logs what was refused, and why; the answer does not say. Anybody can
-// send what does not verify, so that is told once a minute, with how often.
-func (e *entry) report(ctx context.Context, msg koogallery.Message, err error) {
-	if err == nil {
-		if msg != nil && msg.Test() {
-			e.log.InfoContext(ctx, "debug call", "activity", string(msg.Activity()))
-		}
-		return
-	}
-	result := koogallery.ResultOf(err).Code
-	attrs := []slog.Attr{slog.String("result", string(result)), slog.String("error", err.Error())}
-	switch {
-	case result == koogallery.ResultInternal:
-		e.log.LogAttrs(ctx, slog.LevelError, "callback failed", attrs...)
-	case msg != nil:
-		e.log.LogAttrs(ctx, slog.LevelWarn, "callback refused", attrs...)
-	default:
-		e.log.LogAttrs(ctx, slog.LevelDebug, "callback refused", attrs...)
-		if n, due := e.strangers.count(e.now()); due {
-			e.log.LogAttrs(ctx, slog.LevelWarn, "callbacks are refused", append(attrs, slog.Int("since_last", n))...)
-		}
-	}
-}
-
-// tally counts what is told about only once a minute.
-type tally struct {
-	mu   sync.Mutex
-	told time.Time
-	n    int
-}
-
-func (t *tally) count(now time.Time) (n int, due bool) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.n++
-	if now.Sub(t.told).Abs() < time.Minute {
-		return 0, false
-	}
-	n, t.n, t.told = t.n, 0, now
-	return n, true
 }

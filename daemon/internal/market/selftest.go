@@ -2,6 +2,7 @@ package market
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/tls"
@@ -23,10 +24,13 @@ import (
 // is not documented.
 const selfTestTimeout = 10 * time.Second
 
+// selfTestWhole bounds a self-test: whoever asked for it waits.
+const selfTestWhole = 45 * time.Second
+
 // Route is the way of a self-test to the daemon's own public listener.
 type Route struct {
 	URL  string // of the entry's production address, as the marketplace has it
-	Dial string // host:port that is connected to, whatever the URL names
+	Dial string // host:port that is connected to, whatever the URL names; "" is what it names
 	// Roots that a certificate is verified by; nil means those of the system. It is
 	// verified for the host of URL, always.
 	Roots *x509.CertPool
@@ -54,7 +58,7 @@ type TestedTLS struct {
 // SelfTest sends a signed debug call of each activity that the entry takes, and
 // one more for each further access key, over a connection as the marketplace
 // makes it. Debug calls change nothing. It ends at the first call that finds no
-// connection.
+// connection, and after 45 s.
 func SelfTest(ctx context.Context, o Options, r Route) (calls []Tested, seen *TestedTLS, err error) {
 	now := o.Now
 	if now == nil {
@@ -67,8 +71,8 @@ func SelfTest(ctx context.Context, o Options, r Route) (calls []Tested, seen *Te
 	t := &selfTest{Options: o, url: target, now: now}
 	transport := &http.Transport{
 		TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: r.Roots, Time: now},
-		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
-			return (&net.Dialer{Timeout: selfTestTimeout}).DialContext(ctx, network, r.Dial)
+		DialContext: func(ctx context.Context, network, named string) (net.Conn, error) {
+			return (&net.Dialer{Timeout: selfTestTimeout}).DialContext(ctx, network, cmp.Or(r.Dial, named))
 		},
 		TLSHandshakeTimeout: selfTestTimeout, MaxResponseHeaderBytes: 64 << 10,
 	}
@@ -77,8 +81,13 @@ func SelfTest(ctx context.Context, o Options, r Route) (calls []Tested, seen *Te
 		Transport: transport, Timeout: selfTestTimeout,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
+	within, cancel := context.WithTimeout(ctx, selfTestWhole)
+	defer cancel()
 	for _, c := range t.cases() {
-		got := t.try(ctx, c)
+		got := t.try(within, c)
+		if within.Err() != nil && ctx.Err() == nil {
+			got.Failure, got.Lost = fmt.Sprintf("the self-test has taken %s and was ended", selfTestWhole), true
+		}
 		if calls = append(calls, got); got.Lost {
 			break
 		}

@@ -122,19 +122,41 @@ func (u *Upstream) Activate(ctx context.Context, code license.Code) (authority.E
 }
 
 // Order returns a line of an order. Where the order has one line only, that is
-// meant, whatever it is called.
+// meant, whatever it is called; where it has several and none is named, all of them
+// are returned as Lines.
 func (u *Upstream) Order(ctx context.Context, order, line string) (authority.OrderInfo, error) {
 	o, err := u.client.Order(ctx, order, line)
 	if err != nil {
 		return authority.OrderInfo{}, deskError(err)
 	}
-	info := authority.OrderInfo{Type: cut(string(o.Type)), Customer: cut(o.Buyer.CustomerName.Reveal()), OrderedAt: o.CreateTime}
+	if line == "" && len(o.Lines) > 1 {
+		var info authority.OrderInfo
+		for _, l := range o.Lines {
+			one, err := orderInfo(o, l)
+			if err != nil {
+				return info, err
+			}
+			info.Lines = append(info.Lines, one)
+		}
+		return info, nil
+	}
 	l, ok := o.Line(line)
 	if !ok && len(o.Lines) == 1 {
 		l, ok = o.Lines[0], true
 	}
 	if !ok {
-		return info, license.Errorf(license.NotFound, "the order has no line %.64q", line)
+		return authority.OrderInfo{}, license.Errorf(license.NotFound, "the order has no line %.64q", line)
+	}
+	return orderInfo(o, l)
+}
+
+// orderInfo is what an order says of one of its lines, where it can be believed.
+// When it was placed is not known where that cannot be.
+func orderInfo(o koogallery.Order, l koogallery.OrderLine) (authority.OrderInfo, error) {
+	info := authority.OrderInfo{Type: cut(string(o.Type)), Customer: cut(o.Buyer.CustomerName.Reveal())}
+	var err error
+	if info.OrderedAt, err = believable(o.CreateTime); err != nil {
+		info.OrderedAt, o.CreateTime = time.Time{}, time.Time{}
 	}
 	info.ByUse = l.ChargingMode == koogallery.ChargeOnDemand || l.ChargingMode == koogallery.ChargeOnDemandPackage
 	info.Line, info.Perpetual = cut(l.ID), l.ChargingMode == koogallery.ChargeOneTime && l.ExpireTime.IsZero()
@@ -183,24 +205,25 @@ func (u *Upstream) Deliver(ctx context.Context, event string, file []byte) error
 }
 
 // ReportUse reports how many installs of codes were in use within a day.
-func (u *Upstream) ReportUse(ctx context.Context, uses []authority.Use) ([]license.Code, error) {
+func (u *Upstream) ReportUse(ctx context.Context, uses []authority.Use) (out authority.UseResult, err error) {
 	reports := make([]koogallery.Usage, len(uses))
 	for i, use := range uses {
 		reports[i] = koogallery.Usage{License: koogallery.NewCode(use.Code.Reveal()), ActiveNum: min(use.Active, koogallery.MaxActiveCount)}
 	}
 	result, err := u.client.ReportUsage(ctx, reports)
 	if err != nil {
-		return nil, deskError(err)
+		return out, deskError(err)
 	}
-	var refused []license.Code
+	out.Unread = result.Unread
 	for _, r := range result.Rejected {
 		code, err := license.ParseCode(r.Reveal())
-		if err != nil {
-			return nil, fmt.Errorf("a code that was reported: %w", err)
+		if err != nil { // it was reported as one, so this does not happen
+			out.Unread = true
+			continue
 		}
-		refused = append(refused, code)
+		out.Refused = append(out.Refused, code)
 	}
-	return refused, nil
+	return out, nil
 }
 
 // deskError tells what may go better another time from what will not. Refused

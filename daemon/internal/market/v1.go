@@ -20,7 +20,7 @@ func CallbacksV1(o Options) http.Handler {
 	e, keys := newEntry(o)
 	return marked(o.SelfTest, &koogallery.V1Handler{
 		Verifier: &koogallery.V1Verifier{Keys: keys, Now: o.Now, Window: o.V1Window},
-		Location: o.Location, Answer: e.answerV1, Report: e.report, Observe: e.observeV1,
+		Location: o.Location, Answer: e.answerV1, Observe: e.observeV1,
 	})
 }
 
@@ -69,7 +69,7 @@ func (e *entry) sell(ctx context.Context, call koogallery.V1Call, msg koogallery
 		return koogallery.Result{}, err
 	}
 	h, err := e.authority.Sell(ctx, authority.Sale{
-		Channel: e.name, Order: msg.OrderID, Business: msg.BusinessID, Product: msg.ProductID, Customer: buyer(msg),
+		Channel: e.name, Order: msg.OrderID, Business: msg.BusinessID, Product: msg.ProductID, Customer: buyer(msg), CustomerID: msg.CustomerID,
 		Amount: msg.Amount, ExpiresAt: until,
 	})
 	if err != nil {
@@ -82,19 +82,15 @@ func (e *entry) sell(ctx context.Context, call koogallery.V1Call, msg koogallery
 	}, nil
 }
 
-// buyer is the name of the customer's account, or its id. Mobile number and mail
-// address are left encrypted and are not kept: nothing here needs them.
+// buyer is the name of the customer's account. Mobile number and mail address are
+// left encrypted and are not kept: nothing here needs them.
 func buyer(msg koogallery.V1GetLicense) string {
-	name := strings.TrimSpace(strings.Map(func(r rune) rune {
+	return strings.TrimSpace(strings.Map(func(r rune) rune {
 		if !unicode.IsPrint(r) {
 			return -1
 		}
 		return r
 	}, msg.CustomerName))
-	if name == "" {
-		return msg.CustomerID
-	}
-	return name
 }
 
 // Longest terms of a purchase that are believed.
@@ -110,6 +106,7 @@ func estimate(msg koogallery.V1GetLicense, bought time.Time) (time.Time, error) 
 	if !msg.ExpireTime.IsZero() {
 		return endOf(msg.ExpireTime)
 	}
+	bought = bought.Truncate(time.Second)
 	n := int(min(max(msg.PeriodNumber, 1), maxMonths+1))
 	switch {
 	case msg.PeriodType == "":

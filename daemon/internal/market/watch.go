@@ -9,8 +9,9 @@ import (
 )
 
 const (
-	watchEvery = time.Minute // between two looks
-	watchAgain = time.Hour   // until the same is told again
+	watchEvery  = time.Minute // between two looks
+	watchAgain  = time.Hour   // until the same is told again
+	watchOrders = time.Hour   // between two looks at the orders, of which all that are open are read
 )
 
 // Watch tells the log what endangers a marketplace entry, once an hour while it
@@ -20,7 +21,8 @@ type Watch struct {
 	Log       *slog.Logger
 	Now       func() time.Time
 
-	told map[string]time.Time // by entry and problem
+	told   map[string]time.Time // by entry and problem
+	orders map[string]time.Time // by entry, when they were looked at
 }
 
 // Run looks once a minute until ctx ends.
@@ -40,10 +42,15 @@ func (w *Watch) Run(ctx context.Context) {
 // Look looks at every entry once.
 func (w *Watch) Look(ctx context.Context) {
 	if w.told == nil {
-		w.told = make(map[string]time.Time)
+		w.told, w.orders = make(map[string]time.Time), make(map[string]time.Time)
 	}
 	for _, name := range w.Authority.Channels() {
-		h, err := w.Authority.Health(ctx, name, false)
+		at, looked := w.orders[name]
+		orders := !looked || w.Now().Sub(at).Abs() >= watchOrders
+		h, err := w.Authority.Health(ctx, name, orders)
+		if err == nil && orders {
+			w.orders[name] = w.Now()
+		}
 		switch {
 		case ctx.Err() != nil:
 			return
