@@ -11,6 +11,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -100,13 +101,13 @@ type provisioning struct {
 	n    int
 }
 
-func startProvisioning(t *testing.T) *provisioning {
+func startProvisioning(t *testing.T, binding ...string) *provisioning {
 	t.Helper()
 	g := &gateway{t: t, uploads: make(chan upload, 16)}
 	server := httptest.NewTLSServer(g)
 	t.Cleanup(server.Close)
 	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
-	conf := strings.Replace(fmt.Sprintf(marketConfig, server.URL), "machines: 2", "machines: amount", 1)
+	conf := strings.Replace(fmt.Sprintf(marketConfig, server.URL), "machines: 2", strings.Join(append([]string{"machines: amount"}, binding...), ", binding: "), 1)
 	m := start(t, conf, map[string]string{"access-key": "the key", "old-key": "the key before", "ca.pem": string(ca), "ak": "ak-id", "sk": "sk"})
 	return &provisioning{merchant: m, gate: g, key: koogallery.NewAccessKey("the key")}
 }
@@ -256,4 +257,32 @@ func TestProvisioningWhileDown(t *testing.T) {
 	id := p.want(fmt.Sprintf(newInstance, "business-1"), "000000")["instanceId"]
 	p.want(fmt.Sprintf(getLicense, "event-1", id, "2098-01-01 00:00:00 z", devicePC), "000004")
 	p.down() // the daemon stops while its calls fail
+}
+
+// The tables count characters, of whatever script.
+func TestProvisioningLongestIDs(t *testing.T) {
+	t.Parallel()
+	p := startProvisioning(t)
+	long := strings.Repeat("码", 64)
+	p.want(`{"activity":"newInstance","orderId":"`+long+`","orderLineId":"1","businessId":"b1"}`, "000000")
+	p.want(`{"activity":"releaseLicenseCode","license":"`+long+`"}`, "000000")
+	p.want(`{"activity":"releaseInstance","instanceId":"`+long+`"}`, "000003")
+	p.want(`{"activity":"releaseInstance","instanceId":"`+long+`x"}`, "000002")
+}
+
+// A device of which nothing could be read is none (…649268): refused where one is
+// required, and no matter where a product binds to none.
+func TestProvisioningWithoutADevice(t *testing.T) {
+	t.Parallel()
+	for policy, want := range map[string]string{"fuzzy": "000903", "none": "000004"} {
+		t.Run(policy, func(t *testing.T) {
+			t.Parallel()
+			p := startProvisioning(t, policy)
+			id := p.want(fmt.Sprintf(newInstance, "business-1"), "000000")["instanceId"]
+			p.licence(id)
+			for _, device := range []string{"", ",||| "} {
+				p.want(fmt.Sprintf(getLicense, "event-"+strconv.Itoa(len(device)), id, "2098-01-01 00:00:00 z", device), want)
+			}
+		})
+	}
 }
