@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/seed-357fa782/licensed/license"
@@ -21,6 +22,7 @@ type Message struct {
 	ExpiresAt time.Time    // with EventSetExpiry
 	Order     string
 	Line      string    // of the order
+	Product   string    // with EventSetExpiry: the marketplace's product, where it is another one from then on
 	Undone    bool      // with EventSetExpiry: the order was cancelled, or is the cancellation
 	SentAt    time.Time // its own timestamp
 	ReplayKey []byte    // names this very message; the same again is a replay
@@ -40,6 +42,9 @@ type Outcome struct {
 	License string // id of the licence, "" where the code is not known here
 	Changed bool   // false where everything stood so already
 	Late    bool   // the licence had ended, or a newer message was heard; nothing was changed
+	// Elsewhere is the marketplace's product where the message names one that the
+	// licence is not of. The licence stays what it is.
+	Elsewhere string
 }
 
 // Message applies what a marketplace says. A message touches only licences of
@@ -118,6 +123,10 @@ func (a *Authority) hear(ctx context.Context, tx store.Tx, l license.License, m 
 	event := license.AuditEvent{
 		At: now, Actor: license.Actor{Kind: license.ActorMarketplace, Name: m.Channel},
 		Action: license.ActionOf(m.Event), License: l.ID, Product: l.Product, Note: orderNote(m.Order),
+	}
+	if m.Product != "" && a.byMarket[m.Product] != l.Product {
+		out.Elsewhere = m.Product
+		event.Note = strings.TrimSpace(fmt.Sprintf("%s as product %.64q", event.Note, m.Product))
 	}
 	switch {
 	case changed:

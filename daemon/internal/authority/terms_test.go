@@ -226,3 +226,27 @@ func TestRepeatedRenewal(t *testing.T) {
 	say("R2", renewed, false)
 	ends(renewed)
 }
+
+// A renewal that names another product is applied and told: what the licence is of
+// is not changed by a message.
+func TestRenewalAsAnotherProduct(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	bought, _ := w.sell("PL002")
+	w.must(w.install("buyer").activate(bought), "")
+	before, _ := w.license(bought.Reveal())
+	for n, product := range []string{"OFFI1", "OFFI-OTHER"} {
+		w.pass(3 * time.Minute)
+		out, err := w.a.Message(t.Context(), authority.Message{
+			Channel: "koogallery", Event: license.EventSetExpiry, Code: bought, ExpiresAt: w.clock().Add(400 * day), Order: fmt.Sprint("R", n), Product: product,
+			SentAt: w.clock(), ReplayKey: fmt.Append(nil, "message ", n),
+		})
+		w.must(err, "")
+		if want := map[int]string{1: product}[n]; out.Elsewhere != want || !out.Changed {
+			t.Errorf("%s: %+v, want %q", product, out, want)
+		}
+	}
+	if l, _ := w.license(before.ID); l.Product != before.Product || l.ExpiresAt.Equal(before.ExpiresAt) {
+		t.Errorf("renewed as %+v", l)
+	}
+}

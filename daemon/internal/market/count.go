@@ -114,7 +114,7 @@ func activityName(name string) string {
 func (e *entry) report(ctx context.Context, h authority.Heard, authentic bool, err error) {
 	if err == nil {
 		if h.Test {
-			e.log.InfoContext(ctx, "debug call", "activity", h.Activity)
+			e.log.InfoContext(ctx, "probe or debug call: nothing was changed", "activity", h.Activity)
 		}
 		return
 	}

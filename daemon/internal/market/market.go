@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -154,10 +155,10 @@ func meaning(msg koogallery.Message, m *authority.Message) error {
 	switch msg := msg.(type) {
 	case koogallery.RefreshLicenseCode:
 		m.Event, end, m.Order, code = license.EventSetExpiry, msg.ExpireTime, msg.OrderID, msg.License
-		m.Undone = msg.Scene == koogallery.SceneUnsubscribeRenewalPeriod
+		m.Product, m.Undone = msg.ProductID, msg.Scene == koogallery.SceneUnsubscribeRenewalPeriod
 	case koogallery.RefreshInstance:
 		m.Event, end, m.Order, m.Instance = license.EventSetExpiry, msg.ExpireTime, msg.OrderID, msg.InstanceID
-		m.Line, m.Undone = msg.OrderLineID, msg.Scene == koogallery.SceneUnsubscribeRenewalPeriod
+		m.Line, m.Product, m.Undone = msg.OrderLineID, msg.ProductID, msg.Scene == koogallery.SceneUnsubscribeRenewalPeriod
 	case koogallery.UpdateLicenseCodeStatus:
 		m.Event, code = hold(msg.Status), msg.License
 	case koogallery.UpdateInstanceStatus:
@@ -243,6 +244,10 @@ func (e *entry) tell(ctx context.Context, msg koogallery.Message, m authority.Me
 		attrs = append(attrs, slog.String("instance", m.Instance))
 	} else {
 		attrs = append(attrs, slog.String("code", m.Code.String()))
+	}
+	if out.Elsewhere != "" {
+		e.log.LogAttrs(ctx, slog.LevelWarn, "the marketplace names another product than the licence is of, which stays what it is",
+			append(slices.Clone(attrs), slog.String("product", cut(out.Elsewhere)))...)
 	}
 	switch {
 	case out.License == "":
