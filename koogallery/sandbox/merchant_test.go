@@ -82,8 +82,10 @@ func TestDebugOfAProduct(t *testing.T) {
 	}
 	want(t, m.debugged(t, product, "newInstance"), sandbox.ErrInvalid)
 	want(t, m.debugged(t, "none", "newInstance"), sandbox.ErrUnknownProduct)
-	if status, answer := control(t, m.s, "POST", "debug", `{"product":"OLD","activity":"releaseLicense","code":"x"}`); status != http.StatusOK {
-		t.Error(status, answer)
+	for _, body := range []string{`{"product":"OLD","activity":"releaseLicense","code":"x"}`, `{"activity":"releaseInstance"}`} {
+		if status, answer := control(t, m.s, "POST", "debug", body); status != http.StatusOK {
+			t.Error(body, status, answer)
+		}
 	}
 }
 

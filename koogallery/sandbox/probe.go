@@ -43,8 +43,8 @@ func interfaceOf(a koogallery.Activity) (Interface, bool) {
 const maxDebug = 200
 
 // Debug sends one debug call (testFlag 1) for a made-up or real code or
-// instance, once, and saves it as a case for Probe. The other fields are filled
-// with "test". It goes to the address of the first product with that interface,
+// instance, "test" where that is empty, once, and saves it as a case for Probe.
+// The other fields are filled with "test". It goes to the address of the first product with that interface,
 // or to the common one where there is none. It fails with ErrState where 200
 // debug calls wait already.
 func (s *Sandbox) Debug(activity koogallery.Activity, code koogallery.Code) (int64, error) {
@@ -55,8 +55,14 @@ func (s *Sandbox) Debug(activity koogallery.Activity, code koogallery.Code) (int
 // the activity.
 func (s *Sandbox) DebugProduct(product string, activity koogallery.Activity, code koogallery.Code) (int64, error) {
 	iface, ok := interfaceOf(activity)
-	if !ok || !validCode(code.Reveal()) {
-		return 0, fmt.Errorf("debug %q: %w", activity, ErrInvalid)
+	if !ok {
+		return 0, fmt.Errorf("debug %q: no such activity: %w", shorten(string(activity), 32), ErrInvalid)
+	}
+	if code.Reveal() == "" {
+		code = koogallery.NewCode("test") // as all other fields
+	}
+	if !validCode(code.Reveal()) {
+		return 0, fmt.Errorf("debug %s: the code is longer than %d characters: %w", activity, koogallery.MaxCode, ErrInvalid)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
