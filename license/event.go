@@ -77,7 +77,7 @@ func Rules() []Rule {
 			}
 		}},
 		{EventRenew, verdicts(Apply, Apply, Apply, Apply, Refuse, Refuse), "expires_at", func(l *License, c Change) {
-			l.ExpiresAt, l.OwnEnd = c.ExpiresAt, l.Channel != ChannelManual
+			l.ExpiresAt, l.OwnEnd = c.ExpiresAt, l.Sold()
 		}},
 		{EventEdit, verdicts(Apply, Apply, Apply, Apply, Refuse, Refuse), "phases", func(l *License, c Change) { l.Phases = c.Phases.clone() }},
 		{EventSetExpiry, verdicts(Apply, Apply, Apply, Apply, Ignore, Apply), "expires_at", func(l *License, c Change) {

@@ -84,6 +84,10 @@ const (
 	ModeFloating Mode = "floating"
 )
 
+// Sold reports whether a marketplace sold the licence: through its channel, or as
+// an instance that a licence issued by hand was linked to.
+func (l License) Sold() bool { return l.Channel != ChannelManual || l.Instance != "" }
+
 // ChannelManual is the channel of a licence that the merchant issued itself.
 // Every other channel is the name of a marketplace entry.
 const ChannelManual = "manual"

@@ -9,7 +9,7 @@ import (
 // Term is what one order did to a licence that a marketplace sold: the purchase,
 // a renewal, a change. Parts of it that are not known are zero.
 type Term struct {
-	Order     string    `json:"order"`
+	Order     string    `json:"order"`               // "" of what was told without one, of which the newest is kept
 	OrderedAt time.Time `json:"ordered_at,omitzero"` // zero until the order was read
 	ExpiresAt time.Time `json:"expires_at,omitzero"` // the end that the order gives
 	Estimated bool      `json:"estimated,omitzero"`  // that end was computed from the period that was bought
@@ -39,8 +39,7 @@ func (ts Terms) With(t Term) Terms {
 			out = slices.Delete(out, old, old+1)
 		}
 		out = append(out, t)
-	} else {
-		o := &out[i]
+	} else if o := &out[i]; t.Order != "" || t.OrderedAt.After(o.OrderedAt) {
 		if !o.Undone || t.Undone {
 			o.Told = orElse(t.Told, o.Told)
 		}

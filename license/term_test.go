@@ -115,3 +115,28 @@ func TestTermsRepeats(t *testing.T) {
 		t.Error("an order was forgotten before it was read")
 	}
 }
+
+// What was told without an order counts from when it was told.
+func TestTermsWithoutAnOrder(t *testing.T) {
+	at := func(n int) time.Time { return time.Date(2026, 1, n, 0, 0, 0, 0, time.UTC) }
+	told := func(sent, end int) license.Term { return license.Term{OrderedAt: at(sent), ExpiresAt: at(end)} }
+	ts := license.Terms{{Order: "CS1", OrderedAt: at(1), ExpiresAt: at(10)}}
+	for _, step := range []struct {
+		term license.Term
+		end  int
+	}{
+		{told(3, 15), 15},
+		{license.Term{Order: "CS2", OrderedAt: at(2), ExpiresAt: at(12)}, 15},
+		{told(2, 11), 15}, // late
+		{license.Term{Order: "CS3", OrderedAt: at(4), ExpiresAt: at(20)}, 20},
+		{told(5, 25), 25},
+	} {
+		ts = ts.With(step.term)
+		if end, ok := ts.End(); !ok || !end.Equal(at(step.end)) {
+			t.Errorf("after %+v it ends %s, %v, want day %d", step.term, end, ok, step.end)
+		}
+	}
+	if len(ts) != 4 {
+		t.Errorf("kept %+v", ts)
+	}
+}

@@ -182,3 +182,30 @@ func TestDeviceKeepsPlaceOfLongerLicence(t *testing.T) {
 		synctest.Wait()
 	})
 }
+
+// Applications without a device: their places come free when they have run out.
+func TestPlacesWithoutADevice(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w, _ := loopWorld(t)
+		m := &market{world: w, desk: &desk{orders: map[string]authority.OrderInfo{}, delivered: map[string][][]byte{}}}
+		m.desk.sell("CS1 CS1-1", authority.OrderInfo{
+			Type: "NEW", Product: "OFFI1", Amount: 1, Customer: "ACME", OrderedAt: m.a.Now(), ExpiresAt: m.a.Now().Add(800 * day),
+		})
+		w.again(func(o *authority.Options) {
+			o.Products[0].MachinesFromAmount = true
+			o.Products[0].Binding = license.PolicyNone
+			o.Channels[0].Desk = m.desk
+		})
+		m.run()
+		defer m.stop()
+		id := m.buy("CS1")
+		synctest.Wait()
+		m.must(m.apply(id, "event-1", "", func(a *authority.Application) { a.Until = m.a.Now().Add(2 * day) }), "")
+		time.Sleep(40 * day) // past the grace of the first, which was for two days
+		synctest.Wait()
+		m.must(m.apply(id, "event-2", ""), "")
+		m.must(m.apply(id, "event-3", ""), license.MachineLimit)
+		synctest.Wait()
+	})
+}

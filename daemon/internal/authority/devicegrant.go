@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/seed-357fa782/licensed/license"
@@ -171,7 +172,8 @@ func (c deviceCall) seat(installs []license.Install) (string, error) {
 		}
 		founder := !first[i.Seat]
 		first[i.Seat] = true
-		if i.Device == "" || c.now.Before(i.LeaseUntil) {
+		// What has a key calls home, and may be renewed at any time.
+		if !strings.HasPrefix(i.ID, license.DevicePrefix) || c.now.Before(i.LeaseUntil) {
 			taken[i.Seat] = true
 		}
 		same := i.Device != "" && i.Device == c.device

@@ -32,9 +32,17 @@ type Message struct {
 	byOrder bool
 }
 
-// term is what a message says about an order, where it is about one.
+// term is what a message says about an order, where it is about one. One of
+// License 1.0 counts as an order of no name that was made when it was sent: so the
+// other interfaces' orders before it do not undo it, and those after it do.
 func (m Message) term() (license.Term, bool) {
-	return license.Term{Order: m.Order, Told: m.ExpiresAt, Undone: m.Undone}, m.byOrder && m.Event == license.EventSetExpiry && m.Order != ""
+	switch {
+	case m.Event != license.EventSetExpiry:
+		return license.Term{}, false
+	case !m.byOrder:
+		return license.Term{OrderedAt: m.SentAt, ExpiresAt: m.ExpiresAt}, m.Instance != ""
+	}
+	return license.Term{Order: m.Order, Told: m.ExpiresAt, Undone: m.Undone}, m.Order != ""
 }
 
 // Outcome says what became of a Message.
@@ -220,7 +228,7 @@ func (a *Authority) repeated(ctx context.Context, tx store.Tx, m Message, terms 
 	if !ok || !terms.Repeats(t) {
 		return false, nil
 	}
-	if terms.Read(m.Order) {
+	if terms.Read(t.Order) {
 		return true, nil
 	}
 	return true, a.readTerm(ctx, tx, m)
@@ -240,7 +248,7 @@ func (a *Authority) withTerm(ctx context.Context, tx store.Tx, m Message, terms 
 // waits for that: what was applied for is delivered meanwhile.
 func (a *Authority) readTerm(ctx context.Context, tx store.Tx, m Message) error {
 	ch, ok := a.channel(m.Channel)
-	if m.Instance == "" || !ok || ch.Desk == nil {
+	if m.Instance == "" || !m.byOrder || !ok || ch.Desk == nil {
 		return nil
 	}
 	return a.enqueue(ctx, tx, license.Job{Kind: license.JobOrder, Key: instanceKey(m.Channel, m.Instance) + " terms", Channel: m.Channel},

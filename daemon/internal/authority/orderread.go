@@ -142,7 +142,9 @@ func (a *Authority) lineRead(ctx context.Context, tx store.Tx, ch Channel, p ord
 		return err
 	}
 	o := told(was, info, now)
-	info.OrderedAt = o.OrderedAt
+	if info.OrderedAt = o.OrderedAt; info.OrderedAt.IsZero() {
+		info.OrderedAt = o.SeenAt // when it was placed is not said: of several orders it counts as what it was heard as
+	}
 	if o.Instance != "" {
 		if o.License, err = a.licenceOfInstance(ctx, tx, ch, o, info, now); err != nil {
 			return err

@@ -250,3 +250,92 @@ func TestRenewalAsAnotherProduct(t *testing.T) {
 		t.Errorf("renewed as %+v", l)
 	}
 }
+
+// The end that the merchant sets of what a marketplace sold stays, also where the
+// licence was issued by hand and linked.
+func TestOwnEndOfALinkedLicence(t *testing.T) {
+	t.Parallel()
+	for _, linked := range []bool{false, true} {
+		t.Run(fmt.Sprint("linked ", linked), func(t *testing.T) {
+			t.Parallel()
+			inMarket(t, func(m *market) {
+				if linked {
+					is := m.issue()
+					m.addOrder(authority.NewOrder{ID: "CS1", Line: "CS1-1", License: is.License.ID, Offline: true})
+				}
+				id := m.buy("CS1")
+				synctest.Wait()
+				l := m.instance(id)
+				renewed := l.ExpiresAt.Add(365 * day)
+				m.desk.sell("CS2 CS2-1", authority.OrderInfo{Type: "RENEW", Product: "OFFI1", Amount: 2, OrderedAt: m.a.Now(), ExpiresAt: renewed})
+				m.desk.set(errUnreachable)
+				m.refresh(id, "CS2", renewed, false)
+				own := renewed.Add(60 * day)
+				_, _, err := m.a.Edit(m.t.Context(), admin, l.ID, authority.Edit{Event: license.EventRenew, ExpiresAt: own})
+				m.must(err, "")
+				m.desk.set(nil)
+				time.Sleep(day)
+				synctest.Wait()
+				if got := m.instance(id).ExpiresAt; !got.Equal(own) {
+					t.Errorf("ends %s, want the merchant's own %s", got, own)
+				}
+			})
+		})
+	}
+}
+
+// A renewal that GET has told later than the POST one whose order is still unread.
+func TestNewerMessageOfTheOtherGeneration(t *testing.T) {
+	t.Parallel()
+	inMarket(t, func(m *market) {
+		id := m.buy("CS1")
+		synctest.Wait()
+		first := m.instance(id).ExpiresAt
+		m.desk.sell("CS2 CS2-1", authority.OrderInfo{Type: "RENEW", Product: "OFFI1", Amount: 2, OrderedAt: m.a.Now(), ExpiresAt: first.Add(365 * day)})
+		m.desk.set(errUnreachable)
+		m.refresh(id, "CS2", first.Add(365*day), false)
+		want := first.Add(2 * 365 * day)
+		at, key := m.sent()
+		_, err := m.a.MessageV1(m.t.Context(), authority.Message{
+			Channel: "koogallery", Instance: id, Event: license.EventSetExpiry, ExpiresAt: want, Order: "CS3", SentAt: at, ReplayKey: key,
+		})
+		m.must(err, "")
+		m.desk.set(nil)
+		time.Sleep(day)
+		synctest.Wait()
+		if got := m.instance(id).ExpiresAt; !got.Equal(want) {
+			t.Errorf("ends %s, want %s, which the marketplace said last", got, want)
+		}
+	})
+}
+
+// The purchase was read, but when it was placed could not be: renewals still count
+// by when they were ordered.
+func TestPurchaseWithoutADate(t *testing.T) {
+	t.Parallel()
+	for _, dated := range []bool{true, false} {
+		t.Run(fmt.Sprint("dated ", dated), func(t *testing.T) {
+			t.Parallel()
+			inMarket(t, func(m *market) {
+				bought := m.desk.order("CS1 CS1-1")
+				if !dated {
+					bought.OrderedAt = time.Time{}
+				}
+				m.desk.sell("CS1 CS1-1", bought)
+				id := m.buy("CS1")
+				synctest.Wait()
+				first := m.instance(id).ExpiresAt
+				one, two := first.Add(365*day), first.Add(2*365*day)
+				time.Sleep(time.Hour)
+				m.desk.sell("CS2 CS2-1", authority.OrderInfo{Type: "RENEW", Product: "OFFI1", Amount: 2, OrderedAt: m.a.Now(), ExpiresAt: one})
+				time.Sleep(time.Hour)
+				m.desk.sell("CS3 CS3-1", authority.OrderInfo{Type: "RENEW", Product: "OFFI1", Amount: 2, OrderedAt: m.a.Now(), ExpiresAt: two})
+				m.refresh(id, "CS3", two, false)
+				m.refresh(id, "CS2", one, false) // the older one, whose first attempt failed, signed anew
+				if got := m.instance(id).ExpiresAt; !got.Equal(two) {
+					t.Errorf("ends %s, want %s", got, two)
+				}
+			})
+		})
+	}
+}
