@@ -56,6 +56,7 @@ func (o ListOptions) query() url.Values {
 type EventOptions struct {
 	License string
 	Action  license.Action
+	Since   time.Time
 	Limit   int
 	Cursor  string
 }
@@ -67,6 +68,9 @@ func (o EventOptions) query() url.Values {
 	}
 	if o.Action != "" {
 		q.Set("action", string(o.Action))
+	}
+	if !o.Since.IsZero() {
+		q.Set("since", o.Since.UTC().Format(time.RFC3339))
 	}
 	if o.Cursor != "" {
 		q.Set("cursor", o.Cursor)

@@ -393,10 +393,11 @@ func (s *server) sign(ctx context.Context, in *body[wire.Request]) (*body[wire.A
 func (s *server) events(ctx context.Context, in *struct {
 	License string         `query:"license" maxLength:"128"`
 	Action  license.Action `query:"action" maxLength:"64"`
+	Since   time.Time      `query:"since" doc:"Only what happened at or after this instant."`
 	PageInput
 },
 ) (*body[adminwire.EventList], error) {
-	events, next, err := s.a.Events(ctx, authority.EventFilter{License: in.License, Action: in.Action},
+	events, next, err := s.a.Events(ctx, authority.EventFilter{License: in.License, Action: in.Action, Since: in.Since},
 		authority.Page{Limit: in.Limit, Cursor: in.Cursor})
 	if err != nil {
 		return nil, err

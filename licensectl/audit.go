@@ -1,0 +1,221 @@
+package main
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/seed-357fa782/licensed/internal/adminclient"
+	"github.com/seed-357fa782/licensed/internal/adminwire"
+	"github.com/seed-357fa782/licensed/internal/config"
+	"github.com/seed-357fa782/licensed/license"
+)
+
+// auditFlags select entries.
+func auditFlags(more ...cli.Flag) []cli.Flag {
+	return append([]cli.Flag{
+		&cli.StringFlag{Name: "license", Usage: "only about this licence, by `ID`"},
+		&cli.StringFlag{Name: "action", Usage: "only this `ACTION`, as license.revoke"},
+		&cli.StringFlag{Name: "since", Usage: "only what happened since this `TIME` (2027-01-31, in UTC, or RFC 3339), or within this duration (24h, 30d)"},
+	}, more...)
+}
+
+func (p *program) auditCommand() *cli.Command {
+	return &cli.Command{
+		Name: "audit", Category: "Service", Usage: "see who has changed what",
+		UsageText: "licensectl audit list [OPTIONS]\nlicensectl audit export [OPTIONS] >audit.jsonl",
+		Description: "Every change is written to the audit log in the transaction that makes it: when, who, from where, what it was and what it is.\n" +
+			"No code and no key is in it.",
+		Subcommands: []*cli.Command{
+			{
+				Name: "list", Usage: "list entries, oldest first", UsageText: "licensectl audit list [OPTIONS]",
+				Description: "Examples:\n  licensectl audit list --since 24h\n  licensectl audit list --license lic_01k2m3n4p5q6r7s8t9v0w1x2y3 -o json",
+				Flags: auditFlags(
+					&cli.IntFlag{Name: "limit", Usage: "at most so `MANY` on a page, up to 1000"},
+					&cli.StringFlag{Name: "cursor", Usage: "go on where a page ended: its `NEXT`"},
+					&cli.BoolFlag{Name: "all", Usage: "all pages"},
+					outputFlag(formTable, formJSON, formCSV),
+				),
+				Action: p.auditList,
+			},
+			{
+				Name: "export", Usage: "write all entries to standard output, one JSON document a line", UsageText: "licensectl audit export [OPTIONS] >audit.jsonl",
+				Description: "Example:\n  licensectl audit export --since 2027-01-01 >2027.jsonl",
+				Flags:       auditFlags(), Action: p.auditExport,
+			},
+		},
+		Action: unknownCommand,
+	}
+}
+
+// readEvents reads what selects entries.
+func (p *program) readEvents(c *cli.Context) (adminclient.EventOptions, error) {
+	o := adminclient.EventOptions{
+		License: c.String("license"), Action: license.Action(c.String("action")), Limit: c.Int("limit"), Cursor: c.String("cursor"),
+	}
+	if c.IsSet("limit") && (o.Limit < 1 || o.Limit > maxBatch) {
+		return o, usagef("--limit must be between 1 and %d", maxBatch)
+	}
+	s := c.String("since")
+	if s == "" {
+		return o, nil
+	}
+	if d, err := config.ParseDuration(s); err == nil && d > 0 {
+		o.Since = p.now().UTC().Add(-time.Duration(d)).Truncate(time.Second)
+		return o, nil
+	}
+	var err error
+	if o.Since, err = parseTime("--since", s); err != nil {
+		return o, usagef("--since %q is neither a time (2027-01-31, 2027-01-31T18:00:00+08:00) nor a duration (24h, 30d)", s)
+	}
+	return o, nil
+}
+
+func (p *program) auditList(c *cli.Context) error {
+	o, err := p.readEvents(c)
+	if err != nil {
+		return err
+	}
+	_, f, admin, err := p.begin(c, []string{formTable, formJSON, formCSV})
+	if err != nil {
+		return err
+	}
+	list := adminwire.EventList{Events: []adminwire.Event{}}
+	list.Next, err = eachEvents(c, admin, o, c.Bool("all"), func(page []adminwire.Event) error {
+		list.Events = append(list.Events, page...)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if err := p.printEvents(f, list); err != nil {
+		return fmt.Errorf("print the list: %w", err)
+	}
+	switch {
+	case len(list.Events) == 0:
+		p.note("no entry is selected")
+	case list.Next != "" && f != formJSON:
+		p.note("there are more: --all, or --cursor %s", list.Next)
+	}
+	return nil
+}
+
+// eachEvents gives do page after page, or one, and returns where the last one ended.
+func eachEvents(c *cli.Context, admin *adminclient.Client, o adminclient.EventOptions, all bool, do func([]adminwire.Event) error) (next string, err error) {
+	for {
+		page, err := admin.Events(c.Context, o)
+		if err == nil {
+			err = do(page.Events)
+		}
+		if err != nil || !all || page.Next == "" {
+			return page.Next, err
+		}
+		o.Cursor = page.Next
+	}
+}
+
+func (p *program) auditExport(c *cli.Context) error {
+	if _, err := arguments(c); err != nil {
+		return err
+	}
+	o, err := p.readEvents(c)
+	if err != nil {
+		return err
+	}
+	admin, err := p.connect(c)
+	if err != nil {
+		return err
+	}
+	o.Limit = maxBatch
+	progress := p.progress("%d entries")
+	defer progress.done()
+	total, out := 0, json.NewEncoder(p.out)
+	out.SetEscapeHTML(false)
+	_, err = eachEvents(c, admin, o, true, func(page []adminwire.Event) error {
+		for _, e := range page {
+			if err := out.Encode(e); err != nil {
+				return fmt.Errorf("write the entries: %w", err)
+			}
+		}
+		total += len(page)
+		if !p.colorful {
+			progress.show(total)
+		}
+		return nil
+	})
+	if err != nil && total > 0 {
+		err = fmt.Errorf("after %s: %w", count(total, "entry", "entries"), err)
+	}
+	return err
+}
+
+func (p *program) printEvents(f string, list adminwire.EventList) error {
+	switch f {
+	case formJSON:
+		return writeJSON(p.out, list)
+	case formCSV:
+		records := [][]string{{"seq", "at", "actor", "name", "address", "action", "license", "install", "product", "request", "changes", "note"}}
+		for _, e := range list.Events {
+			records = append(records, []string{
+				strconv.FormatInt(e.Seq, 10), e.At.UTC().Format(time.RFC3339), string(e.Actor.Kind), e.Actor.Name, e.Actor.Addr, string(e.Action),
+				e.License, e.Install, e.Product, e.Request, changes(e), e.Note,
+			})
+		}
+		return writeCSV(p.out, records...)
+	}
+	if len(list.Events) == 0 {
+		return nil
+	}
+	t := newTable("SEQ", "TIME (UTC)", "~WHO", "ACTION", "LICENCE", "WHAT")
+	for _, e := range list.Events {
+		what := strings.Join(slices.DeleteFunc([]string{changes(e), e.Note}, func(s string) bool { return s == "" }), "; ")
+		t.add(strconv.FormatInt(e.Seq, 10), e.At.UTC().Format("2006-01-02 15:04:05"), actorText(e.Actor), string(e.Action), cmp.Or(e.License, "-"), what)
+	}
+	return t.flush(p.out)
+}
+
+// changes are the facts of an entry that changed, in a line.
+func changes(e adminwire.Event) string {
+	names := slices.Sorted(maps.Keys(e.After))
+	for _, name := range slices.Sorted(maps.Keys(e.Before)) {
+		if _, both := e.After[name]; !both {
+			names = append(names, name)
+		}
+	}
+	var out []string
+	for _, name := range names {
+		was, before := e.Before[name]
+		is, after := e.After[name]
+		switch {
+		case before && after:
+			out = append(out, fmt.Sprintf("%s %s → %s", name, fact(was), fact(is)))
+		case before:
+			out = append(out, fmt.Sprintf("%s %s → none", name, fact(was)))
+		default:
+			out = append(out, fmt.Sprintf("%s %s", name, fact(is)))
+		}
+	}
+	return strings.Join(out, ", ")
+}
+
+// fact is a value of JSON in a line.
+func fact(v any) string {
+	switch v := v.(type) {
+	case nil:
+		return "none"
+	case string:
+		return cmp.Or(v, `""`)
+	}
+	text, err := json.Marshal(v)
+	if err != nil { // it came as JSON
+		return "?"
+	}
+	return string(text)
+}
