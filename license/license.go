@@ -128,7 +128,10 @@ type License struct {
 	ExpiresAt   time.Time `json:"expires_at,omitzero"`
 	// OwnEnd: the merchant has set the end of what a marketplace sold. What the
 	// marketplace says when it is asked does not change it; a message of a renewal does.
-	OwnEnd       bool      `json:"own_end,omitzero"`
+	OwnEnd bool `json:"own_end,omitzero"`
+	// SoldUntil is the end that the marketplace gave before the merchant set its
+	// own, absent without OwnEnd, and where that is not known or there is none.
+	SoldUntil    time.Time `json:"sold_until,omitzero"`
 	ReleasedAt   time.Time `json:"released_at,omitzero"`
 	RevokedAt    time.Time `json:"revoked_at,omitzero"`
 	RevokeReason string    `json:"revoke_reason,omitzero"`

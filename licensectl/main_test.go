@@ -45,6 +45,7 @@ func TestScripts(t *testing.T) {
 			"capture":      capture,
 			"fetch":        fetch,
 			"callback":     callback,
+			"orders-file":  ordersFile,
 		},
 	})
 }

@@ -42,7 +42,7 @@ func (p *program) orderImport(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	data, err := p.readInput(args[0], "file of orders")
+	data, err := p.readUpTo(args[0], "file of orders", adminwire.MaxImport)
 	if err != nil {
 		return err
 	}

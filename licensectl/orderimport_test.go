@@ -3,12 +3,16 @@ package main
 import (
 	"bytes"
 	"encoding/csv"
+	"errors"
 	"fmt"
+	"os"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/seed-357fa782/licensed/internal/adminwire"
 	"github.com/seed-357fa782/licensed/license"
@@ -93,4 +97,25 @@ func TestCSVCells(t *testing.T) {
 			t.Errorf("%q came back as %q", cells[i], back)
 		}
 	}
+}
+
+// ordersFile writes a CSV file of so many orders, with texts as long as they may be.
+func ordersFile(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: orders-file FILE ROWS")
+	}
+	rows, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	var b bytes.Buffer
+	w := csv.NewWriter(&b)
+	ts.Check(w.Write([]string{"order", "line", "channel", "stage", "stage_at", "rejections", "marketplace_product", "amount", "customer", "ordered_at", "expires_at", "note"}))
+	wide := func(n, width int) string { return fmt.Sprintf("CS%0*d", width-2, n) }
+	for n := range rows {
+		ts.Check(w.Write([]string{
+			wide(n, 64), wide(n, 64), license.ChannelManual, string(license.StageAwaitingCode), "2026-01-02T09:00:00+08:00", "1000", wide(n, 64), "1000000",
+			strings.Repeat("\"ü&", 64), "2026-01-01T09:00:00+08:00", "2027-01-01T09:00:00+08:00", strings.Repeat("\"ü&", 128),
+		}))
+	}
+	w.Flush()
+	ts.Check(errors.Join(w.Error(), os.WriteFile(ts.MkAbs(args[0]), b.Bytes(), 0o600)))
 }

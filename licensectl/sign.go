@@ -89,14 +89,19 @@ func noForm(c *cli.Context) error {
 
 // readInput reads a file that an argument names; "-" is standard input.
 func (p *program) readInput(path, what string) ([]byte, error) {
+	return p.readUpTo(path, what, token.MaxFile)
+}
+
+// readUpTo is readInput for a file that may have another size, in bytes.
+func (p *program) readUpTo(path, what string, limit int64) ([]byte, error) {
 	if path == "-" {
-		data, err := readLimited(p.in)
+		data, err := upTo(p.in, limit)
 		if err != nil {
 			return nil, fmt.Errorf("read the %s from standard input: %w", what, err)
 		}
 		return data, nil
 	}
-	data, err := readFile(path)
+	data, err := fileUpTo(path, limit)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, notFoundf("there is no %s %s", what, path)
 	}
@@ -106,20 +111,23 @@ func (p *program) readInput(path, what string) ([]byte, error) {
 	return data, nil
 }
 
-func readFile(path string) ([]byte, error) {
+func readFile(path string) ([]byte, error) { return fileUpTo(path, token.MaxFile) }
+
+func fileUpTo(path string, limit int64) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close() //nolint:errcheck // it was only read
-	return readLimited(f)
+	return upTo(f, limit)
 }
 
-// readLimited reads no more than a licence or request file may hold.
-func readLimited(r io.Reader) ([]byte, error) {
-	data, err := io.ReadAll(io.LimitReader(r, token.MaxFile+1))
-	if err == nil && len(data) > token.MaxFile {
-		err = fmt.Errorf("it is larger than %d KiB", token.MaxFile>>10)
+func readLimited(r io.Reader) ([]byte, error) { return upTo(r, token.MaxFile) }
+
+func upTo(r io.Reader, limit int64) ([]byte, error) {
+	data, err := io.ReadAll(io.LimitReader(r, limit+1))
+	if err == nil && int64(len(data)) > limit {
+		err = fmt.Errorf("it is larger than %d KiB", limit>>10)
 	}
 	return data, err
 }

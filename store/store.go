@@ -164,7 +164,8 @@ type Tx interface {
 	// RenameOrder replaces one as UpdateOrder does and calls its line another name
 	// from then on: Exists if there is one of that name, and o's own is one.
 	RenameOrder(ctx context.Context, o license.Order, line string) error
-	// Orders lists them in the order of their channels, ids and lines.
+	// Orders lists them in the order of their channels, ids and lines. Those of one
+	// licence, and those of one Channel and ID, are found without a look at others.
 	Orders(ctx context.Context, f OrderFilter, p Page) ([]license.Order, string, error)
 
 	// MarkSeen records that the message with the given key was taken: Exists if it

@@ -157,6 +157,10 @@ type EditOrder struct {
 	Note      string     `json:"note,omitempty" maxLength:"512"`
 }
 
+// MaxImport is the largest ImportOrders that the daemon reads, in bytes: a thousand
+// orders with the longest names and notes, as text or as JSON.
+const MaxImport = 4 << 20
+
 // ImportOrders records many orders at once: all, or none where one cannot be.
 type ImportOrders struct {
 	Orders []AddOrder `json:"orders" minItems:"1" maxItems:"1000"`

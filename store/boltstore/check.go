@@ -19,7 +19,8 @@ const maxFindings = 20
 // found otherwise, with reason license.Damaged: bbolt's own consistency, every
 // record readable and under its own key, every code index and every install
 // with its licence, every place of an install and every entry in a status list
-// that there is, every job in its turn and no other, the audit log without gaps.
+// that there is, every job in its turn and no other, every order with
+// its licence, the audit log without gaps.
 // Writers wait meanwhile.
 func (s *Store) Check(ctx context.Context) error {
 	if err := s.admit(ctx); err != nil {
@@ -174,6 +175,7 @@ func (c *checker) rest() {
 		}
 		return nil
 	})
+	links := c.b.get(bucketOrdersLicense)
 	c.each(bucketOrders, func(key, raw []byte) error {
 		o, err := decodeOrder(key, raw)
 		switch {
@@ -183,6 +185,23 @@ func (c *checker) rest() {
 			return errors.New("the record is that of another order line")
 		case o.Revision < 1:
 			return fmt.Errorf("its revision is %d", o.Revision)
+		case o.License != "" && links.Get(linkKey(o.License, key)) == nil:
+			return errors.New("its licence does not lead to it")
+		}
+		return nil
+	})
+	orders := c.b.get(bucketOrders)
+	c.each(bucketOrdersLicense, func(key, _ []byte) error {
+		licenseID, at, _ := bytes.Cut(key, []byte{0})
+		raw := orders.Get(at)
+		if raw == nil {
+			return errors.New("there is no such order")
+		}
+		switch o, err := decodeOrder(at, raw); {
+		case err != nil:
+			return err
+		case o.License != string(licenseID):
+			return fmt.Errorf("the order is linked to %q", o.License)
 		}
 		return nil
 	})

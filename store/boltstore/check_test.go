@@ -86,6 +86,10 @@ func TestCheck(t *testing.T) {
 		"place of no id":        {"jobskeys", "k\x00", []byte(due), "cannot be read"},
 		"order unreadable":      {"orders", "k\x00CS1\x001", []byte("{"), "cannot be read"},
 		"order of another":      {"orders", "k\x00CS1\x002", []byte(`{"channel":"k","id":"CS1","line":"1","revision":1}`), "another order line"},
+		"order of no link":      {"orderslicense", "lic_7\x00k\x00CS1\x001", nil, "does not lead to it"},
+		"order gone":            {"orders", "k\x00CS1\x001", nil, "no such order"},
+		"link of another":       {"orderslicense", "lic_8\x00k\x00CS1\x001", []byte{}, "linked to \"lic_7\""},
+		"link of no order":      {"orderslicense", "lic_7", []byte{}, "no such order"},
 		"order of no revision":  {"orders", "k\x00CS1\x001", []byte(`{"channel":"k","id":"CS1","line":"1"}`), "its revision is 0"},
 	}
 	for name, test := range tests {

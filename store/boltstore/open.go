@@ -20,7 +20,7 @@ import (
 const format = 2
 
 // formatBuckets is how many of the buckets in layout each format has. Before it
-// was released format 2 had no jobs and orders.
+// was released format 2 had no jobs and orders, and then no index of orders.
 var formatBuckets = [format + 1]bucketID{1: bucketLists, 2: bucketJobs} //nolint:gochecknoglobals // a table
 
 const (
@@ -173,11 +173,7 @@ func verify(db *bolt.DB, path string) (size int64, err error) {
 		case version > format:
 			return license.Errorf(license.Internal, "the file has format %d and this program knows formats up to %d; please use a newer version", version, format)
 		}
-		has := formatBuckets[version]
-		if version == format && !early(btx) {
-			has = bucketCount
-		}
-		for _, l := range layout[:has] {
+		for _, l := range layout[:laid(btx, version)] {
 			if btx.Bucket([]byte(l.name)) == nil {
 				return license.Errorf(license.Damaged, "the file lacks the bucket %q", l.name)
 			}
@@ -186,15 +182,24 @@ func verify(db *bolt.DB, path string) (size int64, err error) {
 	})
 }
 
-// early reports whether a file of this format has none of the buckets that the
-// format got before it was released. One that has some of them was damaged.
-func early(btx *bolt.Tx) bool {
-	for _, l := range layout[formatBuckets[format]:] {
-		if btx.Bucket([]byte(l.name)) != nil {
-			return false
-		}
+// laid is how many of the buckets in layout a file must have: those of its format,
+// and of this one those that it had at the time. A file that lacks others was
+// damaged. The index of orders follows from them, and is made again.
+func laid(btx *bolt.Tx, version int) bucketID {
+	if version < format {
+		return formatBuckets[version]
 	}
-	return true
+	early := true
+	for _, l := range layout[formatBuckets[format]:] {
+		early = early && btx.Bucket([]byte(l.name)) == nil
+	}
+	switch {
+	case early:
+		return formatBuckets[format]
+	case btx.Bucket([]byte(layout[bucketOrdersLicense].name)) == nil:
+		return bucketOrdersLicense
+	}
+	return bucketCount
 }
 
 func formatOf(meta *bolt.Bucket) (int, error) {
@@ -209,14 +214,14 @@ func formatOf(meta *bolt.Bucket) (int, error) {
 // upgrade brings a store of an older format up to this one, in one transaction.
 func upgrade(db *bolt.DB, readOnly bool) error {
 	var version int
-	var current bool
+	var has bucketID
 	err := db.View(func(btx *bolt.Tx) (err error) {
 		version, err = formatOf(btx.Bucket([]byte(metaBucket)))
-		current = version == format && !early(btx)
+		has = laid(btx, version)
 		return err
 	})
 	switch {
-	case err != nil || current:
+	case err != nil || has == bucketCount:
 		return err
 	case readOnly && version == format:
 		return license.Errorf(license.Conflict, "the file has an early form of format %d; start the daemon once, which brings it up to date", version)
@@ -224,10 +229,13 @@ func upgrade(db *bolt.DB, readOnly bool) error {
 		return license.Errorf(license.Conflict, "the file has the older format %d; start the daemon once, which brings it up to date", version)
 	}
 	err = db.Update(func(btx *bolt.Tx) error {
-		for _, l := range layout[formatBuckets[version]:] {
+		for _, l := range layout[has:] {
 			if _, err := btx.CreateBucketIfNotExists([]byte(l.name)); err != nil {
 				return err
 			}
+		}
+		if err := indexOrders(btx); err != nil {
+			return err
 		}
 		return btx.Bucket([]byte(metaBucket)).Put([]byte(formatKey), []byte(strconv.Itoa(format)))
 	})
@@ -235,6 +243,18 @@ func upgrade(db *bolt.DB, readOnly bool) error {
 		return fmt.Errorf("bring the file from format %d up to %d: %w", version, format, err)
 	}
 	return nil
+}
+
+// indexOrders fills the index of the licences that orders are linked to.
+func indexOrders(btx *bolt.Tx) error {
+	index := btx.Bucket([]byte(layout[bucketOrdersLicense].name))
+	return btx.Bucket([]byte(layout[bucketOrders].name)).ForEach(func(key, raw []byte) error {
+		o, err := decodeOrder(key, raw)
+		if err != nil || o.License == "" {
+			return err
+		}
+		return index.Put(linkKey(o.License, key), []byte{})
+	})
 }
 
 func openError(err error) error {

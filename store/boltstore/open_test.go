@@ -62,7 +62,7 @@ func filled(tb testing.TB) string {
 			tx.CreateJob(ctx, newJob("job_2", "k", benchTime)),
 			tx.CreateJob(ctx, newJob("job_3", "", benchTime)),
 			tx.CreateJob(ctx, parked(newJob("job_4", "k", benchTime))),
-			tx.CreateOrder(ctx, license.Order{Channel: "k", ID: "CS1", Line: "1"}),
+			tx.CreateOrder(ctx, license.Order{Channel: "k", ID: "CS1", Line: "1", License: "lic_7"}),
 		)
 	})
 	if err := errors.Join(err, s.Close()); err != nil {

@@ -1,8 +1,11 @@
 package boltstore
 
 import (
+	"bytes"
 	"cmp"
 	"context"
+
+	bolt "go.etcd.io/bbolt"
 
 	"github.com/seed-357fa782/licensed/license"
 	"github.com/seed-357fa782/licensed/store"
@@ -45,7 +48,7 @@ func decodeOrder(key, raw []byte) (license.Order, error) {
 
 // CreateOrder stores a new line of an order with revision 1.
 func (t *txn) CreateOrder(_ context.Context, o license.Order) error {
-	if err := cmp.Or(t.mayWrite(), checkKey("channel", o.Channel), checkKey("id", o.ID), checkKey("line", o.Line)); err != nil {
+	if err := cmp.Or(t.mayWrite(), checkKey("channel", o.Channel), checkKey("id", o.ID), checkKey("line", o.Line), checkLink(o)); err != nil {
 		return err
 	}
 	key := orderKey(o.Channel, o.ID, o.Line)
@@ -57,16 +60,25 @@ func (t *txn) CreateOrder(_ context.Context, o license.Order) error {
 	if err != nil {
 		return err
 	}
-	return t.putNew(bucketOrders, key, raw)
+	return cmp.Or(t.putNew(bucketOrders, key, raw), t.link(o.License, key))
+}
+
+// checkLink refuses what cannot stand in the index of licences.
+func checkLink(o license.Order) error {
+	if o.License == "" {
+		return nil
+	}
+	return checkKey("license", o.License)
 }
 
 // UpdateOrder replaces a line of an order and counts its revision up.
 func (t *txn) UpdateOrder(_ context.Context, o license.Order) error {
-	if err := t.mayWrite(); err != nil {
+	if err := cmp.Or(t.mayWrite(), checkLink(o)); err != nil {
 		return err
 	}
 	key := orderKey(o.Channel, o.ID, o.Line)
-	if err := t.unchangedOrder(key, o.Revision); err != nil {
+	was, err := t.unchangedOrder(key, o.Revision)
+	if err != nil {
 		return err
 	}
 	o.Revision++
@@ -74,16 +86,39 @@ func (t *txn) UpdateOrder(_ context.Context, o license.Order) error {
 	if err != nil {
 		return err
 	}
-	return t.put(bucketOrders, key, raw)
+	if err := t.put(bucketOrders, key, raw); err != nil || was == o.License {
+		return err
+	}
+	return cmp.Or(t.link(o.License, key), t.unlink(was, key))
+}
+
+// linkKey is where an order stands in the index of the licence that it is linked to.
+func linkKey(licenseID string, key []byte) []byte {
+	return append(append([]byte(licenseID), 0), key...)
+}
+
+func (t *txn) link(licenseID string, key []byte) error {
+	if licenseID == "" {
+		return nil
+	}
+	return t.put(bucketOrdersLicense, linkKey(licenseID, key), []byte{})
+}
+
+func (t *txn) unlink(licenseID string, key []byte) error {
+	if licenseID == "" {
+		return nil
+	}
+	return t.remove(bucketOrdersLicense, linkKey(licenseID, key))
 }
 
 // RenameOrder replaces a line of an order under another name.
 func (t *txn) RenameOrder(_ context.Context, o license.Order, line string) error {
-	if err := cmp.Or(t.mayWrite(), checkKey("line", line)); err != nil {
+	if err := cmp.Or(t.mayWrite(), checkKey("line", line), checkLink(o)); err != nil {
 		return err
 	}
 	key, to := orderKey(o.Channel, o.ID, o.Line), orderKey(o.Channel, o.ID, line)
-	if err := t.unchangedOrder(key, o.Revision); err != nil {
+	was, err := t.unchangedOrder(key, o.Revision)
+	if err != nil {
 		return err
 	}
 	if t.b.get(bucketOrders).Get(to) != nil {
@@ -95,25 +130,50 @@ func (t *txn) RenameOrder(_ context.Context, o license.Order, line string) error
 	if err != nil {
 		return err
 	}
-	return cmp.Or(t.putNew(bucketOrders, to, raw), t.remove(bucketOrders, key))
+	return cmp.Or(t.putNew(bucketOrders, to, raw), t.remove(bucketOrders, key), t.link(o.License, to), t.unlink(was, key))
 }
 
-// unchangedOrder fails unless there is an order under key, of that revision.
-func (t *txn) unchangedOrder(key []byte, revision int64) error {
+// unchangedOrder fails unless there is an order under key, of that revision, and
+// returns the licence that it is linked to.
+func (t *txn) unchangedOrder(key []byte, revision int64) (licenseID string, err error) {
 	raw := t.b.get(bucketOrders).Get(key)
 	if raw == nil {
-		return noOrder()
+		return "", noOrder()
 	}
 	var was struct {
-		Revision int64 `json:"revision"`
+		Revision int64  `json:"revision"`
+		License  string `json:"license"`
 	}
 	if err := decode(bucketOrders, key, raw, &was); err != nil {
-		return err
+		return "", err
 	}
 	if revision != was.Revision {
-		return license.Errorf(license.Conflict, "the order line was changed since it was read")
+		return "", license.Errorf(license.Conflict, "the order line was changed since it was read")
 	}
-	return nil
+	return was.License, nil
+}
+
+// linked is the way through the orders that are linked to one licence, in their
+// order.
+type linked struct {
+	index  within
+	orders *bolt.Bucket
+}
+
+func (l linked) First() (key, value []byte) { return l.order(l.index.First()) }
+
+func (l linked) Seek(key []byte) (k, value []byte) {
+	return l.order(l.index.Seek(append(bytes.Clone(l.index.prefix), key...)))
+}
+
+func (l linked) Next() (key, value []byte) { return l.order(l.index.Next()) }
+
+func (l linked) order(at, _ []byte) (key, value []byte) {
+	if at == nil {
+		return nil, nil
+	}
+	key = at[len(l.index.prefix):]
+	return key, l.orders.Get(key)
 }
 
 // Orders lists lines of orders in the order of their channels, ids and lines.
@@ -125,6 +185,8 @@ func (t *txn) Orders(ctx context.Context, f store.OrderFilter, p store.Page) ([]
 	switch {
 	case f.Channel != "" && f.ID != "":
 		c = within{c, orderPrefix(f.Channel, f.ID)}
+	case f.License != "":
+		c = linked{within{t.b.get(bucketOrdersLicense).Cursor(), linkKey(f.License, nil)}, t.b.get(bucketOrders)}
 	case f.Channel != "":
 		c = within{c, append([]byte(f.Channel), 0)}
 	}

@@ -32,6 +32,7 @@ const (
 	bucketJobsDue
 	bucketJobsKeys
 	bucketOrders
+	bucketOrdersLicense
 	bucketCount
 )
 
@@ -41,20 +42,21 @@ var layout = [bucketCount]struct {
 	name string
 	fill float64
 }{
-	bucketLicenses:   {"licenses", 0.9},                     // licence id → record; records grow a little
-	bucketCodes:      {"codes", bolt.DefaultFillPercent},    // code index → licence id
-	bucketInstalls:   {"installs", bolt.DefaultFillPercent}, // licence id "/" install id → record
-	bucketAudit:      {"audit", 1},                          // sequence, big-endian → event; never changed
-	bucketPending:    {"pending", bolt.DefaultFillPercent},  // channel 0 code index → record
-	bucketMarks:      {"marks", 0.9},                        // milliseconds until which it is kept, big-endian, and key → nothing
-	bucketValues:     {"values", bolt.DefaultFillPercent},   // name → value
-	bucketLists:      {"statuslists", 0.9},                  // list id → record
-	bucketStatuses:   {"statuses", bolt.DefaultFillPercent}, // list id 0 index, big-endian → status, and when it is final
-	bucketJobs:       {"jobs", 0.9},                         // id of a job that waits → record; records grow a little
-	bucketJobsParked: {"jobsparked", 0.9},                   // id of a job that is parked → record
-	bucketJobsDue:    {"jobsdue", bolt.DefaultFillPercent},  // seconds, big-endian, and id of a job that none stands before → nothing
-	bucketJobsKeys:   {"jobskeys", bolt.DefaultFillPercent}, // key of jobs 0 id of one that waits → seconds, big-endian
-	bucketOrders:     {"orders", bolt.DefaultFillPercent},   // channel 0 order id 0 line → record
+	bucketLicenses:      {"licenses", 0.9},                          // licence id → record; records grow a little
+	bucketCodes:         {"codes", bolt.DefaultFillPercent},         // code index → licence id
+	bucketInstalls:      {"installs", bolt.DefaultFillPercent},      // licence id "/" install id → record
+	bucketAudit:         {"audit", 1},                               // sequence, big-endian → event; never changed
+	bucketPending:       {"pending", bolt.DefaultFillPercent},       // channel 0 code index → record
+	bucketMarks:         {"marks", 0.9},                             // milliseconds until which it is kept, big-endian, and key → nothing
+	bucketValues:        {"values", bolt.DefaultFillPercent},        // name → value
+	bucketLists:         {"statuslists", 0.9},                       // list id → record
+	bucketStatuses:      {"statuses", bolt.DefaultFillPercent},      // list id 0 index, big-endian → status, and when it is final
+	bucketJobs:          {"jobs", 0.9},                              // id of a job that waits → record; records grow a little
+	bucketJobsParked:    {"jobsparked", 0.9},                        // id of a job that is parked → record
+	bucketJobsDue:       {"jobsdue", bolt.DefaultFillPercent},       // seconds, big-endian, and id of a job that none stands before → nothing
+	bucketJobsKeys:      {"jobskeys", bolt.DefaultFillPercent},      // key of jobs 0 id of one that waits → seconds, big-endian
+	bucketOrders:        {"orders", bolt.DefaultFillPercent},        // channel 0 order id 0 line → record
+	bucketOrdersLicense: {"orderslicense", bolt.DefaultFillPercent}, // licence id 0 key of an order that is linked to it → nothing
 }
 
 // buckets are the buckets of one bbolt transaction, opened when they are first

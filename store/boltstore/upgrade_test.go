@@ -107,8 +107,8 @@ func useNewKinds(ctx context.Context, tx store.Tx) error {
 func TestUpgradeEarly(t *testing.T) {
 	path := filled(t)
 	_, want := formatOf(t, path)
-	dropBucket("jobs", "jobsparked", "jobsdue", "jobskeys", "orders")(t, path)
-	if format, buckets := formatOf(t, path); format != "2" || buckets != want-5 {
+	dropBucket("jobs", "jobsparked", "jobsdue", "jobskeys", "orders", "orderslicense")(t, path)
+	if format, buckets := formatOf(t, path); format != "2" || buckets != want-6 {
 		t.Fatalf("the file has format %s with %d buckets", format, buckets)
 	}
 	before, err := os.ReadFile(path)
@@ -152,6 +152,74 @@ func TestUpgradeEarly(t *testing.T) {
 	}
 	if format, buckets := formatOf(t, path); format != "2" || buckets != want {
 		t.Errorf("the file has format %s with %d buckets, a new one %d", format, buckets, want)
+	}
+}
+
+// Which orders are linked to a licence follows from the orders: a file that has no
+// index of that gets one when it is opened.
+func TestUpgradeIndexOfOrders(t *testing.T) {
+	path := filled(t)
+	dropBucket("orderslicense")(t, path)
+	if _, err := boltstore.Open(path, boltstore.Options{ReadOnly: true}); !errors.Is(err, license.Conflict) {
+		t.Errorf("for reading only: error is %v", err)
+	}
+	s := open(t, path)
+	orders, err := linkedTo(t, s, "lic_7")
+	if err != nil || len(orders) != 1 {
+		t.Errorf("%+v, %v", orders, err)
+	}
+	if err := s.Check(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+func linkedTo(t *testing.T, s *boltstore.Store, id string) (orders []license.Order, err error) {
+	t.Helper()
+	err = s.View(t.Context(), func(ctx context.Context, tx store.Tx) (err error) {
+		orders, _, err = tx.Orders(ctx, store.OrderFilter{License: id}, store.Page{})
+		return err
+	})
+	return orders, err
+}
+
+// The orders of a licence are found without a look at any other: one that cannot
+// be read does not matter.
+func TestOrdersOfALicence(t *testing.T) {
+	path := filled(t)
+	edit(t, path, func(tx *bolt.Tx) error {
+		return tx.Bucket([]byte("orders")).Put([]byte("k\x00CS0\x001"), []byte(`{"license":"lic_7"`))
+	})
+	s := open(t, path)
+	if orders, err := linkedTo(t, s, "lic_7"); err != nil || len(orders) != 1 {
+		t.Errorf("%+v, %v", orders, err)
+	}
+	if orders, err := linkedTo(t, s, "lic_9"); err != nil || len(orders) != 0 {
+		t.Errorf("%+v, %v", orders, err)
+	}
+}
+
+// A link that is changed, or whose order is called otherwise, leaves nothing behind.
+func TestOrdersOfALicenceLeaveNothing(t *testing.T) {
+	s := open(t, filled(t))
+	for name, change := range map[string]func(context.Context, store.Tx, license.Order) error{
+		"linked to another": func(ctx context.Context, tx store.Tx, o license.Order) error {
+			o.License = "lic_8"
+			return tx.UpdateOrder(ctx, o)
+		},
+		"renamed": func(ctx context.Context, tx store.Tx, o license.Order) error {
+			return tx.RenameOrder(ctx, o, o.Line+"1")
+		},
+	} {
+		err := s.Update(t.Context(), func(ctx context.Context, tx store.Tx) error {
+			orders, _, err := tx.Orders(ctx, store.OrderFilter{Channel: "k", ID: "CS1"}, store.Page{})
+			if err != nil {
+				return err
+			}
+			return change(ctx, tx, orders[0])
+		})
+		if err := errors.Join(err, s.Check(t.Context())); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 

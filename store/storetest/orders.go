@@ -164,6 +164,59 @@ func (s suite) orderRename(t *testing.T) {
 	})
 }
 
+// The orders of a licence are those that are linked to it, whatever they were
+// linked to and called before.
+func (s suite) orderLinks(t *testing.T) {
+	st := s.open(t)
+	one, two, free := newOrder("k", "CS1", "1"), newOrder("k", "CS2", "1"), newOrder("k", "CS3", "1")
+	one.License, two.License, free.License = "lic_1", "lic_1", ""
+	createOrders(t, st, one, two, free)
+	want := func(when string, links map[string][]string) {
+		t.Helper()
+		view(t, st, func(ctx context.Context, tx store.Tx) error {
+			for id, want := range links {
+				orders, _, err := tx.Orders(ctx, store.OrderFilter{License: id}, store.Page{})
+				if err != nil {
+					return err
+				}
+				var got []string
+				for _, o := range orders {
+					got = append(got, o.ID+" "+o.Line)
+				}
+				wantSame(t, when+": of "+id, got, want)
+			}
+			return nil
+		})
+	}
+	want("created", map[string][]string{"lic_1": {"CS1 1", "CS2 1"}, "lic_2": nil, "lic": nil})
+	moved := getOrder(t, st, "1")
+	moved.License = "lic_2"
+	undone := errors.New("undone")
+	for _, fail := range []error{undone, nil} {
+		if err := st.Update(t.Context(), func(ctx context.Context, tx store.Tx) error {
+			return errors.Join(tx.UpdateOrder(ctx, moved), fail)
+		}); !errors.Is(err, fail) {
+			t.Fatal(err)
+		}
+		if fail != nil {
+			want("undone", map[string][]string{"lic_1": {"CS1 1", "CS2 1"}, "lic_2": nil})
+		}
+	}
+	want("updated", map[string][]string{"lic_1": {"CS2 1"}, "lic_2": {"CS1 1"}})
+	renamed := getOrder(t, st, "1")
+	renamed.License = "lic_3"
+	update(t, st, func(ctx context.Context, tx store.Tx) error { return tx.RenameOrder(ctx, renamed, "7") })
+	want("renamed and linked", map[string][]string{"lic_1": {"CS2 1"}, "lic_2": nil, "lic_3": {"CS1 7"}})
+	renamed = getOrder(t, st, "7")
+	renamed.License = ""
+	update(t, st, func(ctx context.Context, tx store.Tx) error {
+		return errors.Join(tx.UpdateOrder(ctx, renamed), expect("control license", tx.CreateOrder(ctx, license.Order{
+			Channel: "k", ID: "CS4", Line: "1", License: "lic\x00",
+		}), license.BadRequest))
+	})
+	want("taken back", map[string][]string{"lic_1": {"CS2 1"}, "lic_2": nil, "lic_3": nil})
+}
+
 func (s suite) orderList(t *testing.T) {
 	st := s.open(t)
 	names := [][3]string{ // in order: a space sorts before every letter, and a part that ends before both

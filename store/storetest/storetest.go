@@ -66,7 +66,7 @@ func Run(t *testing.T, create func(t *testing.T) Opener) {
 			"List": s.jobList, "WhileChanging": s.jobsWhileChanging, "Counts": s.jobCounts,
 		}},
 		{"Orders", map[string]func(t *testing.T){
-			"CRUD": s.orders, "Refused": s.orderRefused, "Rename": s.orderRename, "List": s.orderList,
+			"CRUD": s.orders, "Refused": s.orderRefused, "Rename": s.orderRename, "Links": s.orderLinks, "List": s.orderList,
 		}},
 		{"Life", map[string]func(t *testing.T){
 			"Cancelled": s.cancelled, "CarriedThrough": s.carriedThrough, "Reopen": s.reopen, "Closed": s.closed,

@@ -27,7 +27,9 @@ func (s *server) registerOrders(api huma.API) {
 	operation.Register(api, post("order-stage", adminwire.PathOrderStage, "Move an order to another stage"), s.setStage)
 	operation.Register(api, post("order-link", adminwire.PathOrderLink, "Say which licence was made for an order"), s.linkOrder)
 	operation.Register(api, post("edit-order", adminwire.PathOrderEdit, "Change what is known of an order that the marketplace has not told of"), s.editOrder)
-	operation.Register(api, post("import-orders", adminwire.PathImport, "Record many orders at once, all or none"), s.importOrders)
+	many := post("import-orders", adminwire.PathImport, "Record many orders at once, all or none")
+	many.MaxBodyBytes = adminwire.MaxImport
+	operation.Register(api, many, s.importOrders)
 	operation.Register(api, get("orders-due", adminwire.PathOrdersDue, "Count the orders about which there is something to do"), s.ordersDue)
 	operation.Register(api, post("identify", adminwire.PathIdentify, "Make the licence for an identification code"), s.identify)
 	operation.Register(api, post("prove", adminwire.PathProofs, "Make a proof of delivery"), s.prove)

@@ -251,11 +251,13 @@ func (ad *adoption) record(ctx context.Context, e Entitlement) error {
 		if err := ad.save(ctx, tx, known, was, is, now); err != nil {
 			return err
 		}
-		if err := ad.a.orderActivated(ctx, tx, ad.actor, is, now); err != nil {
+		if err := ad.a.orderActivated(ctx, tx, ad.actor, is, !known, now); err != nil {
 			return err
 		}
 		if was.ReleasedAt.IsZero() && !is.ReleasedAt.IsZero() {
-			if err := ad.a.unsubscribed(ctx, tx, is, ad.ch.Name, "", ad.actor, now); err != nil {
+			before := is
+			before.ReleasedAt = was.ReleasedAt
+			if err := ad.a.unsubscribed(ctx, tx, before, ad.ch.Name, "", ad.actor, now); err != nil {
 				return err
 			}
 		}

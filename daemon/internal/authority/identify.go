@@ -127,49 +127,21 @@ func noteMade(ctx context.Context, tx store.Tx, was license.Order, m license.Mad
 
 // onTarget runs fn in an Update with the licence that ref names, by itself or by
 // its order, and with the order that it was made for, the zero Order where there is
-// none. Which order that is can take a look at all of them, so it is found out
-// before, in a View, which holds nobody up.
+// none.
 func (a *Authority) onTarget(ctx context.Context, ref OrderRef, fn func(context.Context, store.Tx, license.License, license.Order) error) error {
-	for try := 1; ; try++ {
-		var target license.License
-		var order license.Order
-		err := a.store.View(ctx, func(ctx context.Context, tx store.Tx) (err error) {
-			target, order, err = a.licenseOrOrder(ctx, tx, ref)
-			if err == nil && order.ID == "" {
-				order, err = orderOf(ctx, tx, target)
-			}
-			return err
-		})
+	return a.store.Update(ctx, func(ctx context.Context, tx store.Tx) error {
+		l, o, err := a.licenseOrOrder(ctx, tx, ref)
 		if err != nil {
 			return err
 		}
-		err = a.store.Update(ctx, func(ctx context.Context, tx store.Tx) error {
-			l, err := tx.License(ctx, target.ID)
-			if err != nil {
-				return fmt.Errorf("read %s: %w", target.ID, err)
+		if o.ID == "" {
+			if o, err = orderOf(ctx, tx, l); err != nil {
+				return err
 			}
-			var o license.Order
-			if order.ID != "" {
-				o, err = tx.Order(ctx, order.Channel, order.ID, order.Line)
-				if errors.Is(err, license.NotFound) || err == nil && o.License != order.License {
-					return errMoved
-				}
-				if err != nil {
-					return fmt.Errorf("read an order: %w", err)
-				}
-			}
-			return fn(ctx, tx, l, o)
-		})
-		if try == maxTargets || !errors.Is(err, errMoved) {
-			return err
 		}
-	}
+		return fn(ctx, tx, l, o)
+	})
 }
-
-// maxTargets is how often a reference is looked up that is changed meanwhile.
-const maxTargets = 5
-
-var errMoved = license.Errorf(license.Conflict, "the order was changed meanwhile; try again")
 
 // licenseOrOrder finds a licence that is named by itself, or by its order. It looks
 // only where either must be.
@@ -224,19 +196,22 @@ func (a *Authority) identify(ctx context.Context, tx store.Tx, l license.License
 }
 
 // orderOf returns the order that a licence was made for, the zero Order where
-// none is linked to it: of several the first that was not cancelled. It may look at
-// all orders, so it is for a View.
+// none is linked to it: of several the first that was not cancelled, and, where a
+// marketplace sold the licence, first of the order by which it did.
 func orderOf(ctx context.Context, tx store.Tx, l license.License) (license.Order, error) {
-	f := store.OrderFilter{License: l.ID}
-	if l.Order != "" && l.Channel != license.ChannelManual {
-		near := f
-		near.Channel, near.ID = l.Channel, l.Order
-		if found, err := ordersOf(ctx, tx, near); err != nil || len(found) > 0 {
-			return first(found), err
+	found, err := ordersOf(ctx, tx, store.OrderFilter{License: l.ID})
+	if err != nil {
+		return license.Order{}, err
+	}
+	if l.Sold() {
+		byIt := slices.DeleteFunc(slices.Clone(found), func(o license.Order) bool {
+			return o.ID != l.Order || o.Channel != l.Channel && o.Instance != l.Instance
+		})
+		if len(byIt) > 0 {
+			found = byIt
 		}
 	}
-	found, err := ordersOf(ctx, tx, f)
-	return first(found), err
+	return first(found), nil
 }
 
 // first returns the order that was heard of first, of those that stand if any do.

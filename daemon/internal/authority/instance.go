@@ -60,7 +60,8 @@ type Purchase struct {
 
 // NewInstance returns the id of the instance for a purchase: the same one for
 // each line of an order. What was bought is read from the order afterwards, by
-// a job, and the licence made of it.
+// a job, and the licence made of it. An instance that licence 1.0 has made for the
+// order is no answer: that is another purchase.
 func (a *Authority) NewInstance(ctx context.Context, p Purchase) (instance string, err error) {
 	if err := errors.Join(plain("orderId", p.Order, 64), plain("orderLineId", p.Line, 64), plain("businessId", p.Business, 64)); err != nil {
 		return "", err
@@ -70,7 +71,7 @@ func (a *Authority) NewInstance(ctx context.Context, p Purchase) (instance strin
 		if err := markSeen(ctx, tx, p.ReplayKey, p.SentAt.Add(store.MarkKept), now); err != nil {
 			return err
 		}
-		o, known, err := a.orderLine(ctx, tx, license.Actor{Kind: license.ActorMarketplace, Name: p.Channel}, p.Channel, p.Order, p.Line)
+		o, known, err := a.instanceLine(ctx, tx, p, now)
 		if err != nil {
 			return err
 		}

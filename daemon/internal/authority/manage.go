@@ -218,6 +218,9 @@ func (a *Authority) Edit(ctx context.Context, actor license.Actor, ref string, e
 		if l, changed, err = was.Apply(change); err != nil || !changed {
 			return err
 		}
+		if l.OwnEnd && !was.OwnEnd {
+			l.SoldUntil = was.ExpiresAt
+		}
 		if err := tx.UpdateLicense(ctx, l); err != nil {
 			return fmt.Errorf("update %s: %w", l.ID, err)
 		}

@@ -78,14 +78,77 @@ func (a *Authority) orderLine(ctx context.Context, tx store.Tx, actor license.Ac
 	if len(lines) != 1 || lines[0].Line != onlyLine {
 		return heardOf(channel, id, line, now), false, nil
 	}
-	was := lines[0]
+	o, err = renameLine(ctx, tx, actor, lines[0], line, now, "its line is known now")
+	return o, true, err
+}
+
+func renameLine(ctx context.Context, tx store.Tx, actor license.Actor, was license.Order, line string, now time.Time, note string) (license.Order, error) {
 	if err := tx.RenameOrder(ctx, was, line); err != nil {
-		return o, false, fmt.Errorf("name the line of an order: %w", err)
+		return was, fmt.Errorf("name the line of an order: %w", err)
 	}
-	o = was
+	o := was
 	o.Line = line
 	o.Revision++
-	return o, true, auditOrder(ctx, tx, actor, license.ActionOrderEdit, was, o, now, "its line is known now")
+	return o, auditOrder(ctx, tx, actor, license.ActionOrderEdit, was, o, now, note)
+}
+
+// instanceLine is orderLine for a purchase that wants an instance. A line that has
+// one has its own: that of a sale through licence 1.0, which names no line, is of
+// another purchase, whatever line the sale was taken for meanwhile. Its record is
+// then again that of a line whose name nobody knows.
+func (a *Authority) instanceLine(ctx context.Context, tx store.Tx, p Purchase, now time.Time) (o license.Order, known bool, err error) {
+	lines, err := ordersOf(ctx, tx, store.OrderFilter{Channel: p.Channel, ID: p.Order})
+	if err != nil {
+		return o, false, err
+	}
+	line := cmp.Or(p.Line, onlyLine)
+	at := func(line string) int {
+		return slices.IndexFunc(lines, func(o license.Order) bool { return o.Line == line })
+	}
+	i := at(line)
+	if p.Line == "" && len(lines) == 1 {
+		i = 0
+	}
+	if i < 0 && (len(lines) != 1 || lines[0].Line != onlyLine || lines[0].Instance != "") {
+		return heardOf(p.Channel, p.Order, line, now), false, nil
+	}
+	if i < 0 {
+		o, err = renameLine(ctx, tx, marketActor(p.Channel), lines[0], line, now, "its line is known now")
+		return o, true, err
+	}
+	mine := lines[i].Instance == ""
+	if !mine {
+		mine, err = a.madeByProvisioning(ctx, tx, p.Channel, lines[i].Instance)
+	}
+	switch {
+	case err != nil:
+		return o, false, err
+	case mine:
+		return lines[i], true, nil
+	case p.Line == "" || at(onlyLine) >= 0:
+		return o, false, license.Errorf(license.Conflict, "the order was delivered by another interface, and which line of it is meant cannot be told")
+	}
+	if _, err := renameLine(ctx, tx, marketActor(p.Channel), lines[i], onlyLine, now, "the sale was of another line"); err != nil {
+		return o, false, err
+	}
+	return heardOf(p.Channel, p.Order, line, now), false, nil
+}
+
+// madeByProvisioning reports whether an instance was made by newInstance, whether
+// or not its licence was made yet.
+func (a *Authority) madeByProvisioning(ctx context.Context, tx store.Tx, channel, instance string) (bool, error) {
+	index, _, err := a.instanceIndex(channel, instance)
+	if err != nil {
+		return false, err
+	}
+	if _, err := tx.LicenseByCode(ctx, index); !errors.Is(err, license.NotFound) {
+		return err == nil, err
+	}
+	p, err := tx.Pending(ctx, channel, index)
+	if errors.Is(err, license.NotFound) {
+		return false, nil
+	}
+	return err == nil && p.Instance != "", err
 }
 
 // orderJob is the payload of a JobOrder.
@@ -160,6 +223,9 @@ func (a *Authority) lineRead(ctx context.Context, tx store.Tx, ch Channel, p ord
 		o.Stage, o.StageAt = license.StageCompleted, now
 		o.History = []license.StageChange{{At: now, Stage: o.Stage, By: marketplace}}
 	}
+	if err := a.relinked(ctx, tx, marketplace, was, o, now); err != nil {
+		return err
+	}
 	if err := a.saveOrder(ctx, tx, known, o); err != nil {
 		return err
 	}
@@ -168,6 +234,9 @@ func (a *Authority) lineRead(ctx context.Context, tx store.Tx, ch Channel, p ord
 	}
 	if !saysOtherwise(was, o) {
 		return nil
+	}
+	if was.License != "" {
+		was.License = o.License // of which relinked has told
 	}
 	return auditOrder(ctx, tx, marketplace, license.ActionOrderEdit, was, o, now, "as "+ch.Name+" says")
 }
@@ -234,6 +303,6 @@ func (a *Authority) linkedLicence(ctx context.Context, tx store.Tx, o license.Or
 		return l, false, fmt.Errorf("read the licence of an order: %w", err)
 	}
 	state := l.StateAt(now)
-	return l, l.Channel == license.ChannelManual && l.Instance == "" && l.Product == a.ProductOf(o) && (l.Order == "" || l.Order == o.ID) &&
+	return l, !l.Sold() && l.Product == a.ProductOf(o) && (l.Order == "" || l.Order == o.ID) &&
 		state != license.StateReleased && state != license.StateRevoked, nil
 }

@@ -265,8 +265,8 @@ func TestLinkedBeforeTheInstance(t *testing.T) {
 	})
 }
 
-// A licence that cannot be the instance's leaves the instance its own, and can be
-// taken back.
+// A licence that cannot be the instance's leaves the instance its own: the link to
+// it is taken back, which is in the audit log.
 func TestLinkedLicenceThatDoesNotFit(t *testing.T) {
 	t.Parallel()
 	inMarket(t, func(m *market) {
@@ -278,6 +278,31 @@ func TestLinkedLicenceThatDoesNotFit(t *testing.T) {
 		if l := m.instance(id); l.ID == is.License.ID || m.order("CS1").License != l.ID {
 			t.Errorf("the instance has %s, the order %s", l.ID, m.order("CS1").License)
 		}
+		if was, _ := m.license(is.License.ID); was.Order != "" || m.events(license.ActionOrderLink) != 1 {
+			t.Errorf("the licence that was linked names the order %q, after %d links", was.Order, m.events(license.ActionOrderLink))
+		}
 		m.served(id)
+	})
+}
+
+// The order of a renewal is that of the licence which it renews: what the staff had
+// linked to it is taken back, which is in the audit log.
+func TestRenewalReplacesALink(t *testing.T) {
+	t.Parallel()
+	inMarket(t, func(m *market) {
+		id := m.buy("CS1")
+		synctest.Wait()
+		l, is := m.instance(id), m.issue()
+		m.addOrder(authority.NewOrder{ID: "CS2", Line: "CS2-1", License: is.License.ID, Offline: true})
+		end := l.ExpiresAt.Add(365 * day)
+		m.desk.sell("CS2 CS2-1", authority.OrderInfo{Type: "RENEW", Line: "CS2-1", Product: "OFFI1", Amount: 2, OrderedAt: m.a.Now(), ExpiresAt: end})
+		for range 2 {
+			m.refresh(id, "CS2", end, false)
+			synctest.Wait()
+		}
+		was, _ := m.license(is.License.ID)
+		if o := m.order("CS2"); o.License != l.ID || was.Order != "" || m.events(license.ActionOrderLink) != 1 {
+			t.Errorf("linked to %s, the other one names %q, after %d links", o.License, was.Order, m.events(license.ActionOrderLink))
+		}
 	})
 }

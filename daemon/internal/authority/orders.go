@@ -287,9 +287,10 @@ func orderDifference(was, is license.Order, before, after map[string]any) {
 
 // orderActivated moves the order of a code on that is in use at its marketplace,
 // which passes that node of the supervision by itself, and notes which licence it
-// is. An order that is not known, and one of several lines of which nobody says
+// is: by the change that brings the code into use, or later where the order was not
+// known by then, and once, since the staff may have corrected either. An order that is not known, and one of several lines of which nobody says
 // which is meant, stays as it is.
-func (a *Authority) orderActivated(ctx context.Context, tx store.Tx, actor license.Actor, l license.License, now time.Time) error {
+func (a *Authority) orderActivated(ctx context.Context, tx store.Tx, actor license.Actor, l license.License, fresh bool, now time.Time) error {
 	if l.Order == "" || !l.ReleasedAt.IsZero() || plain("order", l.Order, 64) != nil {
 		return nil
 	}
@@ -303,7 +304,7 @@ func (a *Authority) orderActivated(ctx context.Context, tx store.Tx, actor licen
 			return o.License != "" || o.Instance != "" || o.Product != "" && a.byMarket[o.Product] != l.Product
 		})
 	}
-	if len(linked) != 1 {
+	if len(linked) != 1 || !fresh && !heardLater(linked[0], l) {
 		return nil
 	}
 	was := linked[0]
@@ -326,8 +327,18 @@ func (a *Authority) orderActivated(ctx context.Context, tx store.Tx, actor licen
 	return auditOrder(ctx, tx, actor, action, was, is, now, "")
 }
 
+// heardLater reports whether an order was heard of only when its code was in use,
+// and has never stood there.
+func heardLater(o license.Order, l license.License) bool {
+	return !l.ActivatedAt.IsZero() && o.SeenAt.After(l.ActivatedAt) &&
+		!slices.ContainsFunc(o.History, func(c license.StageChange) bool { return c.Stage == license.StageActivated })
+}
+
 // instanceDelivered moves the order of an instance on whose licence was handed to
-// its marketplace.
+// its marketplace. After a rejection that is the delivery which the buyer waits
+// for, whichever device the licence is for: an order was rejected, not a device,
+// and nobody but the buyer applies for a licence. Should the device in question not
+// have been served by it, the buyer rejects again.
 func (a *Authority) instanceDelivered(ctx context.Context, tx store.Tx, actor license.Actor, channel, licenseID, instance string) error {
 	l, err := tx.License(ctx, licenseID)
 	if err != nil {
@@ -341,7 +352,7 @@ func (a *Authority) instanceDelivered(ctx context.Context, tx store.Tx, actor li
 		return err
 	}
 	for _, o := range lines {
-		if o.Stage != license.StageToDeliver && o.Stage != license.StageAwaitingCode {
+		if !undelivered(o) {
 			continue
 		}
 		if _, _, err := moveOrder(ctx, tx, o, license.Move{To: license.StageDelivered, At: a.now(), By: actor}); err != nil {

@@ -325,3 +325,83 @@ func TestOrderOfAnInstance(t *testing.T) {
 		m.must(err, license.Conflict)
 	})
 }
+
+// What the staff corrects stays so when the marketplace is asked about the licence
+// again: that it was activated is said once.
+func TestComparisonKeepsACorrection(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.addOrder(authority.NewOrder{ID: "CS1", Product: "OFFI1", Stage: license.StageDelivered})
+	c, _ := w.sell("PL001")
+	w.must(w.install("m").activate(c), "")
+	w.wantStage("activated", "CS1", license.StageActivated)
+	compare := func() {
+		t.Helper()
+		w.pass(day)
+		if r, err := w.a.Reconcile(t.Context(), "koogallery"); err != nil || r.Failed != 0 || r.Checked != 1 {
+			t.Fatalf("%+v, %v", r, err)
+		}
+	}
+	w.correctOrder("CS1", license.StageDelivered, "the buyer has not accepted it yet")
+	compare()
+	w.wantStage("after a comparison", "CS1", license.StageDelivered)
+	w.moveOrder("CS1", license.StageRejected, "wrong edition")
+	if _, _, err := w.a.LinkOrder(t.Context(), admin, authority.OrderRef{ID: "CS1"}, ""); err != nil {
+		t.Fatal(err)
+	}
+	compare()
+	if o := w.wantStage("after another one", "CS1", license.StageRejected); o.License != "" {
+		t.Errorf("linked to %s again", o.License)
+	}
+}
+
+// What the buyer rejected is delivered again by the next licence that is uploaded
+// for the order, for whichever device.
+func TestRedeliveryOfAnInstance(t *testing.T) {
+	t.Parallel()
+	for name, device := range map[string]string{"the same device": pc, "another device": "HW-2"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			inMarket(t, func(m *market) {
+				id := m.buy("CS1")
+				synctest.Wait()
+				m.must(m.apply(id, "event-1", pc), "")
+				synctest.Wait()
+				m.wantStage("delivered", "CS1", license.StageDelivered)
+				time.Sleep(time.Hour)
+				m.moveOrder("CS1", license.StageRejected, "does not start")
+				m.must(m.apply(id, "event-2", device), "")
+				synctest.Wait()
+				if len(m.desk.files("event-2")) != 1 {
+					m.t.Fatal("not delivered")
+				}
+				if o := m.wantStage("delivered again", "CS1", license.StageDelivered); o.Rejections != 1 {
+					t.Errorf("%+v", o)
+				}
+				m.moveOrder("CS1", license.StageAccepted, "")
+				m.must(m.apply(id, "event-3", device), "")
+				synctest.Wait()
+				m.wantStage("accepted", "CS1", license.StageAccepted)
+			})
+		})
+	}
+}
+
+// An order that is entered when its code is in use already is found by the next
+// comparison.
+func TestOrderHeardOfLater(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	c, _ := w.sell("PL001")
+	w.must(w.install("m").activate(c), "")
+	w.pass(time.Hour)
+	w.addOrder(authority.NewOrder{ID: "CS1", Product: "OFFI1", Stage: license.StageDelivered, Offline: true})
+	w.wantStage("entered", "CS1", license.StageDelivered)
+	for range 2 {
+		w.pass(day)
+		if r, err := w.a.Reconcile(t.Context(), "koogallery"); err != nil || r.Failed != 0 {
+			t.Fatalf("%+v, %v", r, err)
+		}
+		w.wantStage("compared", "CS1", license.StageActivated)
+	}
+}

@@ -75,16 +75,12 @@ func (a *Authority) ImportOrders(ctx context.Context, actor license.Actor, order
 var errNothing = errors.New("nothing is to be recorded")
 
 func (a *Authority) addOrders(ctx context.Context, actor license.Actor, orders []NewOrder, dryRun bool) ([]AddedOrder, error) {
-	links, err := a.linksOf(ctx, orders)
-	if err != nil {
-		return nil, err
-	}
 	var out []AddedOrder
-	err = a.store.Update(ctx, func(ctx context.Context, tx store.Tx) error {
+	err := a.store.Update(ctx, func(ctx context.Context, tx store.Tx) error {
 		out = make([]AddedOrder, len(orders))
-		mine, failed := links.clone(), dryRun
+		failed := dryRun
 		for i, n := range orders {
-			out[i].Order, out[i].Added, out[i].Err = a.addOrder(ctx, tx, actor, n, mine)
+			out[i].Order, out[i].Added, out[i].Err = a.addOrder(ctx, tx, actor, n)
 			failed = failed || out[i].Err != nil
 		}
 		if failed {
@@ -98,7 +94,7 @@ func (a *Authority) addOrders(ctx context.Context, actor license.Actor, orders [
 	return out, nil
 }
 
-func (a *Authority) addOrder(ctx context.Context, tx store.Tx, actor license.Actor, n NewOrder, links links) (o license.Order, added bool, err error) {
+func (a *Authority) addOrder(ctx context.Context, tx store.Tx, actor license.Actor, n NewOrder) (o license.Order, added bool, err error) {
 	is, err := a.newOrder(actor, n)
 	if err != nil {
 		return o, false, err
@@ -118,7 +114,7 @@ func (a *Authority) addOrder(ctx context.Context, tx store.Tx, actor license.Act
 		}
 		is.License = l.ID
 		if !known {
-			if err := a.linkTo(ctx, tx, actor, is, l, links); err != nil {
+			if err := a.linkTo(ctx, tx, actor, is, l); err != nil {
 				return o, false, err
 			}
 		}

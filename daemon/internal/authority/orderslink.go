@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
+	"time"
 
 	"github.com/seed-357fa782/licensed/license"
 	"github.com/seed-357fa782/licensed/store"
@@ -19,10 +19,6 @@ import (
 // made, where the licence is of another product than was ordered, and where it was
 // made for another order.
 func (a *Authority) LinkOrder(ctx context.Context, actor license.Actor, ref OrderRef, licenseRef string) (o license.Order, changed bool, err error) {
-	links, err := a.linksOf(ctx, []NewOrder{{License: licenseRef}})
-	if err != nil {
-		return o, false, err
-	}
 	err = a.store.Update(ctx, func(ctx context.Context, tx store.Tx) error {
 		changed = false
 		was, err := a.findOrder(ctx, tx, ref)
@@ -48,7 +44,7 @@ func (a *Authority) LinkOrder(ctx context.Context, actor license.Actor, ref Orde
 			}
 		}
 		if l.ID != "" {
-			if err := a.linkTo(ctx, tx, actor, o, l, links); err != nil {
+			if err := a.linkTo(ctx, tx, actor, o, l); err != nil {
 				return err
 			}
 		}
@@ -100,21 +96,38 @@ func (a *Authority) madeFor(o license.Order, l license.License) error {
 
 // linkTo checks that a licence can be the one that was made for an order, and has
 // it name the order.
-func (a *Authority) linkTo(ctx context.Context, tx store.Tx, actor license.Actor, o license.Order, l license.License, links links) error {
+func (a *Authority) linkTo(ctx context.Context, tx store.Tx, actor license.Actor, o license.Order, l license.License) error {
 	if err := a.madeFor(o, l); err != nil {
 		return err
 	}
-	for _, other := range links[l.ID] {
+	others, err := ordersOf(ctx, tx, store.OrderFilter{License: l.ID})
+	if err != nil {
+		return err
+	}
+	for _, other := range others {
 		if other.Channel == o.Channel && other.ID == o.ID || other.Stage == license.StageCancelled || !delivered(other.Type) || !delivered(o.Type) {
 			continue
 		}
 		return license.Errorf(license.Conflict, "%s was made for the order %s; issue another one, or take that back first (order link %s none)", l.ID, other.ID, other.ID)
 	}
-	links[l.ID] = append(links[l.ID], o)
-	if l.Order != "" || l.Channel != license.ChannelManual {
+	if l.Order != "" || l.Sold() {
 		return nil
 	}
 	return a.nameOrder(ctx, tx, actor, l, o.ID)
+}
+
+// relinked takes back what an order was linked to where its marketplace has told
+// which licence it is of. is is recorded by the caller.
+func (a *Authority) relinked(ctx context.Context, tx store.Tx, actor license.Actor, was, is license.Order, now time.Time) error {
+	if was.License == "" || was.License == is.License {
+		return nil
+	}
+	if err := a.unlink(ctx, tx, actor, was); err != nil {
+		return err
+	}
+	linked := was
+	linked.License = is.License
+	return auditOrder(ctx, tx, actor, license.ActionOrderLink, was, linked, now, "instead of "+was.License+", as "+was.Channel+" says")
 }
 
 // unlink has the licence of an order, which no longer is, name it no longer.
@@ -123,7 +136,7 @@ func (a *Authority) unlink(ctx context.Context, tx store.Tx, actor license.Actor
 	if err != nil {
 		return fmt.Errorf("read the licence of an order: %w", err)
 	}
-	if l.Order != was.ID || l.Channel != license.ChannelManual || l.Instance != "" {
+	if l.Order != was.ID || l.Sold() {
 		return nil
 	}
 	return a.nameOrder(ctx, tx, actor, l, "")
@@ -143,53 +156,6 @@ func (a *Authority) nameOrder(ctx context.Context, tx store.Tx, actor license.Ac
 		return fmt.Errorf("audit %s: %w", license.ActionEdit, err)
 	}
 	return nil
-}
-
-// links are the orders that licences were made for, by the licence's id.
-type links map[string][]license.Order
-
-func (l links) clone() links {
-	out := make(links, len(l))
-	for id, orders := range l {
-		out[id] = slices.Clone(orders)
-	}
-	return out
-}
-
-// linksOf finds the orders that the named licences were made for. The store has no
-// index of that, so all orders are gone through: in a View, which holds nobody up.
-func (a *Authority) linksOf(ctx context.Context, orders []NewOrder) (links, error) {
-	out := links{}
-	err := a.store.View(ctx, func(ctx context.Context, tx store.Tx) error {
-		out = links{}
-		for _, n := range orders {
-			if n.License == "" {
-				continue
-			}
-			l, err := a.find(ctx, tx, n.License)
-			if errors.Is(err, license.UnknownLicense) {
-				continue // which is said where it is looked for again
-			}
-			if err != nil {
-				return err
-			}
-			out[l.ID] = nil
-		}
-		f := store.OrderFilter{}
-		switch len(out) {
-		case 0:
-			return nil
-		case 1:
-			f.License = slices.Collect(maps.Keys(out))[0]
-		}
-		return eachOrder(ctx, tx, f, func(o license.Order) error {
-			if _, named := out[o.License]; named {
-				out[o.License] = append(out[o.License], o)
-			}
-			return nil
-		})
-	})
-	return out, err
 }
 
 // OrdersDue is how many orders there is something to do about.

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/seed-357fa782/licensed/daemon/internal/authority"
 	"github.com/seed-357fa782/licensed/license"
@@ -15,7 +16,8 @@ import (
 )
 
 // narrow is a store that notes which lists of orders an Update asks for that go
-// beyond one order: they take as long as there are orders, and hold up all writing.
+// beyond one order or one licence: they take as long as there are orders, and hold
+// up all writing.
 type narrow struct {
 	store.Store
 	mu   sync.Mutex
@@ -32,7 +34,7 @@ func (s *narrow) Update(ctx context.Context, fn func(context.Context, store.Tx) 
 }
 
 func (t narrowTx) Orders(ctx context.Context, f store.OrderFilter, p store.Page) ([]license.Order, string, error) {
-	if f.Channel == "" || f.ID == "" {
+	if f.License == "" && (f.Channel == "" || f.ID == "") {
 		t.s.mu.Lock()
 		t.s.wide = append(t.s.wide, f)
 		t.s.mu.Unlock()
@@ -40,7 +42,7 @@ func (t narrowTx) Orders(ctx context.Context, f store.OrderFilter, p store.Page)
 	return t.Tx.Orders(ctx, f, p)
 }
 
-// Whatever the staff looks for, nobody who writes waits for it.
+// Whatever the staff looks for or a marketplace says, nobody who writes waits for it.
 func TestLookingForOrdersHoldsNobodyUp(t *testing.T) {
 	t.Parallel()
 	bolt, err := boltstore.Open(filepath.Join(t.TempDir(), "test.db"), boltstore.Options{})
@@ -51,6 +53,10 @@ func TestLookingForOrdersHoldsNobodyUp(t *testing.T) {
 	s := &narrow{Store: bolt}
 	w := newWorldOn(t, s)
 	is, other := w.issue(), w.issue()
+	sold, _ := w.sell("PL001")
+	w.must(w.install("m").activate(sold), "")
+	handed := w.handed(func(s *authority.Sale) { s.Order = "CS90" })
+	s.wide = nil
 	for i := range 5 {
 		w.addOrder(authority.NewOrder{ID: fmt.Sprintf("CS%d", i), Line: fmt.Sprintf("CS%d-1", i)})
 	}
@@ -83,6 +89,16 @@ func TestLookingForOrdersHoldsNobodyUp(t *testing.T) {
 			}
 			return nil
 		},
+		"release of a code": func() error { _, err := w.say(sold, license.EventRelease, 1); return err },
+		"release of an unknown code": func() error {
+			_, err := w.say(code(t, "PL777"), license.EventRelease, 2, func(m *authority.Message) { m.Order = "CS4" })
+			return err
+		},
+		"release by licence 1.0": func() error {
+			_, err := w.says(handed.Instance, license.EventRelease, time.Hour, time.Time{})
+			return err
+		},
+		"comparison": func() error { _, err := w.a.Reconcile(t.Context(), "koogallery"); return err },
 	} {
 		if err := do(); err != nil {
 			t.Errorf("%s: %v", name, err)
@@ -131,6 +147,92 @@ func TestLinkRefused(t *testing.T) {
 	}
 	_, _, err = w.a.EditOrder(t.Context(), admin, authority.OrderRef{ID: "CS4"}, authority.OrderEdit{Product: new("OFFI1")})
 	w.must(err, license.Conflict)
+}
+
+// interposed is a store that does something between the first View and what
+// follows it.
+type interposed struct {
+	store.Store
+	then func()
+}
+
+func (s *interposed) View(ctx context.Context, fn func(context.Context, store.Tx) error) error {
+	err := s.Store.View(ctx, fn)
+	s.once()
+	return err
+}
+
+func (s *interposed) Update(ctx context.Context, fn func(context.Context, store.Tx) error) error {
+	s.once()
+	return s.Store.Update(ctx, fn)
+}
+
+func (s *interposed) once() {
+	if then := s.then; then != nil {
+		s.then = nil
+		then()
+	}
+}
+
+// Of two people who link one licence at the same time one is told of the other,
+// whether the licence names an order or not.
+func TestTwoLinksAtOnce(t *testing.T) {
+	t.Parallel()
+	for name, edit := range map[string]func(*authority.Order){
+		"names none":    func(*authority.Order) {},
+		"names another": func(o *authority.Order) { o.Order = "PO-1" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			is := w.issue(edit)
+			w.addOrder(authority.NewOrder{ID: "CS1"})
+			w.addOrder(authority.NewOrder{ID: "CS2"})
+			s := &interposed{Store: w.options.Store}
+			first := w.a
+			w.again(func(o *authority.Options) { o.Store = s })
+			s.then = func() {
+				_, _, err := first.LinkOrder(t.Context(), admin, authority.OrderRef{ID: "CS2"}, is.License.ID)
+				w.must(err, "")
+			}
+			_, _, err := w.a.LinkOrder(t.Context(), admin, authority.OrderRef{ID: "CS1"}, is.License.ID)
+			w.must(err, license.Conflict)
+			if o := w.order("CS1"); o.License != "" {
+				t.Errorf("it is linked to %s", o.License)
+			}
+			s.then = func() {
+				_, _, err := first.LinkOrder(t.Context(), admin, authority.OrderRef{ID: "CS2"}, "")
+				w.must(err, "")
+			}
+			_, _, err = w.a.AddOrder(t.Context(), admin, authority.NewOrder{ID: "CS3", License: is.License.ID})
+			w.must(err, "")
+		})
+	}
+}
+
+// Of the orders of a licence that a marketplace sold, the one that it was sold by
+// comes first, also where the merchant had issued it by hand.
+func TestOrderOfALicenceThatWasSold(t *testing.T) {
+	t.Parallel()
+	inMarket(t, func(m *market) {
+		is := m.issue()
+		m.addOrder(authority.NewOrder{ID: "CS0", Line: "CS0-1", Offline: true})
+		_, _, err := m.a.LinkOrder(m.t.Context(), admin, authority.OrderRef{ID: "CS0"}, is.License.ID)
+		m.must(err, "")
+		m.desk.sell("CS0 CS0-1", authority.OrderInfo{Type: "RENEW", Line: "CS0-1", Product: "OFFI1"}) // as it turns out
+		m.notify("CS0", "CS0-1")
+		_, _, err = m.a.LinkOrder(m.t.Context(), admin, authority.OrderRef{ID: "CS0"}, "")
+		m.must(err, "")
+		m.addOrder(authority.NewOrder{ID: "CS1", License: is.License.ID, Offline: true})
+		_, _, err = m.a.LinkOrder(m.t.Context(), admin, authority.OrderRef{ID: "CS0"}, is.License.ID)
+		m.must(err, "")
+		m.buy("CS1")
+		synctest.Wait()
+		made := m.identified(is.License.ID, "HW-1")
+		if made.Order.ID != "CS1" {
+			m.t.Errorf("made for the order %q", made.Order.ID)
+		}
+	})
 }
 
 // The licence of an instance stays with its order; one that is not can be taken back.

@@ -11,10 +11,10 @@ import (
 	"github.com/seed-357fa782/licensed/store"
 )
 
-// unsubscribed moves the order of a licence that its marketplace has ended to
-// StageCancelled, so that nobody is asked any more to deliver it or to appeal.
-// named is the order that the message names, "" where it names none. An order that
-// was moved there before stays as it is.
+// unsubscribed moves the order of a licence that its marketplace ends, as it is
+// before that, to StageCancelled, so that nobody is asked any more to deliver it or
+// to appeal. named is the order that the message names, "" where it names none. An
+// order that was moved there before stays as it is.
 //
 // Of the orders that are linked to the licence those of renewals and changes do
 // not count, as they pass no stages. Where none is linked, it is the order that the
@@ -25,19 +25,23 @@ func (a *Authority) unsubscribed(ctx context.Context, tx store.Tx, l license.Lic
 	if err != nil {
 		return err
 	}
-	ranOut := l.ID != "" && !l.ExpiresAt.IsZero() && !now.Before(l.ExpiresAt)
 	for _, o := range orders {
-		if err := cancelOrder(ctx, tx, o, ranOut, actor, now); err != nil {
+		if err := endOrder(ctx, tx, o, l, actor, now); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// pendingUnsubscribed is unsubscribed for what has no licence yet.
+// pendingUnsubscribed is unsubscribed for what has no licence yet, with ReleasedAt
+// set: now, where it is released for the first time.
 func (a *Authority) pendingUnsubscribed(ctx context.Context, tx store.Tx, p license.Pending, named string, now time.Time) error {
+	before := license.License{Terms: p.Terms, ExpiresAt: p.ExpiresAt, Channel: p.Channel}
+	if !p.ReleasedAt.Equal(now) {
+		before.ReleasedAt = p.ReleasedAt
+	}
 	if p.Instance == "" {
-		return a.unsubscribed(ctx, tx, license.License{}, p.Channel, named, marketActor(p.Channel), now)
+		return a.unsubscribed(ctx, tx, before, p.Channel, named, marketActor(p.Channel), now)
 	}
 	o, err := tx.Order(ctx, p.Channel, p.Order, p.Line)
 	if errors.Is(err, license.NotFound) {
@@ -46,17 +50,47 @@ func (a *Authority) pendingUnsubscribed(ctx context.Context, tx store.Tx, p lice
 	if err != nil {
 		return fmt.Errorf("read the order of an instance: %w", err)
 	}
-	return cancelOrder(ctx, tx, o, false, marketActor(p.Channel), now)
+	return endOrder(ctx, tx, o, before, marketActor(p.Channel), now)
 }
 
-// cancelOrder moves an order to StageCancelled. What was completed stays so where
-// its time has run out: then the release is no unsubscription, but its end.
-func cancelOrder(ctx context.Context, tx store.Tx, o license.Order, ranOut bool, actor license.Actor, now time.Time) error {
-	if !slices.Contains(o.Stage.Next(), license.StageCancelled) || o.Stage == license.StageCompleted && ranOut {
+// endOrder moves the order of a licence that is released on. Where its time has
+// run out, the release is no unsubscription but its end: nothing can be accepted
+// or rejected any more, so it is completed. Else it is cancelled; but not again by
+// a release that is repeated, as the staff may have corrected it meanwhile.
+func endOrder(ctx context.Context, tx store.Tx, o license.Order, l license.License, actor license.Actor, now time.Time) error {
+	m := license.Move{To: license.StageCancelled, At: now, By: actor}
+	if end := soldUntil(l, o); !end.IsZero() && !now.Before(end) {
+		m.To, m.Note = license.StageCompleted, "its time has run out"
+	}
+	again := !l.ReleasedAt.IsZero() && slices.ContainsFunc(o.History, func(c license.StageChange) bool {
+		return !c.Stage.Open() && (c.By.Kind == license.ActorMarketplace || c.By.Kind == license.ActorSystem)
+	})
+	if again || !slices.Contains(o.Stage.Next(), m.To) {
 		return nil
 	}
-	_, _, err := moveOrder(ctx, tx, o, license.Move{To: license.StageCancelled, At: now, By: actor})
+	_, _, err := moveOrder(ctx, tx, o, m)
 	return err
+}
+
+// soldUntil is the end of a licence as its marketplace knows it, zero where there
+// is none or it is not known. What the merchant has set besides does not count: a
+// later end of its own, or that of a licence which it issued by hand, unless the
+// marketplace has told another one since.
+func soldUntil(l license.License, o license.Order) time.Time {
+	if end, ok := l.Terms.End(); ok {
+		return end
+	}
+	first, second := l.ExpiresAt, o.ExpiresAt
+	switch {
+	case l.OwnEnd:
+		first = l.SoldUntil
+	case l.Channel == license.ChannelManual && l.Heard.Expiry == 0:
+		first, second = second, first
+	}
+	if first.IsZero() {
+		return second
+	}
+	return first
 }
 
 // ordersFor returns the orders at a marketplace entry that a licence was made for.

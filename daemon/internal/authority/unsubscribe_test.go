@@ -174,3 +174,157 @@ func TestReleaseOfAnInstanceCancelsItsOrder(t *testing.T) {
 		}
 	})
 }
+
+// A release when what was bought has run out is no unsubscription: the order is
+// completed. That is judged by the end that the marketplace knows, not by what the
+// merchant has given besides.
+func TestReleaseWhenItHasRunOut(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		stage license.Stage // before the release
+		own   time.Duration // what the merchant adds
+		over  bool          // released after the marketplace's end
+		want  license.Stage
+	}{
+		"completed":                         {license.StageCompleted, 0, true, license.StageCompleted},
+		"completed, a later end of ours":    {license.StageCompleted, 60 * day, true, license.StageCompleted},
+		"completed, an earlier one":         {license.StageCompleted, -60 * day, false, license.StageCancelled},
+		"activated":                         {license.StageActivated, 0, true, license.StageCompleted},
+		"activated, a later end of ours":    {license.StageActivated, 60 * day, true, license.StageCompleted},
+		"activated, an earlier one":         {license.StageActivated, -60 * day, false, license.StageCancelled},
+		"unsubscribed, a later end of ours": {license.StageCompleted, 60 * day, false, license.StageCancelled},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.addOrder(authority.NewOrder{ID: "CS1", Product: "OFFI1", Stage: license.StageDelivered})
+			code, end := w.sell("PL001")
+			w.must(w.install("m").activate(code), "")
+			if c.stage != license.StageActivated {
+				w.moveOrder("CS1", c.stage, "")
+			}
+			if c.own != 0 {
+				l, _ := w.license(code.Reveal())
+				_, _, err := w.a.Edit(t.Context(), admin, l.ID, authority.Edit{Event: license.EventRenew, ExpiresAt: end.Add(c.own)})
+				w.must(err, "")
+				_, _, err = w.a.Edit(t.Context(), admin, l.ID, authority.Edit{Event: license.EventRenew, ExpiresAt: end.Add(c.own + day)})
+				w.must(err, "")
+			}
+			after := 15 * day
+			if !c.over {
+				after = -15 * day
+			}
+			w.pass(end.Sub(w.clock()) + after)
+			if _, err := w.a.Message(t.Context(), authority.Message{
+				Channel: "koogallery", Event: license.EventRelease, Code: code, SentAt: w.clock(), ReplayKey: []byte("release"),
+			}); err != nil {
+				t.Fatal(err)
+			}
+			o := w.wantStage("released", "CS1", c.want)
+			if last := o.History[len(o.History)-1]; c.want == license.StageCompleted && c.stage != c.want && last.Note == "" {
+				t.Errorf("%+v", last)
+			}
+		})
+	}
+}
+
+// An order that was delivered, and of which nobody has entered more, is not
+// cancelled by its end, and an end that was moved by a renewal counts.
+func TestReleaseOfWhatWasOnlyDelivered(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		renewed, after time.Duration // since the purchase of a year
+		want           license.Stage
+	}{
+		"within its time":  {0, 300 * day, license.StageCancelled},
+		"after it":         {0, 380 * day, license.StageCompleted},
+		"after a renewal":  {730 * day, 380 * day, license.StageCancelled},
+		"after both":       {730 * day, 740 * day, license.StageCompleted},
+		"after it was cut": {100 * day, 120 * day, license.StageCompleted},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			h := w.handed()
+			if c.renewed > 0 {
+				w.heard(h.Instance, license.EventSetExpiry, time.Hour, begin.Add(c.renewed))
+			}
+			w.pass(c.after)
+			w.heard(h.Instance, license.EventRelease, c.after, time.Time{})
+			o := w.wantStage("released", "CS1", c.want)
+			if len(o.Warnings(w.clock().Add(30*day))) != 0 {
+				t.Errorf("warns of %v", o.Warnings(w.clock().Add(30*day)))
+			}
+		})
+	}
+}
+
+// The end of the order counts where the licence's own is the merchant's, and does
+// not where a message has moved that of the licence.
+func TestReleaseByWhichEnd(t *testing.T) {
+	t.Parallel()
+	t.Run("a code that was renewed", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t)
+		c, end := w.sell("PL001")
+		w.addOrder(authority.NewOrder{ID: "CS1", Product: "OFFI1", Stage: license.StageDelivered, ExpiresAt: end})
+		w.must(w.install("m").activate(c), "")
+		if _, err := w.say(c, license.EventSetExpiry, 1, func(m *authority.Message) { m.ExpiresAt, m.Order = end.Add(365*day), "CS2" }); err != nil {
+			t.Fatal(err)
+		}
+		w.pass(end.Sub(w.clock()) + 15*day)
+		if _, err := w.say(c, license.EventRelease, 2); err != nil {
+			t.Fatal(err)
+		}
+		w.wantStage("released", "CS1", license.StageCancelled)
+	})
+	t.Run("a licence of the merchant's", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t)
+		is := w.issue()
+		end := is.License.ExpiresAt.Add(-100 * day)
+		w.addOrder(authority.NewOrder{ID: "CS1", License: is.License.ID, Stage: license.StageDelivered, ExpiresAt: end})
+		h := w.handed()
+		w.pass(end.Sub(w.clock()) + 15*day)
+		w.heard(h.Instance, license.EventRelease, w.clock().Sub(begin), time.Time{})
+		w.wantStage("released", "CS1", license.StageCompleted)
+	})
+}
+
+// A release that is sent once more does not cancel again what the staff has
+// corrected; the first one of the marketplace does.
+func TestReleaseAgainAfterACorrection(t *testing.T) {
+	t.Parallel()
+	t.Run("a licence", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t)
+		h := w.handed()
+		w.moveOrder("CS1", license.StageCancelled, "")
+		w.correctOrder("CS1", license.StageDelivered, "another one was meant")
+		w.heard(h.Instance, license.EventRelease, time.Hour, time.Time{})
+		w.wantStage("released", "CS1", license.StageCancelled)
+		w.correctOrder("CS1", license.StageDelivered, "it was a mistake of the marketplace")
+		w.heard(h.Instance, license.EventRelease, 2*time.Hour, time.Time{})
+		w.wantStage("released once more", "CS1", license.StageDelivered)
+		w.pass(400 * day)
+		w.heard(h.Instance, license.EventRelease, 400*day, time.Time{})
+		w.wantStage("and after its time", "CS1", license.StageDelivered)
+	})
+	t.Run("a code that is not known", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t)
+		w.addOrder(authority.NewOrder{ID: "CS1", Product: "OFFI1", Stage: license.StageDelivered})
+		release := func(n byte) {
+			t.Helper()
+			if _, err := w.say(code(t, "PL10"), license.EventRelease, n, func(m *authority.Message) { m.Order = "CS1" }); err != nil {
+				t.Fatal(err)
+			}
+		}
+		release(1)
+		w.wantStage("released", "CS1", license.StageCancelled)
+		w.correctOrder("CS1", license.StageDelivered, "it was a mistake of the marketplace")
+		w.pass(time.Hour)
+		release(2)
+		w.wantStage("released once more", "CS1", license.StageDelivered)
+	})
+}

@@ -100,17 +100,8 @@ type saleRecord struct {
 
 // purchase reads what is known of a sale, and refuses one that has ended.
 func (a *Authority) purchase(ctx context.Context, tx store.Tx, s Sale) (p saleRecord, err error) {
-	lines, _, err := tx.Orders(ctx, store.OrderFilter{Channel: s.Channel, ID: s.Order}, store.Page{Limit: 2})
-	if err != nil {
-		return p, fmt.Errorf("look an order up: %w", err)
-	}
-	if len(lines) == 1 { // whatever its line is called, which a sale does not say
-		p.order = lines[0]
-	}
-	for _, o := range lines {
-		if o.Line == onlyLine {
-			p.order = o
-		}
+	if p.order, err = saleLine(ctx, tx, s); err != nil {
+		return p, err
 	}
 	if p.order.License == "" {
 		if p.order.Instance != "" {
@@ -142,6 +133,54 @@ func (a *Authority) purchase(ctx context.Context, tx store.Tx, s Sale) (p saleRe
 		err = license.Errorf(license.Released, "the text of %s was ended (%s)", p.license.ID, p.install.State)
 	}
 	return p, err
+}
+
+// saleLine returns the line that a sale is of, the zero Order where there is none
+// yet. A sale names no line, and the record of one may be called any: it is found by
+// what the sale left behind. Before the sale it is the only line, else the only one
+// that is known to be of that product and has no instance, else the one that nobody
+// knows the name of.
+func saleLine(ctx context.Context, tx store.Tx, s Sale) (license.Order, error) {
+	lines, err := ordersOf(ctx, tx, store.OrderFilter{Channel: s.Channel, ID: s.Order})
+	if err != nil {
+		return license.Order{}, err
+	}
+	var sold, fit, unnamed []license.Order
+	for _, o := range lines {
+		is, err := saleOf(ctx, tx, o)
+		switch {
+		case err != nil:
+			return o, err
+		case is:
+			sold = append(sold, o)
+		case o.Line == onlyLine:
+			unnamed = append(unnamed, o)
+		case o.Instance == "" && delivered(o.Type) && o.Product != "" && o.Product == s.Product:
+			fit = append(fit, o)
+		}
+	}
+	for _, found := range [][]license.Order{sold, lines, fit, unnamed} {
+		if len(found) == 1 {
+			return found[0], nil
+		}
+	}
+	if len(sold) > 0 {
+		return sold[0], nil
+	}
+	return license.Order{}, nil
+}
+
+// saleOf reports whether an order was sold through licence 1.0: the licence of its
+// instance has a text.
+func saleOf(ctx context.Context, tx store.Tx, o license.Order) (bool, error) {
+	if o.License == "" || o.Instance == "" {
+		return false, nil
+	}
+	_, err := tx.Install(ctx, o.License, textInstall(o.License))
+	if errors.Is(err, license.NotFound) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // current reports whether the text of a purchase is there and can go out as it is.
@@ -316,7 +355,8 @@ func (a *Authority) saleOrder(ctx context.Context, tx store.Tx, s Sale, p *saleR
 }
 
 // undelivered reports whether an order waits for a delivery: the first, or another
-// one after the buyer's rejection.
+// one after the buyer's rejection. Whatever delivers goes by it, getLicense and an
+// upload for a device alike.
 func undelivered(o license.Order) bool {
 	return o.Stage == license.StageToDeliver || o.Stage == license.StageAwaitingCode || o.Stage == license.StageRejected
 }

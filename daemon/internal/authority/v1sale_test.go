@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/seed-357fa782/licensed/daemon/internal/authority"
@@ -251,5 +252,109 @@ func TestTextOfBeforeThereWereKinds(t *testing.T) {
 	_, installs := w.license(h.License)
 	if n := len(slices.DeleteFunc(installs, func(i license.Install) bool { return !i.OnMachine() })); n != 1 {
 		t.Errorf("on %d machines", n)
+	}
+}
+
+// notified tells of lines of an order.
+func (w *world) notified(order string, lines ...string) {
+	w.t.Helper()
+	for _, line := range lines {
+		w.must(w.a.Notice(w.t.Context(), authority.Notice{
+			Channel: "koogallery", Order: order, Line: line, SentAt: w.clock(), ReplayKey: []byte("notice of " + line),
+		}), "")
+	}
+}
+
+// A sale names no line: whatever lines its order is found to have, the same order
+// again is the same purchase.
+func TestSaleOfAnOrderWhoseLinesGetNames(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	first := w.handed()
+	w.notified("CS1", "CS1-2", "CS1-1")
+	w.pass(time.Hour)
+	again := w.handed()
+	if again.License != first.License || again.Instance != first.Instance || again.New || !bytes.Equal(again.Text, first.Text) {
+		t.Errorf("sold as %s (%s) and as %s (%s)", first.License, first.Instance, again.License, again.Instance)
+	}
+	if n := len(w.ordersOf("CS1")); n != 2 {
+		t.Errorf("%d lines", n)
+	}
+}
+
+// Of lines that were heard of before the sale, it is that of the product.
+func TestSaleOfALineThatIsKnown(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for line, product := range map[string]string{"CS1-1": "OFFI2", "CS1-2": "OFFI1", "CS1-3": "OFFI2"} {
+		w.addOrder(authority.NewOrder{ID: "CS1", Line: line, Product: product})
+	}
+	h := w.handed()
+	for _, o := range w.ordersOf("CS1") {
+		if sold := o.License == h.License && o.Stage == license.StageDelivered; sold != (o.Line == "CS1-2") {
+			t.Errorf("%+v", o)
+		}
+	}
+	if again := w.handed(); again.New || again.License != h.License || len(w.ordersOf("CS1")) != 3 {
+		t.Errorf("%+v", again)
+	}
+}
+
+// What online provisioning sells is another purchase than what licence 1.0 has
+// sold, whatever the line of the sale was taken for.
+func TestInstanceOfAnotherLineThanTheSale(t *testing.T) {
+	t.Parallel()
+	for name, heard := range map[string][]string{"no line is known": nil, "the sale was taken for it": {"CS1-2"}, "the sale is another": {"CS1-1", "CS1-2"}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			inMarket(t, func(m *market) {
+				m.desk.sell("CS1 CS1-2", m.desk.order("CS1 CS1-1"))
+				h := m.handed(func(s *authority.Sale) { s.Business = "business-sale" })
+				m.notified("CS1", heard...)
+				synctest.Wait()
+				buy := func() string {
+					t.Helper()
+					at, key := m.sent()
+					id, err := m.a.NewInstance(m.t.Context(), authority.Purchase{
+						Channel: "koogallery", Order: "CS1", Line: "CS1-2", Business: "business-2", SentAt: at, ReplayKey: key,
+					})
+					m.must(err, "")
+					synctest.Wait()
+					return id
+				}
+				id := buy()
+				if again := buy(); id != "business-2" || again != id {
+					t.Errorf("the instances are %q and %q", id, again)
+				}
+				if l := m.instance(id); l.ID == h.License {
+					t.Error("the instance has the licence of the sale")
+				}
+				m.served(id)
+				if again := m.handed(); again.Instance != h.Instance || again.License != h.License || again.Instance == id {
+					t.Errorf("the sale is answered with %s (%s), was %s (%s)", again.License, again.Instance, h.License, h.Instance)
+				}
+				if n := len(m.ordersOf("CS1")); n != 2 {
+					t.Errorf("%d lines", n)
+				}
+			})
+		})
+	}
+}
+
+// Where two records could be that of the sale, an instance for the one is refused
+// and nothing is changed.
+func TestInstanceOfALineThatCannotBeTold(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.handed()
+	w.notified("CS1", "CS1-2", "CS1-1")
+	w.addOrder(authority.NewOrder{ID: "CS1", Line: "-"})
+	events := w.events("")
+	_, err := w.a.NewInstance(t.Context(), authority.Purchase{
+		Channel: "koogallery", Order: "CS1", Line: "CS1-2", Business: "business-2", SentAt: w.clock(), ReplayKey: []byte("purchase"),
+	})
+	w.must(err, license.Conflict)
+	if n := len(w.ordersOf("CS1")); n != 3 || w.events("") != events {
+		t.Errorf("%d lines, %d events more", n, w.events("")-events)
 	}
 }
