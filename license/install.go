@@ -100,6 +100,9 @@ type Grant struct {
 	At      time.Time `json:"at"`            // its iat
 	From    time.Time `json:"from,omitzero"` // what was asked for
 	Until   time.Time `json:"until,omitzero"`
+	// Answer are the claims that it was made of, where another one was made since;
+	// those of the last one are the install's.
+	Answer []byte `json:"answer,omitzero"`
 }
 
 // Granted returns what was granted under a name, as far back as that is known.
@@ -109,6 +112,18 @@ func (i Install) Granted(request string) (Grant, bool) {
 		return Grant{}, false
 	}
 	return i.Grants[at], true
+}
+
+// Superseded returns i ready for another licence: the grant that its last one was
+// made for keeps what that was made of.
+func (i Install) Superseded() Install {
+	i.Grants = slices.Clone(i.Grants)
+	for n, g := range i.Grants {
+		if g.ID == i.Chain.Last && g.Answer == nil {
+			i.Grants[n].Answer = slices.Clone(i.Answer)
+		}
+	}
+	return i
 }
 
 // WithGrant returns i with one more grant, in place of one of the same name.
@@ -167,6 +182,9 @@ func (i Install) Clone() Install {
 	i.Chain.Digest = slices.Clone(i.Chain.Digest)
 	i.Chain.Older = slices.Clone(i.Chain.Older)
 	i.Grants = slices.Clone(i.Grants)
+	for n := range i.Grants {
+		i.Grants[n].Answer = slices.Clone(i.Grants[n].Answer)
+	}
 	i.Handed.SHA256 = slices.Clone(i.Handed.SHA256)
 	i.HandedBefore = slices.Clone(i.HandedBefore)
 	for n := range i.HandedBefore {

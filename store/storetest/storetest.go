@@ -193,7 +193,7 @@ func newInstall(licenseID, id string) license.Install {
 		},
 		Reactivation: 3,
 		Device:       "d",
-		Grants:       []license.Grant{{Request: "event-1", ID: "jti-1", At: base, From: base.Add(time.Hour), Until: base.AddDate(0, 1, 0)}, {Request: "event-0", ID: "jti-0", At: base}},
+		Grants:       []license.Grant{{Request: "event-1", ID: "jti-1", At: base, From: base.Add(time.Hour), Until: base.AddDate(0, 1, 0)}, {Request: "event-0", ID: "jti-0", At: base, Answer: []byte(`{"iss": "<x>"}`)}},
 		Handed:       license.Handed{At: base.Add(2 * time.Hour), SHA256: []byte{5, 4, 3}},
 		Answer:       []byte(`{"iss":"x"}`),
 	}

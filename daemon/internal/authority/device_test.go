@@ -209,3 +209,33 @@ func TestPlacesWithoutADevice(t *testing.T) {
 		synctest.Wait()
 	})
 }
+
+// An application that is repeated gets the licence that it was granted, though
+// the device was granted others since and the terms have changed.
+func TestRepeatedApplicationAfterAChange(t *testing.T) {
+	t.Parallel()
+	inMarket(t, func(m *market) {
+		id := m.buy("CS1")
+		synctest.Wait()
+		m.must(m.apply(id, "event-1", pc), "")
+		time.Sleep(time.Hour)
+		end := m.instance(id).ExpiresAt
+		m.desk.sell("CS2 CS2-1", authority.OrderInfo{Type: "CHANGE", Product: "OFFI1", Amount: 5, OrderedAt: m.a.Now(), ExpiresAt: end})
+		m.refresh(id, "CS2", end, false)
+		m.must(m.apply(id, "event-2", pc), "")
+		time.Sleep(time.Hour)
+		m.must(m.apply(id, "event-1", pc), "")
+		m.must(m.apply(id, "event-2", pc), "")
+		synctest.Wait()
+		one, two := m.desk.files("event-1"), m.desk.files("event-2")
+		if len(one) != 2 || len(two) != 2 {
+			t.Fatalf("delivered %d and %d times", len(one), len(two))
+		}
+		if a, b := m.licence(one[0]), m.licence(one[1]); a.Raw != b.Raw || a.Machines != 2 {
+			t.Errorf("the first application got %+v and %+v", a, b)
+		}
+		if a, b := m.licence(two[0]), m.licence(two[1]); a.Raw != b.Raw || a.Machines != 5 {
+			t.Errorf("the second application got %+v and %+v", a, b)
+		}
+	})
+}

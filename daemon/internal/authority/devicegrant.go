@@ -111,11 +111,10 @@ func (c deviceCall) again(ctx context.Context, tx store.Tx, inst license.Install
 	if !known || c.canSign(g.At) != nil {
 		return c.grantMore(ctx, tx, inst)
 	}
-	if g.ID == inst.Chain.Last {
-		return inst, nil
+	if g.ID != inst.Chain.Last {
+		inst.Answer, inst.SeenAt = g.Answer, g.At
 	}
-	c.from, c.until = g.From, g.Until
-	return c.with(inst, g.ID, g.At)
+	return inst, nil
 }
 
 // bind gives the device a place of the licence where it has none any more, and
@@ -222,29 +221,19 @@ func (c deviceCall) grant(ctx context.Context, tx store.Tx, inst license.Install
 	if _, err := c.listed(ctx, tx, &inst); err != nil {
 		return inst, err
 	}
-	until := inst.LeaseUntil
-	if inst, err = c.with(inst, jti, c.now); err != nil {
-		return inst, err
+	claims := c.claims(inst, jti, c.now)
+	inst = inst.Superseded()
+	if inst.Answer, err = claims.Payload(); err != nil {
+		return inst, fmt.Errorf("make the claims of %s: %w", c.license.ID, err)
 	}
-	if until.After(inst.LeaseUntil) {
-		inst.LeaseUntil = until // the licence that it had is still good
+	inst.SeenAt = c.now
+	if inst.LeaseUntil.Before(claims.Dates.LeaseUntil) { // else the licence that it had is still good
+		inst.LeaseUntil = claims.Dates.LeaseUntil
 	}
 	inst.Chain.Last, inst.Chain.RequestID = jti, c.request
 	if c.request != "" {
 		inst = inst.WithGrant(license.Grant{Request: c.request, ID: jti, At: c.now, From: c.from, Until: c.until})
 	}
-	return inst, nil
-}
-
-// with returns the install with the claims of a licence of it that was issued at
-// an instant under an id.
-func (c deviceCall) with(inst license.Install, jti string, at time.Time) (license.Install, error) {
-	claims := c.claims(inst, jti, at)
-	var err error
-	if inst.Answer, err = claims.Payload(); err != nil {
-		return inst, fmt.Errorf("make the claims of %s: %w", c.license.ID, err)
-	}
-	inst.SeenAt, inst.LeaseUntil = at, claims.Dates.LeaseUntil
 	return inst, nil
 }
 
