@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -76,24 +77,33 @@ func (c *clients) close() error {
 
 // fire sends the shots, each connection one at a time, and checks the answers.
 func (c *clients) fire(ctx context.Context, shots []shot, ok check) (load, error) {
-	return c.paced(ctx, shots, 0, ok)
+	return c.paced(ctx, len(shots), 0, func(i int) (shot, error) { return shots[i], nil }, ok)
 }
 
-// paced is fire with a fixed pause from one shot to the next, whatever becomes of
-// those before it. What each took counts from when it was due; without a pause
-// that is when it is sent.
-func (c *clients) paced(ctx context.Context, shots []shot, pause time.Duration, ok check) (load, error) {
-	l := load{each: make([]time.Duration, len(shots))}
+// errEnough ends a series early.
+var errEnough = errors.New("no more is to be sent")
+
+// paced sends at most n shots with a fixed pause from one to the next, whatever
+// becomes of those before. Each is made just before it is due, and counts from
+// when it was due; without a pause that is when it is sent. What is wrong with
+// making one ends the series, and errEnough does so without an error.
+func (c *clients) paced(ctx context.Context, n int, pause time.Duration, next func(i int) (shot, error), ok check) (load, error) {
+	l := load{each: make([]time.Duration, n)}
 	errs := make([]error, len(c.conns))
-	var next atomic.Int64
+	var count atomic.Int64
 	var wg sync.WaitGroup
 	begin := time.Now()
 	for k := range c.conns {
 		wg.Go(func() {
 			var body bytes.Buffer
 			for errs[k] == nil && ctx.Err() == nil {
-				i := int(next.Add(1)) - 1
-				if i >= len(shots) {
+				i := int(count.Add(1)) - 1
+				if i >= n {
+					return
+				}
+				sh, err := next(i)
+				if err != nil {
+					errs[k] = err
 					return
 				}
 				var late time.Duration
@@ -102,7 +112,7 @@ func (c *clients) paced(ctx context.Context, shots []shot, pause time.Duration, 
 					time.Sleep(time.Until(due))
 					late = time.Since(due)
 				}
-				l.each[i], errs[k] = c.one(k, shots[i], &body)
+				l.each[i], errs[k] = c.one(k, sh, &body)
 				l.each[i] += late
 				if errs[k] == nil && ok != nil {
 					errs[k] = ok(i, body.Bytes())
@@ -112,6 +122,12 @@ func (c *clients) paced(ctx context.Context, shots []shot, pause time.Duration, 
 	}
 	wg.Wait()
 	l.elapsed = time.Since(begin)
+	for k, err := range errs {
+		if errors.Is(err, errEnough) {
+			errs[k] = nil
+		}
+	}
+	l.each = slices.DeleteFunc(l.each, func(took time.Duration) bool { return took == 0 }) // was not sent
 	return l, errors.Join(append(errs, ctx.Err())...)
 }
 

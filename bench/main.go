@@ -13,7 +13,8 @@
 //
 // Requests are signed before the clock starts. Everything runs in this process,
 // the load generator included, so that both sides pay for it alike; measurements
-// take turns, and medians count.
+// take turns, and medians count. Only where memory is measured the daemon is a
+// process of its own.
 package main
 
 import (
@@ -25,6 +26,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"time"
 )
 
 // gcPercent is what the daemon's main program sets.
@@ -35,6 +37,9 @@ type sizes struct {
 	requests int // of one measurement under load
 	warm     int // before it, not counted
 	conns    int
+	paced    int           // callbacks at a fixed pace
+	codes    int           // in the comparison with a marketplace
+	quiet    time.Duration // of a daemon with nothing to do
 	rounds   int
 	alone    int // requests on one connection
 	commits  int // of one writer
@@ -46,7 +51,7 @@ type sizes struct {
 }
 
 var usual = sizes{
-	requests: 8000, warm: 512, conns: 64, rounds: 3, alone: 300, commits: 600, crowd: 1600, cached: 16000, listed: 1_000_000, verifies: 40, cold: 41,
+	requests: 8000, warm: 512, conns: 64, paced: 2 * 60 * pace, quiet: 15 * time.Second, rounds: 3, alone: 300, commits: 600, crowd: 1600, cached: 16000, listed: 1_000_000, verifies: 40, cold: 41,
 }
 
 // options are the flags.
@@ -61,9 +66,11 @@ type options struct {
 func main() {
 	o := options{sizes: usual, stdout: os.Stdout}
 	flag.StringVar(&o.dir, "dir", "", "folder to measure in (default: a temporary one on a disk)")
-	flag.StringVar(&o.only, "only", "", "measure only this group: activate, refresh, callback, paced, alone, commit, keys, status, verify or cold")
+	flag.StringVar(&o.only, "only", "", "measure only this group: activate, refresh, callback, paced, reconcile, alone, commit, keys, status, verify or cold")
 	flag.StringVar(&o.profile, "profile", "", "folder for CPU profiles of the server under load, one for each path")
 	flag.IntVar(&o.sizes.requests, "requests", usual.requests, "requests of one measurement under load")
+	flag.IntVar(&o.sizes.codes, "codes", 0, fmt.Sprintf("codes of reconcile (default: %d with -only reconcile, which take 7 minutes since the daemon "+
+		"pauses 200 ms before each call to the marketplace; else %d)", allCodes, fewCodes))
 	flag.IntVar(&o.sizes.rounds, "rounds", usual.rounds, "how often each is measured; the median counts")
 	flag.Parse()
 
@@ -88,6 +95,7 @@ var groups = []group{
 	{"refresh", measureRefresh},
 	{"callback", measureCallback},
 	{"paced", measurePaced},
+	{"reconcile", measureReconcile},
 	{"alone", measureAlone},
 	{"commit", measureCommit},
 	{"keys", measureKeys},
@@ -96,14 +104,26 @@ var groups = []group{
 	{"cold", measureCold},
 }
 
+// codes is how many codes are compared: all where nothing else is measured.
+func (o options) codes() int {
+	switch {
+	case o.sizes.codes > 0:
+		return o.sizes.codes
+	case o.only == "reconcile":
+		return allCodes
+	}
+	return fewCodes
+}
+
 // later are figures of which nothing is measured yet.
 const later = `Not measured yet: stores of 1,000,000 and 5,000,000 licences (rates, opening, lookups, memory);
 100,000 licences expiring in one minute; PostgreSQL.`
 
 func run(ctx context.Context, o options) (err error) {
-	if o.sizes.requests < 1 || o.sizes.rounds < 1 {
-		return errors.New("-requests and -rounds must be at least 1")
+	if o.sizes.requests < 1 || o.sizes.rounds < 1 || o.sizes.codes < 0 {
+		return errors.New("-requests and -rounds must be at least 1, and -codes not less than 0")
 	}
+	o.sizes.codes = o.codes()
 	dir, err := workFolder(o.dir)
 	if err != nil {
 		return err

@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -23,6 +22,8 @@ const (
 	product     = "cad-pro"
 	marketplace = "koogallery"
 	accessKey   = "access-key-of-the-benchmark"
+	soldOrder   = "CS2601010000000001"
+	soldProduct = "OFFI1" // the product, as the marketplace calls it
 	issuer      = "http://licence.bench"
 )
 
@@ -36,18 +37,25 @@ marketplaces:
   - name: ` + marketplace + `
     access_key_files: [access-key]
 products:
-  - {id: ` + product + `, name: CAD Pro, marketplace_products: [OFFI1], features: {export: true, projects: 10}}
+  - {id: ` + product + `, name: CAD Pro, marketplace_products: [` + soldProduct + `], features: {export: true, projects: 10}}
 `
 
-// openAPI is that of a marketplace which cannot be reached.
-const openAPI = `
-    open_api: {base_urls: ["https://127.0.0.1:1"], access_key_id_file: access-key, secret_access_key_file: access-key}`
+// asking is the configuration of a site that asks the marketplace's open API;
+// settings are those of how it is reached, and more are further ones of the entry.
+func asking(settings string, more ...string) string {
+	api := "open_api: {" + settings + ", access_key_id_file: access-key, secret_access_key_file: access-key}"
+	return strings.Replace(configuration, "[access-key]", strings.Join(append([]string{"[access-key]", api}, more...), "\n    "), 1)
+}
+
+// nowhere is where no open API is.
+const nowhere = `base_urls: ["https://127.0.0.1:1"]`
 
 // sold is a licence that has been issued and the code of its buyer.
 type sold struct {
 	id    string
 	code  license.Code
 	index []byte
+	end   time.Time
 }
 
 // site is a merchant's folder with a store that every measurement begins with.
@@ -69,7 +77,7 @@ func newSite(ctx context.Context, dir string, o options) (*site, error) {
 	s := &site{dir: dir, sizes: o.sizes, profile: o.profile}
 	for name, content := range map[string]string{
 		"licensed.yaml":    configuration,
-		"unreachable.yaml": strings.Replace(configuration, "[access-key]", "[access-key]"+openAPI, 1),
+		"unreachable.yaml": asking(nowhere),
 		"access-key":       accessKey + "\n",
 	} {
 		if err := os.WriteFile(s.path(name), []byte(content), 0o600); err != nil {
@@ -122,50 +130,65 @@ func (s *site) serveAs(ctx context.Context, conf, path, name string, do func(add
 // sell writes the licences into the store, half of them issued by the
 // merchant and half sold by the marketplace, each with its audit event.
 func (s *site) sell(ctx context.Context) (err error) {
-	now := time.Now().UTC().Truncate(time.Second)
 	n := s.sizes.warm + s.sizes.requests
-	var ids license.IDs
-	records := make([]license.License, 0, 2*n)
-	for i := range 2 * n {
-		l := license.License{
-			Product: product, Channel: license.ChannelManual, Customer: "Example GmbH", Machines: 1, Mode: license.ModeNode,
-			Features: license.Features{"export": license.FeatureOn(), "projects": license.ParseFeature("10")},
-			IssuedAt: now, ExpiresAt: now.AddDate(1, 0, 0),
-		}
-		code, err := license.NewCode(nil)
-		if i >= n {
-			l.Channel, l.Customer, l.Order, l.ActivatedAt = marketplace, "", "CS2601010000000001", now
-			code, err = license.ParseCode(fmt.Sprintf("PL%020d", i))
-		}
-		if err != nil {
-			return err
-		}
-		if l.ID, err = ids.New(license.LicensePrefix, now); err != nil {
-			return err
-		}
-		l.Code = license.StoredCode{Last4: code.Last4(), Index: s.ring.CodeKey().Index(code)}
-		if l.Code.Sealed, err = s.ring.CodeKey().Seal(code, l.ID); err != nil {
-			return err
-		}
-		records = append(records, l)
-		one := sold{id: l.ID, code: code, index: l.Code.Index}
-		if i < n {
-			s.manual = append(s.manual, one)
-		} else {
-			s.market = append(s.market, one)
-		}
-	}
-	st, err := boltstore.Open(s.fresh, boltstore.Options{})
-	if err != nil {
+	if s.manual, err = s.stock(ctx, s.fresh, 0, n, license.ChannelManual); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, st.Close()) }()
-	for part := range slices.Chunk(records, 500) {
-		if err := record(ctx, st, part, now); err != nil {
-			return err
-		}
+	s.market, err = s.stock(ctx, s.fresh, n, n, marketplace)
+	return err
+}
+
+// stock writes n licences of a channel into the store at path, which is made
+// where there is none. The marketplace's codes are numbered from first on.
+func (s *site) stock(ctx context.Context, path string, first, n int, channel string) (out []sold, err error) {
+	st, err := boltstore.Open(path, boltstore.Options{})
+	if err != nil {
+		return nil, err
 	}
-	return nil
+	defer func() { err = errors.Join(err, st.Close()) }()
+	now := time.Now().UTC().Truncate(time.Second)
+	var ids license.IDs
+	part := make([]license.License, 0, 500)
+	for i := range n {
+		l, code, err := s.licence(&ids, now, first+i, channel)
+		if err != nil {
+			return nil, err
+		}
+		part, out = append(part, l), append(out, sold{id: l.ID, code: code, index: l.Code.Index, end: l.ExpiresAt})
+		if len(part) < cap(part) && i < n-1 {
+			continue
+		}
+		if err := record(ctx, st, part, now); err != nil {
+			return nil, err
+		}
+		part = part[:0]
+	}
+	return out, nil
+}
+
+// licence is one that was issued by hand, or sold by the marketplace and
+// activated, for a year from now.
+func (s *site) licence(ids *license.IDs, now time.Time, i int, channel string) (l license.License, code license.Code, err error) {
+	l = license.License{
+		Product: product, Channel: channel, Customer: "Example GmbH", Machines: 1, Mode: license.ModeNode,
+		Features: license.Features{"export": license.FeatureOn(), "projects": license.ParseFeature("10")},
+		IssuedAt: now, ExpiresAt: now.AddDate(1, 0, 0),
+	}
+	if channel == license.ChannelManual {
+		code, err = license.NewCode(nil)
+	} else {
+		l.Customer, l.Order, l.ActivatedAt = "", soldOrder, now
+		code, err = license.ParseCode(fmt.Sprintf("PL%020d", i))
+	}
+	if err != nil {
+		return l, code, err
+	}
+	if l.ID, err = ids.New(license.LicensePrefix, now); err != nil {
+		return l, code, err
+	}
+	l.Code = license.StoredCode{Last4: code.Last4(), Index: s.ring.CodeKey().Index(code)}
+	l.Code.Sealed, err = s.ring.CodeKey().Seal(code, l.ID)
+	return l, code, err
 }
 
 func record(ctx context.Context, st store.Store, part []license.License, now time.Time) error {

@@ -120,12 +120,8 @@ func measureCold(ctx context.Context, s *site) ([]line, error) {
 	}
 	programs := [2]string{}
 	for i, name := range []string{"cold", "empty"} {
-		programs[i] = s.path(name + ".exe")                                                                   // a name that every system runs
-		build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", programs[i], //nolint:gosec // our own packages
-			"github.com/seed-357fa782/licensed/bench/"+name)
-		build.Env = append(os.Environ(), "CGO_ENABLED=0") // as the programs are built
-		if out, err := build.CombinedOutput(); err != nil {
-			return nil, fmt.Errorf("build: %w\n%s", err, out)
+		if programs[i], err = s.build(ctx, "bench/"+name, name); err != nil {
+			return nil, err
 		}
 	}
 	var spent [2][]time.Duration

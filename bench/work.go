@@ -128,34 +128,49 @@ func (s *site) refreshes(ctx context.Context) (*work, error) {
 	return w, s.capture(ctx, w, nil)
 }
 
+// callbackPath is where the marketplace sends its callbacks.
+const callbackPath = "/marketplace/" + marketplace
+
 // renewals is one RENEWAL callback for each licence of the marketplace.
 func (s *site) renewals(ctx context.Context) (*work, error) {
-	target := "/marketplace/" + marketplace
-	w := &work{path: target, bare: target, before: s.fresh, after: s.path("renewed.db")}
+	w := &work{path: callbackPath, bare: callbackPath, before: s.fresh, after: s.path("renewed.db")}
 	for _, l := range s.market {
 		w.items = append(w.items, &item{code: l.code, index: l.index, id: l.id})
 	}
-	end := time.Now().UTC().AddDate(2, 0, 0).Format("20060102150405")
+	end := time.Now().UTC().AddDate(2, 0, 0)
 	// Callbacks are refused a minute after they were signed.
 	w.renew = func() ([]shot, [][]byte, error) {
-		v := koogallery.Verifier{Keys: []koogallery.AccessKey{koogallery.NewAccessKey(accessKey)}}
 		shots, marks := make([]shot, len(w.items)), make([][]byte, len(w.items))
 		for i, it := range w.items {
-			now := time.Now()
-			body := fmt.Appendf(nil, `{"activity":"refreshLicenseCode","expireTime":%q,"license":%q,"orderId":"CS2602010000000001",`+
-				`"orderLineId":"CS2602010000000001-000001","productId":"OFFI1","scene":"RENEWAL","testFlag":"0"}`, end, it.code.Reveal())
-			q := koogallery.SignedQuery(koogallery.NewAccessKey(accessKey), rand.Text(), now, body)
-			cb, err := v.Verify(q, body)
-			if err != nil {
+			var err error
+			if shots[i], marks[i], err = renewal(it.code, end); err != nil {
 				return nil, nil, err
 			}
-			marks[i] = append(binary.BigEndian.AppendUint64(nil, uint64(now.Add(store.MarkKept).UnixMilli())), cb.Replay.Signature[:]...)
-			shots[i] = shot{bytes: post(target+"?"+q.Encode(), body), status: ok}
 		}
 		return shots, marks, nil
 	}
 	return w, s.capture(ctx, w, nil)
 }
+
+// renewal is a callback that sets the end of a code, signed now, and the key of
+// its mark in the store.
+func renewal(code license.Code, end time.Time) (sh shot, mark []byte, err error) {
+	now := time.Now()
+	body := fmt.Appendf(nil, `{"activity":"refreshLicenseCode","expireTime":%q,"license":%q,"orderId":"CS2602010000000001",`+
+		`"orderLineId":"CS2602010000000001-000001","productId":%q,"scene":"RENEWAL","testFlag":"0"}`, end.Format(marketTime), code.Reveal(), soldProduct)
+	key := koogallery.NewAccessKey(accessKey)
+	q := koogallery.SignedQuery(key, rand.Text(), now, body)
+	v := koogallery.Verifier{Keys: []koogallery.AccessKey{key}}
+	cb, err := v.Verify(q, body)
+	if err != nil {
+		return shot{}, nil, err
+	}
+	mark = append(binary.BigEndian.AppendUint64(nil, uint64(now.Add(store.MarkKept).UnixMilli())), cb.Replay.Signature[:]...)
+	return shot{bytes: post(callbackPath+"?"+q.Encode(), body), status: ok}, mark, nil
+}
+
+// marketTime is how the marketplace writes an instant, in UTC.
+const marketTime = "20060102150405"
 
 // accepted checks the answer to a callback, whose status is always 200.
 func accepted(_ int, body []byte) error {
