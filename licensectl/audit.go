@@ -87,12 +87,8 @@ func (p *program) auditList(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	list := adminwire.EventList{Events: []adminwire.Event{}}
-	list.Next, err = eachEvents(c, admin, o, c.Bool("all"), func(page []adminwire.Event) error {
-		list.Events = append(list.Events, page...)
-		return nil
-	})
-	if err != nil {
+	var list adminwire.EventList
+	if list.Events, list.Next, err = everyPage(o.Cursor, c.Bool("all"), "entries", eventPages(c, admin, o)); err != nil {
 		return err
 	}
 	if err := p.printEvents(f, list); err != nil {
@@ -107,17 +103,11 @@ func (p *program) auditList(c *cli.Context) error {
 	return nil
 }
 
-// eachEvents gives do page after page, or one, and returns where the last one ended.
-func eachEvents(c *cli.Context, admin *adminclient.Client, o adminclient.EventOptions, all bool, do func([]adminwire.Event) error) (next string, err error) {
-	for {
+func eventPages(c *cli.Context, admin *adminclient.Client, o adminclient.EventOptions) pages[adminwire.Event] {
+	return func(cursor string) ([]adminwire.Event, string, error) {
+		o.Cursor = cursor
 		page, err := admin.Events(c.Context, o)
-		if err == nil {
-			err = do(page.Events)
-		}
-		if err != nil || !all || page.Next == "" {
-			return page.Next, err
-		}
-		o.Cursor = page.Next
+		return page.Events, page.Next, err
 	}
 }
 
@@ -138,7 +128,7 @@ func (p *program) auditExport(c *cli.Context) error {
 	defer progress.done()
 	total, out := 0, json.NewEncoder(p.out)
 	out.SetEscapeHTML(false)
-	_, err = eachEvents(c, admin, o, true, func(page []adminwire.Event) error {
+	_, err = eventPages(c, admin, o).each("", true, func(page []adminwire.Event) error {
 		for _, e := range page {
 			if err := out.Encode(e); err != nil {
 				return fmt.Errorf("write the entries: %w", err)

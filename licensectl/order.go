@@ -112,15 +112,13 @@ func (p *program) orderList(c *cli.Context) error {
 }
 
 func allOrders(ctx context.Context, admin *adminclient.Client, o adminclient.OrderOptions, all bool) (adminwire.OrderList, error) {
-	list, err := admin.Orders(ctx, o)
-	for err == nil && all && list.Next != "" {
-		o.Cursor = list.Next
-		var page adminwire.OrderList
-		if page, err = admin.Orders(ctx, o); err != nil {
-			return list, fmt.Errorf("after %d orders: %w", len(list.Orders), err)
-		}
-		list.Orders, list.Next = append(list.Orders, page.Orders...), page.Next
-	}
+	var list adminwire.OrderList
+	var err error
+	list.Orders, list.Next, err = everyPage(o.Cursor, all, "orders", func(cursor string) ([]adminwire.Order, string, error) {
+		o.Cursor = cursor
+		page, err := admin.Orders(ctx, o)
+		return page.Orders, page.Next, err
+	})
 	return list, err
 }
 

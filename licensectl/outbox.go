@@ -91,14 +91,12 @@ func (p *program) outboxList(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	list, err := admin.Jobs(c.Context, o)
-	for err == nil && c.Bool("all") && list.Next != "" {
-		o.Cursor = list.Next
-		var page adminwire.JobList
-		if page, err = admin.Jobs(c.Context, o); err == nil {
-			list.Jobs, list.Next = append(list.Jobs, page.Jobs...), page.Next
-		}
-	}
+	var list adminwire.JobList
+	list.Jobs, list.Next, err = everyPage(o.Cursor, c.Bool("all"), "jobs", func(cursor string) ([]adminwire.Job, string, error) {
+		o.Cursor = cursor
+		page, err := admin.Jobs(c.Context, o)
+		return page.Jobs, page.Next, err
+	})
 	if err != nil {
 		return err
 	}

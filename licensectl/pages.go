@@ -1,0 +1,36 @@
+package main
+
+import "fmt"
+
+// pages fetches the page of a list that begins at a cursor, "" for the first, and
+// says where the next one begins, "" after the last.
+type pages[T any] func(cursor string) (page []T, next string, err error)
+
+// each gives do the page at a cursor, and with all those after it, and returns where
+// the next one begins.
+func (fetch pages[T]) each(cursor string, all bool, do func([]T) error) (next string, err error) {
+	for {
+		page, next, err := fetch(cursor)
+		if err == nil {
+			err = do(page)
+		}
+		if err != nil || !all || next == "" {
+			return next, err
+		}
+		cursor = next
+	}
+}
+
+// everyPage returns what each gives. names is what the list holds, for an error in
+// the middle of it.
+func everyPage[T any](cursor string, all bool, names string, fetch pages[T]) (list []T, next string, err error) {
+	list = []T{}
+	next, err = fetch.each(cursor, all, func(page []T) error {
+		list = append(list, page...)
+		return nil
+	})
+	if err != nil && len(list) > 0 {
+		err = fmt.Errorf("after %d %s: %w", len(list), names, err)
+	}
+	return list, next, err
+}
