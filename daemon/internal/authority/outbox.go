@@ -305,6 +305,13 @@ func (a *Authority) failed(ctx context.Context, j license.Job, failure error) (p
 		next.Failure, next.FailedAt = failureText(failure), now
 		next.Unsure = j.Unsure || license.ReasonOf(failure) == license.MarketplaceUnavailable
 		parked = !retryable(failure) || j.Attempts >= jobAttempts
+		if parked && j.Kind == license.JobDeliver && license.ReasonOf(failure) == license.Suspended && j.License != "" {
+			l, err := tx.License(ctx, j.License)
+			if err != nil {
+				return fmt.Errorf("read %s: %w", j.License, err)
+			}
+			parked = l.StateAt(now) == license.StateSuspended // else it was lifted meanwhile, and nobody would come back
+		}
 		if parked && (j.Kind == license.JobCheck || j.Kind == license.JobUsage) {
 			return tx.DeleteJob(ctx, j) // the daily comparison covers it, and the next day's report takes its place
 		}
