@@ -58,6 +58,9 @@ func (m *modelled) ledger(a *authority.Authority, delivered map[string]bool) {
 		m.must(err)
 		if why := m.orderAgrees(a, sold, is, lines[sold.ID], delivered); why != "" {
 			m.errorf("order %s, %s of %s: %s", sold.ID, sold.Type, sold.Product, why)
+			if p := m.purchaseOf(sold); p != nil {
+				m.t.Log(m.about(p))
+			}
 		}
 		delete(lines, sold.ID)
 	}
@@ -91,7 +94,7 @@ func (m *modelled) orderAgrees(a *authority.Authority, sold sandbox.Order, is ko
 		}
 		return ""
 	}
-	p := m.bought[slices.IndexFunc(m.bought, func(p *purchase) bool { return p.ID == sold.ID })]
+	p := m.purchaseOf(sold)
 	state := m.state(p)
 	l, _, known := m.licence(a, p, state)
 	if state.Status == sandbox.Cancelled || !known {
@@ -111,8 +114,9 @@ func (m *modelled) orderAgrees(a *authority.Authority, sold sandbox.Order, is ko
 	}
 	link := l.ID
 	if state.Status == sandbox.Released {
-		if want = license.StageCancelled; o.Stage == license.StageCompleted {
-			want = license.StageCompleted // its time had run out, as far as was known of a code that nobody may have presented
+		want = license.StageCancelled
+		if o.Stage == license.StageCompleted && slices.ContainsFunc(p.ends, func(end time.Time) bool { return !end.After(m.options.Now()) }) {
+			want = o.Stage // its time had run out
 		}
 		if state.Interface == sandbox.License2 {
 			link = o.License // nobody may have known what it is when it was released
@@ -122,6 +126,16 @@ func (m *modelled) orderAgrees(a *authority.Authority, sold sandbox.Order, is ko
 		return fmt.Sprintf("it is %s with %s and the instance %q, want %s with %s and %q", o.Stage, o.License, o.Instance, want, link, state.InstanceID)
 	}
 	return ""
+}
+
+// purchaseOf is what an order bought, nil where it is none of a purchase.
+func (m *modelled) purchaseOf(o sandbox.Order) *purchase {
+	for _, p := range m.bought {
+		if p.ID == o.ID {
+			return p
+		}
+	}
+	return nil
 }
 
 // facts are what the audit log says of a licence, by the names that it uses.

@@ -310,7 +310,7 @@ func (m *modelled) deny(p *purchase) bool {
 }
 
 func (m *modelled) wait(*purchase) bool {
-	time.Sleep(time.Duration(1+m.random.IntN(3600)) * time.Second)
+	time.Sleep(time.Duration(1+m.random.IntN(2700)) * time.Second)
 	return true
 }
 
