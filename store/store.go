@@ -181,6 +181,14 @@ type Tx interface {
 	Value(ctx context.Context, name string) ([]byte, error)
 	// SetValue stores or replaces it; nil removes it.
 	SetValue(ctx context.Context, name string, value []byte) error
+	// Values lists those whose name begins with prefix, in the order of their names.
+	Values(ctx context.Context, prefix string, p Page) ([]Value, string, error)
+}
+
+// Value is a small named value of the daemon itself.
+type Value struct {
+	Name string
+	Data []byte
 }
 
 // Exists is the reason for a record that is there already. To callers outside
@@ -261,11 +269,13 @@ type EventFilter struct {
 	License string
 	Action  license.Action
 	Since   time.Time
+	After   int64 // those behind this position, which is found without a look at what lies before
 }
 
 // Match reports whether e is selected.
 func (f EventFilter) Match(e license.AuditEvent) bool {
-	return (f.License == "" || e.License == f.License) &&
+	return e.Seq > f.After &&
+		(f.License == "" || e.License == f.License) &&
 		(f.Action == "" || e.Action == f.Action) &&
 		!e.At.Before(f.Since)
 }

@@ -56,7 +56,7 @@ func (t *txn) Events(ctx context.Context, f store.EventFilter, p store.Page) ([]
 		return nil, "", err
 	}
 	var out []license.AuditEvent
-	next, err := t.list(ctx, bucketAudit, p, needles(f.License, string(f.Action)), func(key, raw []byte) (bool, error) {
+	next, err := walk(ctx, behind{t.b.get(bucketAudit).Cursor(), seqKey(max(f.After, 0))}, bucketAudit, p, needles(f.License, string(f.Action)), func(key, raw []byte) (bool, error) {
 		var e license.AuditEvent
 		if err := decode(bucketAudit, key, raw, &e); err != nil {
 			return false, err

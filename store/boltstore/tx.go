@@ -291,3 +291,20 @@ func (t *txn) SetValue(_ context.Context, name string, value []byte) error {
 	}
 	return t.put(bucketValues, []byte(name), append([]byte{}, value...))
 }
+
+// Values lists the values whose name begins with prefix.
+func (t *txn) Values(ctx context.Context, prefix string, p store.Page) ([]store.Value, string, error) {
+	if err := t.readable(); err != nil {
+		return nil, "", err
+	}
+	var out []store.Value
+	way := within{t.b.get(bucketValues).Cursor(), []byte(prefix)}
+	next, err := walk(ctx, way, bucketValues, p, nil, func(key, raw []byte) (bool, error) {
+		out = append(out, store.Value{Name: string(key), Data: append([]byte{}, raw...)})
+		return true, nil
+	})
+	if err != nil {
+		return nil, "", err
+	}
+	return out, next, nil
+}

@@ -35,6 +35,27 @@ func (w within) part(key, value []byte) (k, v []byte) {
 	return key, value
 }
 
+// behind is the part of a way that comes after a key.
+type behind struct {
+	way
+	after []byte
+}
+
+func (b behind) First() (key, value []byte) {
+	key, value = b.way.Seek(b.after)
+	if bytes.Equal(key, b.after) {
+		return b.Next()
+	}
+	return key, value
+}
+
+func (b behind) Seek(key []byte) (k, value []byte) {
+	if bytes.Compare(key, b.after) <= 0 {
+		return b.First()
+	}
+	return b.way.Seek(key)
+}
+
 // merged goes two ways at once.
 type merged struct{ a, b branch }
 

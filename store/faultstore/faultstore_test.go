@@ -206,7 +206,11 @@ func TestEveryMethodFails(t *testing.T) {
 		"MarkSeen": func(ctx context.Context, tx store.Tx) error {
 			return tx.MarkSeen(ctx, []byte("x"), time.Unix(0, 0), time.Unix(0, 0))
 		},
-		"Value":    func(ctx context.Context, tx store.Tx) error { _, err := tx.Value(ctx, "v"); return err },
+		"Value": func(ctx context.Context, tx store.Tx) error { _, err := tx.Value(ctx, "v"); return err },
+		"Values": func(ctx context.Context, tx store.Tx) error {
+			_, _, err := tx.Values(ctx, "v", store.Page{})
+			return err
+		},
 		"SetValue": func(ctx context.Context, tx store.Tx) error { return tx.SetValue(ctx, "v", []byte("x")) },
 	}
 	if all := reflect.TypeFor[store.Tx]().NumMethod(); len(methods) != all {

@@ -198,3 +198,10 @@ func (t *faultTx) Value(ctx context.Context, name string) ([]byte, error) {
 func (t *faultTx) SetValue(ctx context.Context, name string, value []byte) error {
 	return t.do("SetValue", func() error { return t.inner.SetValue(ctx, name, value) })
 }
+
+func (t *faultTx) Values(ctx context.Context, prefix string, p store.Page) ([]store.Value, string, error) {
+	if err := t.call("Values"); err != nil {
+		return nil, "", err
+	}
+	return t.inner.Values(ctx, prefix, p)
+}

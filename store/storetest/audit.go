@@ -76,6 +76,10 @@ func (s suite) auditFilter(t *testing.T) {
 		"action":     {store.EventFilter{Action: license.ActionRenew}, []int64{2, 3, 4}},
 		"since":      {store.EventFilter{Since: base.Add(2 * time.Hour)}, []int64{3, 4}},
 		"both":       {store.EventFilter{License: "lic_1", Action: license.ActionRenew}, []int64{2}},
+		"after":      {store.EventFilter{After: 2}, []int64{3, 4}},
+		"after last": {store.EventFilter{After: 4}, nil},
+		"far after":  {store.EventFilter{After: 1 << 40}, nil},
+		"after, of":  {store.EventFilter{After: 1, License: "lic_1"}, []int64{2}},
 		"none match": {store.EventFilter{License: "lic"}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {

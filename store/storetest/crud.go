@@ -224,6 +224,49 @@ func (s suite) values(t *testing.T) {
 	wantReason(t, err, license.BadRequest)
 }
 
+// valueList checks that the values of a prefix are listed, page by page.
+func (s suite) valueList(t *testing.T) {
+	st := s.open(t)
+	update(t, st, func(ctx context.Context, tx store.Tx) error {
+		for _, name := range []string{"b", "a/2", "a/1", "a", "a/10", "a0", "ä/1"} {
+			if err := tx.SetValue(ctx, name, []byte("of "+name)); err != nil {
+				return err
+			}
+		}
+		return tx.SetValue(ctx, "a/2", nil)
+	})
+	for prefix, want := range map[string][]string{
+		"a/": {"a/1", "a/10"}, "a": {"a", "a/1", "a/10", "a0"}, "": {"a", "a/1", "a/10", "a0", "b", "ä/1"}, "c": nil, "ä": {"ä/1"},
+	} {
+		for _, limit := range []int{0, 1, 2} {
+			var got []string
+			view(t, st, func(ctx context.Context, tx store.Tx) error {
+				for p := (store.Page{Limit: limit}); ; {
+					values, next, err := tx.Values(ctx, prefix, p)
+					if err != nil {
+						return err
+					}
+					for _, v := range values {
+						if string(v.Data) != "of "+v.Name {
+							t.Errorf("the value of %q is %q", v.Name, v.Data)
+						}
+						got = append(got, v.Name)
+					}
+					if p.Cursor = next; next == "" {
+						return nil
+					}
+				}
+			})
+			wantSame(t, "names", got, want)
+		}
+	}
+	view(t, st, func(ctx context.Context, tx store.Tx) error {
+		_, _, err := tx.Values(ctx, "a", store.Page{Cursor: "x"})
+		wantReason(t, err, license.BadRequest)
+		return nil
+	})
+}
+
 // copies checks that neither what was given nor what came back is shared.
 func (s suite) copies(t *testing.T) {
 	st := s.open(t)

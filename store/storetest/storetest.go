@@ -29,7 +29,7 @@ func Run(t *testing.T, create func(t *testing.T) Opener) {
 	}{
 		{"CRUD", map[string]func(t *testing.T){
 			"Licenses": s.licenses, "LicenseRefused": s.licenseRefused, "Installs": s.installs,
-			"InstallRefused": s.installRefused, "Pending": s.pending, "Values": s.values, "Copies": s.copies,
+			"InstallRefused": s.installRefused, "Pending": s.pending, "Values": s.values, "ValueList": s.valueList, "Copies": s.copies,
 			"AnswerBytes": s.answerBytes,
 		}},
 		{"Audit", map[string]func(t *testing.T){
