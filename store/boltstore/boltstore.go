@@ -37,6 +37,13 @@ type Options struct {
 	// ReadOnly opens a file that exists, for reading only: several readers can
 	// share it. Update fails with license.ReadOnly.
 	ReadOnly bool
+	// Upgrading is told how far the upgrade of a file of an older format is: at
+	// its beginning and after each batch of records, which is on disk by then.
+	// An error stops the upgrade, which goes on at the next Open, and is
+	// returned.
+	Upgrading func(Upgrade) error
+
+	batch int // records in a batch of an upgrade, upgradeRecords when zero
 }
 
 // Store is a store.Store in one bbolt file.

@@ -16,13 +16,6 @@ import (
 	"github.com/seed-357fa782/licensed/license"
 )
 
-// format is the version of the layout. 1: first. 2: status lists, jobs and orders.
-const format = 2
-
-// formatBuckets is how many of the buckets in layout each format has. Before it
-// was released format 2 had no jobs and orders, and then no index of orders.
-var formatBuckets = [format + 1]bucketID{1: bucketLists, 2: bucketJobs} //nolint:gochecknoglobals // a table
-
 const (
 	metaBucket = "meta"
 	formatKey  = "format"
@@ -38,7 +31,8 @@ const mapAhead = 1 << 30
 //
 // A file that is held by another process, is no store, is cut short or was
 // written by a newer version is refused with an error that names it, and is
-// not touched. Opening reads a few pages, whatever the size of the store.
+// not touched. Opening reads a few pages, whatever the size of the store; only
+// a file of an older format is brought up to date first, which can take long.
 func Open(path string, o Options) (*Store, error) {
 	switch {
 	case o.LockTimeout == 0:
@@ -79,7 +73,7 @@ func open(path string, o Options) (*Store, error) {
 	if _, err := verify(db, path); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
-	if err := upgrade(db, o.ReadOnly); err != nil {
+	if err := upgrade(db, o); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
 	s := &Store{
@@ -182,26 +176,6 @@ func verify(db *bolt.DB, path string) (size int64, err error) {
 	})
 }
 
-// laid is how many of the buckets in layout a file must have: those of its format,
-// and of this one those that it had at the time. A file that lacks others was
-// damaged. The index of orders follows from them, and is made again.
-func laid(btx *bolt.Tx, version int) bucketID {
-	if version < format {
-		return formatBuckets[version]
-	}
-	early := true
-	for _, l := range layout[formatBuckets[format]:] {
-		early = early && btx.Bucket([]byte(l.name)) == nil
-	}
-	switch {
-	case early:
-		return formatBuckets[format]
-	case btx.Bucket([]byte(layout[bucketOrdersLicense].name)) == nil:
-		return bucketOrdersLicense
-	}
-	return bucketCount
-}
-
 func formatOf(meta *bolt.Bucket) (int, error) {
 	raw := meta.Get([]byte(formatKey))
 	version, err := strconv.Atoi(string(raw))
@@ -209,52 +183,6 @@ func formatOf(meta *bolt.Bucket) (int, error) {
 		return 0, license.Errorf(license.Damaged, "the file has no format that can be read: %q", raw)
 	}
 	return version, nil
-}
-
-// upgrade brings a store of an older format up to this one, in one transaction.
-func upgrade(db *bolt.DB, readOnly bool) error {
-	var version int
-	var has bucketID
-	err := db.View(func(btx *bolt.Tx) (err error) {
-		version, err = formatOf(btx.Bucket([]byte(metaBucket)))
-		has = laid(btx, version)
-		return err
-	})
-	switch {
-	case err != nil || has == bucketCount:
-		return err
-	case readOnly && version == format:
-		return license.Errorf(license.Conflict, "the file has an early form of format %d; start the daemon once, which brings it up to date", version)
-	case readOnly:
-		return license.Errorf(license.Conflict, "the file has the older format %d; start the daemon once, which brings it up to date", version)
-	}
-	err = db.Update(func(btx *bolt.Tx) error {
-		for _, l := range layout[has:] {
-			if _, err := btx.CreateBucketIfNotExists([]byte(l.name)); err != nil {
-				return err
-			}
-		}
-		if err := indexOrders(btx); err != nil {
-			return err
-		}
-		return btx.Bucket([]byte(metaBucket)).Put([]byte(formatKey), []byte(strconv.Itoa(format)))
-	})
-	if err != nil {
-		return fmt.Errorf("bring the file from format %d up to %d: %w", version, format, err)
-	}
-	return nil
-}
-
-// indexOrders fills the index of the licences that orders are linked to.
-func indexOrders(btx *bolt.Tx) error {
-	index := btx.Bucket([]byte(layout[bucketOrdersLicense].name))
-	return btx.Bucket([]byte(layout[bucketOrders].name)).ForEach(func(key, raw []byte) error {
-		o, err := decodeOrder(key, raw)
-		if err != nil || o.License == "" {
-			return err
-		}
-		return index.Put(linkKey(o.License, key), []byte{})
-	})
 }
 
 func openError(err error) error {

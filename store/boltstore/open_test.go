@@ -126,7 +126,7 @@ func TestOpenRefused(t *testing.T) {
 		"cut to a page": {cut(4096), license.Damaged, "not a bbolt database"},
 		"cut to two":    {cut(8192), license.Damaged, "cut short"},
 		"cut to a bit":  {cut(20_000), license.Damaged, "cut short"},
-		"newer":         {setFormat("3"), license.Internal, "newer version"},
+		"newer":         {setFormat("4"), license.Internal, "newer version"},
 		"no format":     {setFormat("one"), license.Damaged, "no format"},
 		"not ours":      {dropBucket("meta"), license.Damaged, "not one of ours"},
 		"half a store":  {dropBucket("audit"), license.Damaged, `"audit"`},

@@ -36,7 +36,7 @@ const (
 	bucketCount
 )
 
-// layout describes the buckets of format 2. How full a page is left when it is
+// layout describes the buckets of this format. How full a page is left when it is
 // split pays where keys come in order: nothing will be inserted between them.
 var layout = [bucketCount]struct {
 	name string

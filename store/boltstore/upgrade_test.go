@@ -39,6 +39,14 @@ func format1(t *testing.T) []byte {
 	return data
 }
 
+// asFormat2 makes of a file what a program of format 2 would have written.
+func asFormat2(t *testing.T, path string) {
+	t.Helper()
+	names := boltstore.Buckets()
+	dropBucket(names[slices.Index(names, "orderslicense")+1:]...)(t, path)
+	setFormat("2")(t, path)
+}
+
 func formatOf(t *testing.T, path string) (format string, buckets int) {
 	t.Helper()
 	edit(t, path, func(tx *bolt.Tx) error {
@@ -106,9 +114,11 @@ func useNewKinds(ctx context.Context, tx store.Tx) error {
 // is completed when it is opened, once.
 func TestUpgradeEarly(t *testing.T) {
 	path := filled(t)
-	_, want := formatOf(t, path)
+	final, want := formatOf(t, path)
+	asFormat2(t, path)
+	_, had := formatOf(t, path)
 	dropBucket("jobs", "jobsparked", "jobsdue", "jobskeys", "orders", "orderslicense")(t, path)
-	if format, buckets := formatOf(t, path); format != "2" || buckets != want-6 {
+	if format, buckets := formatOf(t, path); format != "2" || buckets != had-6 {
 		t.Fatalf("the file has format %s with %d buckets", format, buckets)
 	}
 	before, err := os.ReadFile(path)
@@ -116,7 +126,7 @@ func TestUpgradeEarly(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = boltstore.Open(path, boltstore.Options{ReadOnly: true})
-	if !errors.Is(err, license.Conflict) || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), "early form of format 2") || !strings.Contains(err.Error(), "start the daemon") {
+	if !errors.Is(err, license.Conflict) || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), "format 2") || !strings.Contains(err.Error(), "start the daemon") {
 		t.Errorf("for reading only: error is %v", err)
 	}
 	if after, err := os.ReadFile(path); err != nil || !bytes.Equal(before, after) {
@@ -150,7 +160,7 @@ func TestUpgradeEarly(t *testing.T) {
 		}
 		before = after
 	}
-	if format, buckets := formatOf(t, path); format != "2" || buckets != want {
+	if format, buckets := formatOf(t, path); format != final || buckets != want {
 		t.Errorf("the file has format %s with %d buckets, a new one %d", format, buckets, want)
 	}
 }
@@ -159,6 +169,7 @@ func TestUpgradeEarly(t *testing.T) {
 // index of that gets one when it is opened.
 func TestUpgradeIndexOfOrders(t *testing.T) {
 	path := filled(t)
+	asFormat2(t, path)
 	dropBucket("orderslicense")(t, path)
 	if _, err := boltstore.Open(path, boltstore.Options{ReadOnly: true}); !errors.Is(err, license.Conflict) {
 		t.Errorf("for reading only: error is %v", err)
