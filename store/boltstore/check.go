@@ -18,7 +18,7 @@ const maxFindings = 20
 // Check reads the whole store and returns nil if it is sound, and what it
 // found otherwise, with reason license.Damaged: bbolt's own consistency, every
 // record readable and under its own key, every code index and every install
-// with its licence, every place of an install and every entry in a status list
+// with its licence, every licence in the indexes and nothing else in them, every place of an install and every entry in a status list
 // that there is, every job in its turn and no other, every order with
 // its licence, the audit log without gaps.
 // Writers wait meanwhile.
@@ -48,6 +48,7 @@ type checker struct {
 	ctx      context.Context //nolint:containedctx // lives for one call of Check
 	b        *buckets
 	lengths  map[string]int // of the status lists
+	expected [bucketCount]int // keys of the indexes of licences
 	findings []error
 	count    int
 	read     int
@@ -72,7 +73,7 @@ func (c *checker) result() error {
 
 // records checks every record, each bucket after those that it is checked by.
 func (c *checker) records() error {
-	for _, check := range []func(){c.licenses, c.codes, c.lists, c.installs, c.audit, c.jobs, c.turns, c.rest} {
+	for _, check := range []func(){c.licenses, c.indexes, c.codes, c.lists, c.installs, c.audit, c.jobs, c.turns, c.rest} {
 		check()
 	}
 	return c.result()
@@ -106,7 +107,7 @@ func (c *checker) licenses() {
 		case !bytes.Equal(codes.Get(l.Code.Index), key):
 			return errors.New("its code does not lead to it")
 		}
-		return nil
+		return c.indexed(l)
 	})
 }
 
@@ -117,7 +118,9 @@ func (c *checker) codes() {
 		if raw == nil {
 			return fmt.Errorf("there is no licence %q", id)
 		}
-		var l licenseHead
+		var l struct {
+			Code license.StoredCode `json:"code"`
+		}
 		if err := decode(bucketLicenses, id, raw, &l); err != nil {
 			return err
 		}

@@ -237,7 +237,7 @@ func (t *txn) Jobs(ctx context.Context, f store.JobFilter, p store.Page) ([]lice
 	case license.JobParked:
 		c = parked
 	default:
-		c = &merged{a: branch{c: waiting}, b: branch{c: parked}}
+		c = merged{{c: waiting}, {c: parked}}
 	}
 	var out []license.Job
 	next, err := walk(ctx, c, bucketJobs, p, needles(string(f.Kind), f.Channel, f.License), func(key, raw []byte) (bool, error) {

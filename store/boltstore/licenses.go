@@ -10,19 +10,25 @@ import (
 	"github.com/seed-357fa782/licensed/store"
 )
 
-// licenseHead is what UpdateLicense compares with the stored record.
+// licenseHead is what UpdateLicense compares with the stored record: what cannot
+// change, and what the indexes hold.
 type licenseHead struct {
-	ID       string             `json:"id"`
-	Revision int64              `json:"revision"`
-	Product  string             `json:"product"`
-	Channel  string             `json:"channel"`
-	Code     license.StoredCode `json:"code"`
+	ID       string
+	Revision int64
+	Product  string
+	Channel  string
+	Index    []byte // of the code
+	standing []byte
+	names    names
 }
 
 func headOf(l license.License) licenseHead {
-	// The index is copied: the record belongs to the function, which may change it.
-	code := license.StoredCode{Index: bytes.Clone(l.Code.Index)}
-	return licenseHead{ID: l.ID, Revision: l.Revision, Product: l.Product, Channel: l.Channel, Code: code}
+	return licenseHead{
+		ID: l.ID, Revision: l.Revision, Product: l.Product, Channel: l.Channel,
+		Index:    bytes.Clone(l.Code.Index), // the record belongs to the function, which may change it
+		standing: standingKey(l),
+		names:    namesOf(l),
+	}
 }
 
 func noLicense() error { return license.Errorf(license.NotFound, "there is no such licence") }
@@ -86,7 +92,10 @@ func (t *txn) CreateLicense(_ context.Context, l license.License) error {
 		return err
 	}
 	t.license = headOf(l)
-	return t.putNew(bucketCodes, t.license.Code.Index, id)
+	if err := t.putNew(bucketCodes, t.license.Index, id); err != nil {
+		return err
+	}
+	return t.index(t.license)
 }
 
 // UpdateLicense replaces a licence and counts its revision up.
@@ -96,12 +105,7 @@ func (t *txn) UpdateLicense(_ context.Context, l license.License) error {
 	}
 	id := []byte(l.ID)
 	if t.license.ID != l.ID || l.ID == "" {
-		raw := t.b.get(bucketLicenses).Get(id)
-		if raw == nil {
-			return noLicense()
-		}
-		t.license = licenseHead{}
-		if err := decode(bucketLicenses, id, raw, &t.license); err != nil {
+		if _, err := t.readLicense(id); err != nil {
 			return err
 		}
 	}
@@ -109,7 +113,7 @@ func (t *txn) UpdateLicense(_ context.Context, l license.License) error {
 	switch {
 	case l.Revision != was.Revision:
 		return license.Errorf(license.Conflict, "the licence was changed since it was read")
-	case l.Product != was.Product, l.Channel != was.Channel, !bytes.Equal(l.Code.Index, was.Code.Index):
+	case l.Product != was.Product, l.Channel != was.Channel, !bytes.Equal(l.Code.Index, was.Index):
 		return license.Errorf(license.Internal, "the product, channel and code of licence %s cannot change", l.ID)
 	}
 	l.Revision++
@@ -120,11 +124,12 @@ func (t *txn) UpdateLicense(_ context.Context, l license.License) error {
 	if err := t.put(bucketLicenses, id, raw); err != nil {
 		return err
 	}
-	t.license.Revision = l.Revision
-	return nil
+	t.license = headOf(l)
+	return t.reindex(was, t.license)
 }
 
-// Licenses lists licences in the order of their ids.
+// Licenses lists licences, in the order of their ends where the filter is one of
+// states or ends and names nothing by which they are found, else in that of their ids.
 func (t *txn) Licenses(ctx context.Context, f store.Filter, p store.Page) ([]license.License, string, error) {
 	if err := t.readable(); err != nil {
 		return nil, "", err
@@ -134,10 +139,11 @@ func (t *txn) Licenses(ctx context.Context, f store.Filter, p store.Page) ([]lic
 	if f.Forked {
 		forked = "forked_at" // the member's name, which stands in a record only where there was one
 	}
-	next, err := t.list(ctx, bucketLicenses, p, needles(f.Product, f.Channel, f.Customer, f.Order, f.Instance, f.Last4, forked),
+	c, list := t.selected(f)
+	next, err := walk(ctx, c, list, p, needles(f.Product, f.Channel, f.Customer, f.Order, f.Instance, f.Last4, forked),
 		func(key, raw []byte) (bool, error) {
 			var l license.License
-			if err := decode(bucketLicenses, key, raw, &l); err != nil {
+			if err := decode(list, key, raw, &l); err != nil {
 				return false, err
 			}
 			if !f.Match(l) {

@@ -1,11 +1,8 @@
 package boltstore
 
 import (
-	"bytes"
 	"cmp"
 	"context"
-
-	bolt "go.etcd.io/bbolt"
 
 	"github.com/seed-357fa782/licensed/license"
 	"github.com/seed-357fa782/licensed/store"
@@ -153,29 +150,6 @@ func (t *txn) unchangedOrder(key []byte, revision int64) (licenseID string, err 
 	return was.License, nil
 }
 
-// linked is the way through the orders that are linked to one licence, in their
-// order.
-type linked struct {
-	index  within
-	orders *bolt.Bucket
-}
-
-func (l linked) First() (key, value []byte) { return l.order(l.index.First()) }
-
-func (l linked) Seek(key []byte) (k, value []byte) {
-	return l.order(l.index.Seek(append(bytes.Clone(l.index.prefix), key...)))
-}
-
-func (l linked) Next() (key, value []byte) { return l.order(l.index.Next()) }
-
-func (l linked) order(at, _ []byte) (key, value []byte) {
-	if at == nil {
-		return nil, nil
-	}
-	key = at[len(l.index.prefix):]
-	return key, l.orders.Get(key)
-}
-
 // Orders lists lines of orders in the order of their channels, ids and lines.
 func (t *txn) Orders(ctx context.Context, f store.OrderFilter, p store.Page) ([]license.Order, string, error) {
 	if err := t.readable(); err != nil {
@@ -186,7 +160,7 @@ func (t *txn) Orders(ctx context.Context, f store.OrderFilter, p store.Page) ([]
 	case f.Channel != "" && f.ID != "":
 		c = within{c, orderPrefix(f.Channel, f.ID)}
 	case f.License != "":
-		c = linked{within{t.b.get(bucketOrdersLicense).Cursor(), linkKey(f.License, nil)}, t.b.get(bucketOrders)}
+		c = &recorded{way: under{t.b.get(bucketOrdersLicense).Cursor(), linkKey(f.License, nil)}, records: t.b.get(bucketOrders)}
 	case f.Channel != "":
 		c = within{c, append([]byte(f.Channel), 0)}
 	}

@@ -33,6 +33,8 @@ const (
 	bucketJobsKeys
 	bucketOrders
 	bucketOrdersLicense
+	bucketStanding
+	bucketLookups
 	bucketCount
 )
 
@@ -57,6 +59,8 @@ var layout = [bucketCount]struct {
 	bucketJobsKeys:      {"jobskeys", bolt.DefaultFillPercent},      // key of jobs 0 id of one that waits → seconds, big-endian
 	bucketOrders:        {"orders", bolt.DefaultFillPercent},        // channel 0 order id 0 line → record
 	bucketOrdersLicense: {"orderslicense", bolt.DefaultFillPercent}, // licence id 0 key of an order that is linked to it → nothing
+	bucketStanding:      {"standing", bolt.DefaultFillPercent},      // class, second of the end, big-endian, licence id → nothing
+	bucketLookups:       {"lookups", bolt.DefaultFillPercent},       // kind of value, value 0 licence id → nothing
 }
 
 // buckets are the buckets of one bbolt transaction, opened when they are first

@@ -24,7 +24,9 @@ var formatBuckets = [format]bucketID{1: bucketLists, 2: bucketJobs} //nolint:goc
 // upgradeSteps lead from format 2 to 3, one after the other. They are run on
 // files that are in use at the next release: a step that has been released does
 // not change, and what is added comes last.
-var upgradeSteps = []upgradeStep{} //nolint:gochecknoglobals // a table
+var upgradeSteps = []upgradeStep{ //nolint:gochecknoglobals // a table
+	{"indexes of licences", bucketLicenses, indexLicenses},
+}
 
 // upgradeStep goes through the records of one bucket in the order of their keys.
 //

@@ -1,6 +1,10 @@
 package boltstore
 
-import "bytes"
+import (
+	"bytes"
+
+	bolt "go.etcd.io/bbolt"
+)
 
 // way is a way through keys in their order: a cursor of bbolt, which knows no
 // others, or one made of such.
@@ -56,8 +60,75 @@ func (b behind) Seek(key []byte) (k, value []byte) {
 	return b.way.Seek(key)
 }
 
-// merged goes two ways at once.
-type merged struct{ a, b branch }
+// under is the part of a way whose keys begin with a prefix, which is cut off.
+type under struct {
+	way
+	prefix []byte
+}
+
+func (u under) First() (key, value []byte) { return u.part(u.way.Seek(u.prefix)) }
+
+func (u under) Seek(key []byte) (k, value []byte) {
+	return u.part(u.way.Seek(append(bytes.Clone(u.prefix), key...)))
+}
+
+func (u under) Next() (key, value []byte) { return u.part(u.way.Next()) }
+
+func (u under) part(key, value []byte) (k, v []byte) {
+	if !bytes.HasPrefix(key, u.prefix) {
+		return nil, nil
+	}
+	return key[len(u.prefix):], value
+}
+
+// between is the part of a way whose keys begin with something from one text to
+// another, both of them in it.
+type between struct {
+	way
+	from, to []byte
+}
+
+func (b between) First() (key, value []byte) { return b.part(b.way.Seek(b.from)) }
+
+func (b between) Seek(key []byte) (k, value []byte) {
+	if bytes.Compare(key, b.from) < 0 {
+		key = b.from
+	}
+	return b.part(b.way.Seek(key))
+}
+
+func (b between) Next() (key, value []byte) { return b.part(b.way.Next()) }
+
+func (b between) part(key, value []byte) (k, v []byte) {
+	if bytes.Compare(key[:min(len(key), len(b.to))], b.to) > 0 {
+		return nil, nil
+	}
+	return key, value
+}
+
+// recorded is a way through an index: its keys, and the records whose ids stand
+// in them behind what is skipped. Where there is no such record the value is nil.
+type recorded struct {
+	way
+	skip    int
+	records *bolt.Bucket
+}
+
+func (r *recorded) First() (key, value []byte) { return r.record(r.way.First()) }
+
+func (r *recorded) Seek(key []byte) (k, value []byte) { return r.record(r.way.Seek(key)) }
+
+func (r *recorded) Next() (key, value []byte) { return r.record(r.way.Next()) }
+
+func (r *recorded) record(key, _ []byte) (k, value []byte) {
+	if len(key) <= r.skip {
+		return key, nil
+	}
+	return key, r.records.Get(key[r.skip:])
+}
+
+// merged goes several ways at once.
+type merged []branch
 
 // branch is a way, and where on it one is.
 type branch struct {
@@ -65,34 +136,41 @@ type branch struct {
 	key, value []byte // nil at the end
 }
 
-func (m *merged) First() (key, value []byte) {
-	m.a.key, m.a.value = m.a.c.First()
-	m.b.key, m.b.value = m.b.c.First()
+func (m merged) First() (key, value []byte) {
+	for i := range m {
+		m[i].key, m[i].value = m[i].c.First()
+	}
 	return m.at()
 }
 
-func (m *merged) Seek(key []byte) (k, value []byte) {
-	m.a.key, m.a.value = m.a.c.Seek(key)
-	m.b.key, m.b.value = m.b.c.Seek(key)
+func (m merged) Seek(key []byte) (k, value []byte) {
+	for i := range m {
+		m[i].key, m[i].value = m[i].c.Seek(key)
+	}
 	return m.at()
 }
 
-func (m *merged) Next() (key, value []byte) {
-	if next := m.next(); next.key != nil {
+func (m merged) Next() (key, value []byte) {
+	if next := m.next(); next != nil {
 		next.key, next.value = next.c.Next()
 	}
 	return m.at()
 }
 
-func (m *merged) at() (key, value []byte) {
-	next := m.next()
-	return next.key, next.value
+func (m merged) at() (key, value []byte) {
+	if next := m.next(); next != nil {
+		return next.key, next.value
+	}
+	return nil, nil
 }
 
-// next is the branch whose key comes first.
-func (m *merged) next() *branch {
-	if m.a.key == nil || m.b.key != nil && bytes.Compare(m.b.key, m.a.key) < 0 {
-		return &m.b
+// next is the branch whose key comes first, nil at the end of all.
+func (m merged) next() *branch {
+	var first *branch
+	for i := range m {
+		if b := &m[i]; b.key != nil && (first == nil || bytes.Compare(b.key, first.key) < 0) {
+			first = b
+		}
 	}
-	return &m.a
+	return first
 }
