@@ -74,7 +74,14 @@ type Tx interface {
 	// is missing, Conflict if l.Revision is not the stored one. Id, product,
 	// channel and code index must not change.
 	UpdateLicense(ctx context.Context, l license.License) error
-	// Licenses lists licences in the order of their ids, oldest first.
+	// Licenses lists licences. A filter by Customer, Order, Instance or Last4 lists
+	// in the order of ids, oldest first, and so does one without State and
+	// ExpiringBefore. Any other lists in the order of ends, the earliest first and
+	// the perpetual ones last, and of ids where that is the same: there a licence
+	// whose end is moved between two pages can come twice, or not at all.
+	//
+	// By each of these six licences are found without a look at those that differ in it;
+	// of several of the first four, by that which fewest licences share as a rule.
 	Licenses(ctx context.Context, f Filter, p Page) ([]license.License, string, error)
 
 	// Install returns an install of a licence, or license.NotFound.
@@ -213,9 +220,10 @@ const (
 
 // Page asks for a part of a list. The cursor is opaque: empty for the
 // beginning, else what the page before returned, which is empty at the end.
-// Only that tells the end: under a filter the last page can be empty. A cursor
-// that was not made by this list is refused with license.BadRequest, field
-// "cursor".
+// Only that tells the end: under a filter any page can be short or empty, since
+// one that has looked at many records which are not selected ends early. A cursor
+// that was not made by this list, in this order, is refused with
+// license.BadRequest, field "cursor".
 type Page struct {
 	Limit  int // DefaultPage when zero, at most MaxPage
 	Cursor string

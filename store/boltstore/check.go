@@ -47,7 +47,7 @@ func (s *Store) Check(ctx context.Context) error {
 type checker struct {
 	ctx      context.Context //nolint:containedctx // lives for one call of Check
 	b        *buckets
-	lengths  map[string]int // of the status lists
+	lengths  map[string]int   // of the status lists
 	expected [bucketCount]int // keys of the indexes of licences
 	findings []error
 	count    int

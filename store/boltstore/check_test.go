@@ -31,6 +31,11 @@ func TestCheck(t *testing.T) {
 		}
 		return fmt.Appendf(nil, `{"id":%q,"key":%q,"revision":%d,"due_at":"2026-05-01T00:00:00Z"%s}`, id, key, revision, parkedAt)
 	}
+	renewed := benchLicense(1)
+	renewed.ExpiresAt = renewed.ExpiresAt.AddDate(0, 0, 1)
+	renamed := benchLicense(1)
+	renamed.Customer = "Example AG"
+	end := string(binary.BigEndian.AppendUint64(nil, uint64(renewed.ExpiresAt.AddDate(0, 0, -1).Unix())+1<<63))
 	tests := map[string]struct {
 		bucket, key string
 		value       []byte // nil removes it
@@ -43,6 +48,19 @@ func TestCheck(t *testing.T) {
 		"code gone":             {"codes", code, nil, "does not lead to it"},
 		"code of another":       {"codes", code, []byte(benchLicense(2).ID), "has another code"},
 		"code of none":          {"codes", "x", []byte("lic_x"), "there is no licence"},
+		"end not listed":        {"licenses", id, record(t, renewed), "not listed by its state and end"},
+		"name not listed":       {"licenses", id, record(t, renamed), "not listed by its customer"},
+		"standing gone":         {"standing", "\x05" + end + id, nil, "not listed by its state and end"},
+		"standing twice":        {"standing", "\x04" + end + id, []byte{}, "another state or end"},
+		"standing of none":      {"standing", "\x05" + end + "lic_x", []byte{}, "no licence"},
+		"standing too short":    {"standing", "\x05" + end, []byte{}, "too short"},
+		"standing of no class":  {"standing", "\x09" + end + id, []byte{}, "another state or end"},
+		"lookup gone":           {"lookups", "l7K2M\x00" + id, nil, "not listed by its last four"},
+		"lookup of another":     {"lookups", "oCS1\x00" + id, []byte{}, "another order"},
+		"lookup of none":        {"lookups", "cX\x00lic_x", []byte{}, "no licence"},
+		"lookup of no kind":     {"lookups", "xX\x00" + id, []byte{}, "value of kind 120"},
+		"lookup of no id":       {"lookups", "cExample GmbH\x00", []byte{}, "cannot be read"},
+		"lookup of no value":    {"lookups", "c\x00" + id, []byte{}, "cannot be read"},
 		"install of none":       {"installs", "lic_x/ins", []byte(`{"id":"ins","license_id":"lic_x"}`), "there is no licence"},
 		"install under another": {"installs", id + "/x", []byte(`{"id":"ins","license_id":"` + id + `"}`), "is that of"},
 		"install unreadable":    {"installs", id + "/ins", []byte("x"), "cannot be read"},

@@ -54,3 +54,12 @@ func Buckets() []string {
 	}
 	return names
 }
+
+// WithBatch is o with so many records in a batch of an upgrade.
+func WithBatch(o Options, records int) Options {
+	o.batch = records
+	return o
+}
+
+// PageReads is how many records a page reads at most.
+const PageReads = maxLooks / readLook

@@ -61,6 +61,16 @@ func FuzzRecord(f *testing.F) {
 		{12, "k\x00job_0", "\x80\x00\x00\x00\x00\x00\x00\x00"},
 		{13, "k\x00CS1\x001", `{"channel":"\u0000","amount":-1,"stage":"x"}`},
 		{13, "k", `{"ordered_at":"0000-01-01T00:00:00Z"}`},
+		{0, string(id), `{"id":"` + string(id) + `","revision":1,"customer":"\u0000","order":"\ufffd","expires_at":"9999-12-31T23:59:59Z","holds":3}`},
+		{15, "", "\x00"},
+		{15, "\x04", ""},
+		{15, "\x04\xff\xff\xff\xff\xff\xff\xff\xff", ""},
+		{15, "\x05\x80\x00\x00\x00\x00\x00\x00\x00" + string(id), ""},
+		{15, "\xff\x00\x00\x00\x00\x00\x00\x00\x00lic_9", "x"},
+		{16, "c", ""},
+		{16, "cExample GmbH\x00", ""},
+		{16, "cExample GmbH\x00a\x00" + string(id), ""},
+		{16, "z\x00\x00", "x"},
 	} {
 		f.Add(r.bucket, []byte(r.key), []byte(r.raw))
 	}
@@ -141,8 +151,15 @@ func readAll(t *testing.T, tx store.Tx, key []byte) {
 		}
 		cursor = next
 	}
-	_, _, err = tx.Licenses(ctx, store.Filter{Forked: true}, store.Page{Cursor: id})
-	known(t, err)
+	for _, filter := range []store.Filter{
+		{Forked: true}, {Customer: "Example GmbH"}, {Order: id}, {Last4: "7K2M", Instance: id},
+		{State: license.StateExpired, Now: benchTime}, {ExpiringBefore: benchTime.AddDate(9, 0, 0), Now: benchTime},
+	} {
+		for _, cursor := range []string{"", id} {
+			_, _, err = tx.Licenses(ctx, filter, store.Page{Cursor: cursor})
+			known(t, err)
+		}
+	}
 	_, _, err = tx.Events(ctx, store.EventFilter{License: id}, store.Page{})
 	known(t, err)
 	readJobs(t, tx, id)

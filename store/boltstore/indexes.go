@@ -7,6 +7,7 @@ import (
 	"math"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/seed-357fa782/licensed/license"
 	"github.com/seed-357fa782/licensed/store"
@@ -120,7 +121,15 @@ func cutLookup(key []byte) (prefix, id []byte, ok bool) {
 type names struct{ customer, instance, last4, order string }
 
 func namesOf(l license.License) names {
-	return names{l.Customer, l.Instance, l.Code.Last4, l.Order}
+	return names{asText(l.Customer), asText(l.Instance), asText(l.Code.Last4), asText(l.Order)}
+}
+
+// asText is s as it comes back from its record, which is JSON.
+func asText(s string) string {
+	if utf8.ValidString(s) {
+		return s
+	}
+	return string([]rune(s))
 }
 
 // each gives those that there are to fn until it fails.

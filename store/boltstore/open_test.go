@@ -132,6 +132,7 @@ func TestOpenRefused(t *testing.T) {
 		"half a store":  {dropBucket("audit"), license.Damaged, `"audit"`},
 		"half the jobs": {dropBucket("jobsdue"), license.Damaged, `"jobsdue"`},
 		"no orders":     {dropBucket("orders"), license.Damaged, `"orders"`},
+		"no index":      {dropBucket("standing"), license.Damaged, `"standing"`},
 		"holes":         {zeroPages, license.Damaged, ""},
 	}
 	for name, test := range tests {

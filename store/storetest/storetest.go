@@ -49,7 +49,7 @@ func Run(t *testing.T, create func(t *testing.T) Opener) {
 		}},
 		{"Paging", map[string]func(t *testing.T){
 			"Pages": s.pages, "Limits": s.pageLimits, "WhileAdding": s.pagesWhileAdding,
-			"ForeignCursor": s.foreignCursor, "CursorsApart": s.cursorsApart, "Filtered": s.pagesFiltered,
+			"ForeignCursor": s.foreignCursor, "CursorsApart": s.cursorsApart, "Filtered": s.pagesFiltered, "FiltersCombined": s.filtersCombined, "EndsWhileAdding": s.endsWhileAdding, "CursorOfOrder": s.cursorOfOrder,
 		}},
 		{"Time", map[string]func(t *testing.T){
 			"Exact": s.timesExact, "Zero": s.timesZero,
