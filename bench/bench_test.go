@@ -79,9 +79,9 @@ func TestPrototypeWritesWhatTheServerWrites(t *testing.T) {
 		check check
 		puts  int // of one request
 	}{
-		"activate": {s.activations, nil, 4},
+		"activate": {s.activations, nil, 6},
 		"refresh":  {s.refreshes, nil, 2},
-		"callback": {s.renewals, accepted, 3},
+		"callback": {s.renewals, accepted, 5},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w, err := test.make(t.Context())

@@ -19,14 +19,16 @@ const (
 	audit
 	marks
 	lists
+	standing
+	lookups
 	bucketCount
 )
 
-var bucketNames = [bucketCount][]byte{[]byte("licenses"), []byte("codes"), []byte("installs"), []byte("audit"), []byte("marks"), []byte("statuslists")}
+var bucketNames = [bucketCount][]byte{[]byte("licenses"), []byte("codes"), []byte("installs"), []byte("audit"), []byte("marks"), []byte("statuslists"), []byte("standing"), []byte("lookups")}
 
-var bucketFill = [bucketCount]float64{0.9, bolt.DefaultFillPercent, bolt.DefaultFillPercent, 1, 0.9, 0.9}
+var bucketFill = [bucketCount]float64{0.9, bolt.DefaultFillPercent, bolt.DefaultFillPercent, 1, 0.9, 0.9, bolt.DefaultFillPercent, bolt.DefaultFillPercent}
 
-// put is a key and its value, encoded beforehand.
+// put is a key and its value, encoded beforehand. Where value is nil the key is removed.
 type put struct {
 	in         bucket
 	key, value []byte
@@ -48,7 +50,13 @@ func openPage(tx *bolt.Tx) (page, error) {
 
 func (p *page) write(puts []put) error {
 	for _, w := range puts {
-		if err := p[w.in].Put(w.key, w.value); err != nil {
+		var err error
+		if w.value == nil {
+			err = p[w.in].Delete(w.key)
+		} else {
+			err = p[w.in].Put(w.key, w.value)
+		}
+		if err != nil {
 			return err
 		}
 	}

@@ -280,8 +280,38 @@ func compare(was, is *page, items map[string]*item) error {
 	if found != len(items) {
 		return fmt.Errorf("the server wrote for %d requests of %d", found, len(items))
 	}
+	for _, in := range []bucket{standing, lookups} {
+		if err := moved(was, is, in, items); err != nil {
+			return err
+		}
+	}
 	return nil
 }
+
+// moved notes the keys of an index that the server removed and made. Each ends
+// in the id of its licence.
+func moved(was, is *page, in bucket, items map[string]*item) error {
+	each := func(from, other *bolt.Bucket, value []byte) error {
+		return from.ForEach(func(key, _ []byte) error {
+			if other.Get(key) != nil {
+				return nil
+			}
+			it := items[string(key[max(0, len(key)-idLen):])]
+			if it == nil {
+				return fmt.Errorf("%q in %s is not of one of the requests", key, bucketNames[in])
+			}
+			it.puts = append(it.puts, put{in: in, key: bytes.Clone(key), value: value})
+			return nil
+		})
+	}
+	if err := each(was[in], is[in], nil); err != nil {
+		return err
+	}
+	return each(is[in], was[in], []byte{})
+}
+
+// idLen is the length of a licence's id.
+const idLen = len(license.LicensePrefix) + 26
 
 // add notes a key that the server wrote.
 func (it *item) add(was, is *page, in bucket, key []byte) {
