@@ -83,13 +83,22 @@ func (d *Daemon) openStore(ctx context.Context) error {
 	if err := durable.MkdirAll(d.config.DataDir); err != nil {
 		return fmt.Errorf("make the data folder: %w", err)
 	}
-	s, err := open.Open(ctx, d.config.Store)
+	s, err := open.Open(ctx, d.config.Store, open.Upgrading(d.upgrading))
 	if err != nil {
 		return fmt.Errorf("open the store: %w", err)
 	}
 	d.store = s
 	d.closers = append(d.closers, s.Close)
 	return nil
+}
+
+// upgrading says how far the upgrade of the store is, which is served only then.
+func (d *Daemon) upgrading(u open.Upgrade) {
+	d.log.Info("the store is brought up to date; it is served when that is done, and goes on where it was if it is stopped",
+		"from", u.From, "to", u.To, "step", u.Step, "records", u.Done)
+	if u.Unreadable > 0 {
+		d.log.Warn("records of the store cannot be read and are left as they are; db check names them", "records", u.Unreadable)
+	}
 }
 
 // codesCheck returns what the store keeps of the data key that its codes are

@@ -81,7 +81,7 @@ func (p *program) list(c *cli.Context) error {
 			return fmt.Errorf("print the list: %w", err)
 		}
 		total += len(page.Licenses)
-		if page.Next == "" || !c.Bool("all") {
+		if page.Next == "" || !c.Bool("all") && total > 0 { // an empty page need not be the last
 			break
 		}
 		if !p.colorful {

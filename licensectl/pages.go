@@ -7,14 +7,15 @@ import "fmt"
 type pages[T any] func(cursor string) (page []T, next string, err error)
 
 // each gives do the page at a cursor, and with all those after it, and returns where
-// the next one begins.
+// the next one begins. A page that is empty and not the last, since little of
+// what there is was asked for, is not what anybody wants to see: the next comes too.
 func (fetch pages[T]) each(cursor string, all bool, do func([]T) error) (next string, err error) {
 	for {
 		page, next, err := fetch(cursor)
 		if err == nil {
 			err = do(page)
 		}
-		if err != nil || !all || next == "" {
+		if err != nil || next == "" || !all && len(page) > 0 {
 			return next, err
 		}
 		cursor = next

@@ -30,17 +30,46 @@ func Check(url string) error {
 	return license.FieldErrorf("store", "there is no kind of store %q; write %s", scheme, Forms)
 }
 
+// Option is a rare wish of Open.
+type Option func(*options)
+
+type options struct {
+	upgrading func(Upgrade)
+}
+
+// Upgrade is how far Open is in bringing a store of an older version up to date.
+type Upgrade struct {
+	From, To   int    // formats
+	Step       string // what is being done
+	Done       int64  // records of this step
+	Unreadable int64  // records that were left as they are, because they cannot be read
+}
+
+// Upgrading has fn told at the beginning of an upgrade, and again each time that
+// some of it is safe. Most opens are none.
+func Upgrading(fn func(Upgrade)) Option { return func(o *options) { o.upgrading = fn } }
+
 // Open opens the store that url names: bolt:PATH for a file, which is made if
-// there is none. Errors never show the url of a database, which may hold a
-// password.
-func Open(ctx context.Context, url string) (store.Store, error) {
+// there is none. A store of an older version is brought up to date first, which
+// can take minutes; the end of ctx stops that, and the next Open goes on with it.
+// Errors never show the url of a database, which may hold a password.
+func Open(ctx context.Context, url string, opts ...Option) (store.Store, error) {
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
 	if err := Check(url); err != nil {
 		return nil, err
 	}
-	s, err := boltstore.Open(strings.TrimPrefix(url, "bolt:"), boltstore.Options{})
+	var o options
+	for _, opt := range opts {
+		opt(&o)
+	}
+	s, err := boltstore.Open(strings.TrimPrefix(url, "bolt:"), boltstore.Options{Upgrading: func(u boltstore.Upgrade) error {
+		if o.upgrading != nil {
+			o.upgrading(Upgrade(u))
+		}
+		return context.Cause(ctx)
+	}})
 	if err != nil {
 		return nil, err // not s, which would make an interface that is not nil
 	}

@@ -1,8 +1,10 @@
 package open_test
 
 import (
+	"compress/gzip"
 	"context"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -73,5 +75,49 @@ func TestOpenCancelled(t *testing.T) {
 	cancel()
 	if _, err := open.Open(ctx, "bolt:x"); !errors.Is(err, context.Canceled) {
 		t.Errorf("error is %v", err)
+	}
+}
+
+// Who opens a store of an older version is told so, and its end stops that.
+func TestOpenOlder(t *testing.T) {
+	f, err := os.Open("../boltstore/testdata/format1.db.gz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close() //nolint:errcheck // it was only read
+	r, err := gzip.NewReader(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := io.ReadAll(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "licensed.db")
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	if _, err := open.Open(ctx, "bolt:"+path, open.Upgrading(func(open.Upgrade) { cancel() })); !errors.Is(err, context.Canceled) {
+		t.Fatalf("error is %v", err)
+	}
+	var told []open.Upgrade
+	s, err := open.Open(t.Context(), "bolt:"+path, open.Upgrading(func(u open.Upgrade) { told = append(told, u) }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	if len(told) == 0 || told[0].From != 1 || told[0].To <= 1 || told[0].Step == "" {
+		t.Errorf("it was told %+v", told)
+	}
+	told = nil
+	s, err = open.Open(t.Context(), "bolt:"+path, open.Upgrading(func(u open.Upgrade) { told = append(told, u) }))
+	if err != nil || len(told) > 0 {
+		t.Fatalf("the second time: %+v, %v", told, err)
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
 	}
 }
