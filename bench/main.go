@@ -48,10 +48,12 @@ type sizes struct {
 	listed   int // installs in status lists
 	verifies int // batches of 50
 	cold     int // processes
+	list     int // licences in the larger store that is listed
+	pages    int // of each list and turn
 }
 
 var usual = sizes{
-	requests: 8000, warm: 512, conns: 64, paced: 2 * 60 * pace, quiet: 15 * time.Second, rounds: 3, alone: 300, commits: 600, crowd: 1600, cached: 16000, listed: 1_000_000, verifies: 40, cold: 41,
+	requests: 8000, warm: 512, conns: 64, paced: 2 * 60 * pace, quiet: 15 * time.Second, rounds: 3, alone: 300, commits: 600, crowd: 1600, cached: 16000, listed: 1_000_000, verifies: 40, cold: 41, pages: 100,
 }
 
 // options are the flags.
@@ -66,11 +68,12 @@ type options struct {
 func main() {
 	o := options{sizes: usual, stdout: os.Stdout}
 	flag.StringVar(&o.dir, "dir", "", "folder to measure in (default: a temporary one on a disk)")
-	flag.StringVar(&o.only, "only", "", "measure only this group: activate, refresh, callback, paced, reconcile, alone, commit, keys, status, verify or cold")
+	flag.StringVar(&o.only, "only", "", "measure only this group: activate, refresh, callback, paced, reconcile, alone, commit, keys, status, listing, verify or cold")
 	flag.StringVar(&o.profile, "profile", "", "folder for CPU profiles of the server under load, one for each path")
 	flag.IntVar(&o.sizes.requests, "requests", usual.requests, "requests of one measurement under load")
 	flag.IntVar(&o.sizes.codes, "codes", 0, fmt.Sprintf("codes of reconcile (default: %d with -only reconcile, which take 7 minutes since the daemon "+
 		"pauses 200 ms before each call to the marketplace; else %d)", allCodes, fewCodes))
+	flag.IntVar(&o.sizes.list, "licences", 0, fmt.Sprintf("licences in the larger store of listing (default: %d with -only listing, else %d)", allListed, manyOfAll))
 	flag.IntVar(&o.sizes.rounds, "rounds", usual.rounds, "how often each is measured; the median counts")
 	flag.Parse()
 
@@ -100,6 +103,7 @@ var groups = []group{
 	{"commit", measureCommit},
 	{"keys", measureKeys},
 	{"status", measureStatus},
+	{"listing", measureListing},
 	{"verify", measureVerify},
 	{"cold", measureCold},
 }
@@ -115,15 +119,26 @@ func (o options) codes() int {
 	return fewCodes
 }
 
+// list is how many licences the larger store holds that is listed.
+func (o options) list() int {
+	switch {
+	case o.sizes.list > 0:
+		return o.sizes.list
+	case o.only == "listing":
+		return allListed
+	}
+	return manyOfAll
+}
+
 // later are figures of which nothing is measured yet.
-const later = `Not measured yet: stores of 1,000,000 and 5,000,000 licences (rates, opening, lookups, memory);
+const later = `Not measured yet: stores of 1,000,000 licences (rates, memory) and 5,000,000;
 100,000 licences expiring in one minute; PostgreSQL.`
 
 func run(ctx context.Context, o options) (err error) {
-	if o.sizes.requests < 1 || o.sizes.rounds < 1 || o.sizes.codes < 0 {
-		return errors.New("-requests and -rounds must be at least 1, and -codes not less than 0")
+	if o.sizes.requests < 1 || o.sizes.rounds < 1 || o.sizes.codes < 0 || o.sizes.list < 0 {
+		return errors.New("-requests and -rounds must be at least 1, and -codes and -licences not less than 0")
 	}
-	o.sizes.codes = o.codes()
+	o.sizes.codes, o.sizes.list = o.codes(), o.list()
 	dir, err := workFolder(o.dir)
 	if err != nil {
 		return err

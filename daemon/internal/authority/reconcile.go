@@ -167,10 +167,13 @@ func (a *Authority) reconcileNext(ctx context.Context, ch Channel) (done *Reconc
 // those behind a cursor, or the first.
 func (a *Authority) answers(ctx context.Context, ch Channel, cursor string) bool {
 	var page []license.License
-	err := a.store.View(ctx, func(ctx context.Context, tx store.Tx) (err error) {
-		page, _, err = tx.Licenses(ctx, store.Filter{Channel: ch.Name}, store.Page{Limit: 3, Cursor: cursor})
-		return err
-	})
+	var err error
+	for more := true; more; more = err == nil && len(page) == 0 && cursor != "" {
+		err = a.store.View(ctx, func(ctx context.Context, tx store.Tx) (err error) {
+			page, cursor, err = tx.Licenses(ctx, store.Filter{Channel: ch.Name}, store.Page{Limit: 3, Cursor: cursor})
+			return err
+		})
+	}
 	var got Reconciled
 	return err == nil && a.comparePage(ctx, ch, page, &got) == nil && got.Checked > 0
 }
