@@ -67,12 +67,16 @@ const (
 	ActionKeysInstall   Action = "keys.install"
 	ActionKeysRequested Action = "keys.request"
 	ActionClockAccept   Action = "clock.accept"
+	ActionCheckpoint    Action = "audit.checkpoint" // the head of the log was signed
+	ActionErase         Action = "audit.erase"      // personal data was taken out of the log
+	ActionRefused       Action = "admin.refused"    // a call of the admin API
 )
 
 // ActionOf is the audit action of an event.
 func ActionOf(e Event) Action { return Action("license." + string(e)) }
 
-// AuditEvent is one entry of the audit log. It never holds a secret.
+// AuditEvent is one entry of the audit log. It never holds a secret. AuditHead.Seal
+// gives it the form in which it is kept.
 type AuditEvent struct {
 	Seq     int64     `json:"seq"` // position in the log, given by the store, only grows
 	At      time.Time `json:"at"`
@@ -86,9 +90,9 @@ type AuditEvent struct {
 	Before map[string]any `json:"before,omitzero"`
 	After  map[string]any `json:"after,omitzero"`
 	Note   string         `json:"note,omitzero"`
-	// PrevHash and Hash chain the log; they stay empty until chaining is switched on.
-	PrevHash []byte `json:"prev_hash,omitzero"`
-	Hash     []byte `json:"hash,omitzero"`
+	// Erased says that the entry was written with personal data, which has been
+	// taken out since. A store sets it.
+	Erased bool `json:"-"`
 }
 
 // Sold is what a marketplace tells once, when a code is activated there.
