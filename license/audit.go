@@ -69,6 +69,7 @@ const (
 	ActionClockAccept   Action = "clock.accept"
 	ActionCheckpoint    Action = "audit.checkpoint" // the head of the log was signed
 	ActionErase         Action = "audit.erase"      // personal data was taken out of the log
+	ActionUnreadable    Action = "audit.unreadable" // in place of an entry that could not be read when the log became a chain
 	ActionRefused       Action = "admin.refused"    // a call of the admin API
 )
 

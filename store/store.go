@@ -94,11 +94,23 @@ type Tx interface {
 	// Installs returns all installs of a licence, in the order of their ids.
 	Installs(ctx context.Context, licenseID string) ([]license.Install, error)
 
-	// Append adds an event to the audit log and returns its position, which
-	// only grows. A transaction that is undone leaves no gap.
+	// Append adds an event to the audit log, sealed to the head that the log has in
+	// this transaction (license.AuditHead.Seal) under a salt from crypto/rand, and
+	// returns its position, which only grows. A transaction that is undone leaves
+	// neither a gap nor another hash.
 	Append(ctx context.Context, e license.AuditEvent) (int64, error)
+	// AuditHead returns the head of the audit log, with what this transaction has
+	// added.
+	AuditHead(ctx context.Context) (license.AuditHead, error)
 	// Events lists the audit log, oldest first.
 	Events(ctx context.Context, f EventFilter, p Page) ([]license.AuditEvent, string, error)
+	// EventLines lists the same, each as the line that it was sealed to, byte for
+	// byte but for personal data that was taken out since, and without a line break.
+	EventLines(ctx context.Context, f EventFilter, p Page) ([][]byte, string, error)
+	// EraseEvents takes the personal data out of the events at these positions and
+	// returns of how many: those that have none are left as they are. NotFound if
+	// the log does not have one of them. No hash changes.
+	EraseEvents(ctx context.Context, positions ...int64) (erased int, err error)
 
 	// LastStatusList returns the status list whose id is the greatest, the one
 	// that new installs draw from, or license.NotFound.

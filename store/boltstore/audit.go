@@ -1,9 +1,9 @@
 package boltstore
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
-	"math"
 
 	"github.com/seed-357fa782/licensed/license"
 	"github.com/seed-357fa782/licensed/store"
@@ -20,55 +20,140 @@ func seqOf(key []byte) int64 {
 	return int64(binary.BigEndian.Uint64(key))
 }
 
-// Append adds an event to the audit log. Its position follows from the last
-// one there, not from a counter of bbolt's, which would not be put back.
+// auditHead is the head of the audit log. It follows from the last line there,
+// not from a counter of bbolt's, which would not be put back.
+func (b *buckets) auditHead() (license.AuditHead, error) {
+	if b.headLoaded {
+		return b.head, nil
+	}
+	key, raw := b.get(bucketAudit).Cursor().Last()
+	if key != nil {
+		line, err := parseLine(key, raw)
+		if err != nil {
+			return license.AuditHead{}, license.Errorf(license.Internal, "the last entry of the audit log, %q, cannot be followed by another", key).WithCause(err)
+		}
+		b.head = line.Head()
+	}
+	b.headLoaded = true
+	return b.head, nil
+}
+
+// parseLine reads the line of an entry, which keeps raw.
+func parseLine(key, raw []byte) (license.AuditLine, error) {
+	line, err := license.ParseAuditLine(raw)
+	switch {
+	case err != nil:
+		return line, unreadable(bucketAudit, key).WithCause(err)
+	case line.Seq != seqOf(key):
+		return line, unreadable(bucketAudit, key).WithCause(license.Errorf(license.Damaged, "it is that of position %d", line.Seq))
+	}
+	return line, nil
+}
+
+// Append adds an event to the audit log.
 func (t *txn) Append(_ context.Context, e license.AuditEvent) (int64, error) {
 	if err := t.mayWrite(); err != nil {
 		return 0, err
 	}
-	bucket := t.b.get(bucketAudit)
-	if !t.b.seqLoaded {
-		last, _ := bucket.Cursor().Last()
-		seq := seqOf(last)
-		if last != nil && (seq < 1 || seq == math.MaxInt64) {
-			// The next position would be that of an event which is there.
-			return 0, license.Errorf(license.Internal, "the last key %q of the audit log is none of a position", last)
-		}
-		t.b.lastSeq, t.b.seqLoaded = seq, true
-	}
-	e.Seq = t.b.lastSeq + 1
-	e.At = e.At.UTC()
-	raw, err := encode(e)
+	head, err := t.b.auditHead()
 	if err != nil {
 		return 0, err
 	}
-	if err := t.putNew(bucketAudit, seqKey(e.Seq), raw); err != nil {
+	line, next, err := seal(head, e)
+	if err != nil {
 		return 0, err
 	}
-	t.b.lastSeq++
-	t.appended++
-	return e.Seq, nil
+	if err := t.putNew(bucketAudit, seqKey(next.Seq), line); err != nil {
+		return 0, err
+	}
+	if !t.appended {
+		t.appended, t.headBefore = true, head
+	}
+	t.b.head = next
+	return next.Seq, nil
+}
+
+// AuditHead returns the head of the audit log.
+func (t *txn) AuditHead(context.Context) (license.AuditHead, error) {
+	if err := t.readable(); err != nil {
+		return license.AuditHead{}, err
+	}
+	return t.b.auditHead()
 }
 
 // Events lists the audit log, oldest first.
 func (t *txn) Events(ctx context.Context, f store.EventFilter, p store.Page) ([]license.AuditEvent, string, error) {
-	if err := t.readable(); err != nil {
-		return nil, "", err
-	}
 	var out []license.AuditEvent
-	next, err := walk(ctx, behind{t.b.get(bucketAudit).Cursor(), seqKey(max(f.After, 0))}, bucketAudit, p, needles(f.License, string(f.Action)), func(key, raw []byte) (bool, error) {
-		var e license.AuditEvent
-		if err := decode(bucketAudit, key, raw, &e); err != nil {
-			return false, err
-		}
-		if !f.Match(e) {
-			return false, nil
-		}
+	next, err := t.events(ctx, f, p, func(_ license.AuditLine, e license.AuditEvent) {
 		out = append(out, e)
-		return true, nil
 	})
 	if err != nil {
 		return nil, "", err
 	}
 	return out, next, nil
+}
+
+// EventLines lists the audit log as it is kept, oldest first.
+func (t *txn) EventLines(ctx context.Context, f store.EventFilter, p store.Page) ([][]byte, string, error) {
+	var out [][]byte
+	next, err := t.events(ctx, f, p, func(line license.AuditLine, _ license.AuditEvent) {
+		out = append(out, bytes.Clone(line.Raw()))
+	})
+	if err != nil {
+		return nil, "", err
+	}
+	return out, next, nil
+}
+
+func (t *txn) events(ctx context.Context, f store.EventFilter, p store.Page, take func(license.AuditLine, license.AuditEvent)) (string, error) {
+	if err := t.readable(); err != nil {
+		return "", err
+	}
+	way := behind{t.b.get(bucketAudit).Cursor(), seqKey(max(f.After, 0))}
+	return walk(ctx, way, bucketAudit, p, needles(f.License, string(f.Action)), func(key, raw []byte) (bool, error) {
+		line, err := parseLine(key, raw)
+		if err != nil {
+			return false, err
+		}
+		if f.License != "" && line.License != f.License || f.Action != "" && line.Action != f.Action {
+			return false, nil
+		}
+		e, err := line.Event()
+		if err != nil {
+			return false, unreadable(bucketAudit, key).WithCause(err)
+		}
+		if !f.Match(e) {
+			return false, nil
+		}
+		take(line, e)
+		return true, nil
+	})
+}
+
+// EraseEvents takes personal data out of the audit log.
+func (t *txn) EraseEvents(_ context.Context, positions ...int64) (erased int, err error) {
+	if err := t.mayWrite(); err != nil {
+		return 0, err
+	}
+	lines := make([]license.AuditLine, len(positions))
+	for i, seq := range positions {
+		key := seqKey(seq)
+		raw := t.b.get(bucketAudit).Get(key)
+		if raw == nil || seq < 1 {
+			return 0, license.Errorf(license.NotFound, "the audit log has no entry %d", seq)
+		}
+		if lines[i], err = parseLine(key, raw); err != nil {
+			return 0, err
+		}
+	}
+	for _, line := range lines {
+		if !line.Personal {
+			continue
+		}
+		if err := t.put(bucketAudit, seqKey(line.Seq), line.Erased()); err != nil {
+			return erased, err
+		}
+		erased++
+	}
+	return erased, nil
 }

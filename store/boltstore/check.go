@@ -20,7 +20,7 @@ const maxFindings = 20
 // record readable and under its own key, every code index and every install
 // with its licence, every licence in the indexes and nothing else in them, every place of an install and every entry in a status list
 // that there is, every job in its turn and no other, every order with
-// its licence, the audit log without gaps.
+// its licence, the audit log without gaps and as its hashes say.
 // Writers wait meanwhile.
 func (s *Store) Check(ctx context.Context) error {
 	if err := s.admit(ctx); err != nil {
@@ -148,21 +148,21 @@ func (c *checker) installs() {
 }
 
 func (c *checker) audit() {
-	var last int64
+	var head license.AuditHead
 	c.each(bucketAudit, func(key, raw []byte) error {
-		seq := seqOf(key)
-		expected := last + 1
-		last = seq
-		var e license.AuditEvent
-		if err := decode(bucketAudit, key, raw, &e); err != nil {
+		line, err := parseLine(key, raw)
+		if err != nil {
 			return err
 		}
-		switch {
-		case seq != expected:
-			return fmt.Errorf("position %d follows %d", seq, expected-1)
-		case e.Seq != seq:
-			return fmt.Errorf("the record is that of position %d", e.Seq)
+		if _, err := line.Event(); err != nil {
+			return err
 		}
+		next, fault := head.Follow(line)
+		head = line.Head() // the next one is judged by this, whatever is wrong with it
+		if fault != nil {
+			return fault
+		}
+		head = next
 		return nil
 	})
 }

@@ -223,10 +223,11 @@ func TestUpgradeInBatches(t *testing.T) {
 			t.Error(err)
 		}
 		wantIndexes(t, path, want)
-		// What was told after the stop begins where it was.
+		// What was told after the stop begins where it was. The step of the audit log follows.
+		told = slices.DeleteFunc(told, func(u boltstore.Upgrade) bool { return u.Step != told[0].Step })
 		var done []int64
 		for i, u := range told {
-			if u.From != 2 || u.Step != told[0].Step || u.Unreadable != 0 {
+			if u.From != 2 || u.Unreadable != 0 {
 				t.Errorf("it was told %+v", u)
 			}
 			if stop == 0 || i != stop {

@@ -47,7 +47,7 @@ var layout = [bucketCount]struct {
 	bucketLicenses:      {"licenses", 0.9},                          // licence id → record; records grow a little
 	bucketCodes:         {"codes", bolt.DefaultFillPercent},         // code index → licence id
 	bucketInstalls:      {"installs", bolt.DefaultFillPercent},      // licence id "/" install id → record
-	bucketAudit:         {"audit", 1},                               // sequence, big-endian → event; never changed
+	bucketAudit:         {"audit", 1},                               // position, big-endian → line of the chain (docs/audit.md)
 	bucketPending:       {"pending", bolt.DefaultFillPercent},       // channel 0 code index → record
 	bucketMarks:         {"marks", 0.9},                             // milliseconds until which it is kept, big-endian, and key → nothing
 	bucketValues:        {"values", bolt.DefaultFillPercent},        // name → value
@@ -68,9 +68,9 @@ var layout = [bucketCount]struct {
 type buckets struct {
 	btx    *bolt.Tx
 	opened [bucketCount]*bolt.Bucket
-	// lastSeq is the position of the newest audit event once it has been looked up.
-	lastSeq   int64
-	seqLoaded bool
+	// head is that of the audit log once it has been looked up.
+	head       license.AuditHead
+	headLoaded bool
 }
 
 func openBuckets(btx *bolt.Tx) *buckets { return &buckets{btx: btx} }
@@ -91,7 +91,11 @@ type txn struct {
 	writable bool
 	ended    bool
 	journal  []change
-	appended int64 // audit events
+
+	// headBefore is the head of the audit log as it was before the function added
+	// to it, where it did.
+	appended   bool
+	headBefore license.AuditHead
 
 	// What was read or written last, since a record is mostly read just before
 	// it is replaced and need not be decoded again to compare it.
@@ -177,7 +181,9 @@ func (t *txn) remove(id bucketID, key []byte) error {
 
 // undo puts back what every key was, newest first.
 func (t *txn) undo() error {
-	t.b.lastSeq -= t.appended
+	if t.appended {
+		t.b.head = t.headBefore
+	}
 	for _, c := range slices.Backward(t.journal) {
 		bucket := t.b.get(c.bucket)
 		var err error

@@ -13,7 +13,7 @@ import (
 )
 
 // format is the version of the layout. 1: first. 2: status lists, jobs and
-// orders. 3: indexes of licences.
+// orders. 3: indexes of licences, and the audit log is a chain.
 const format = 3
 
 // formatBuckets is how many of the buckets in layout a file of an older format
@@ -26,6 +26,7 @@ var formatBuckets = [format]bucketID{1: bucketLists, 2: bucketJobs} //nolint:goc
 // not change, and what is added comes last.
 var upgradeSteps = []upgradeStep{ //nolint:gochecknoglobals // a table
 	{"indexes of licences", bucketLicenses, indexLicenses},
+	{"chain of the audit log", bucketAudit, chainAudit},
 }
 
 // upgradeStep goes through the records of one bucket in the order of their keys.

@@ -43,6 +43,7 @@ func format1(t *testing.T) []byte {
 func asFormat2(t *testing.T, path string) {
 	t.Helper()
 	names := boltstore.Buckets()
+	unchain(t, path)
 	dropBucket(names[slices.Index(names, "orderslicense")+1:]...)(t, path)
 	setFormat("2")(t, path)
 }

@@ -168,6 +168,12 @@ func TestEveryMethodFails(t *testing.T) {
 			_, _, err := tx.Events(ctx, store.EventFilter{}, store.Page{})
 			return err
 		},
+		"AuditHead": func(ctx context.Context, tx store.Tx) error { _, err := tx.AuditHead(ctx); return err },
+		"EventLines": func(ctx context.Context, tx store.Tx) error {
+			_, _, err := tx.EventLines(ctx, store.EventFilter{}, store.Page{})
+			return err
+		},
+		"EraseEvents":    func(ctx context.Context, tx store.Tx) error { _, err := tx.EraseEvents(ctx, 1); return err },
 		"Pending":        func(ctx context.Context, tx store.Tx) error { _, err := tx.Pending(ctx, "k", nil); return err },
 		"PutPending":     func(ctx context.Context, tx store.Tx) error { return tx.PutPending(ctx, license.Pending{}) },
 		"DeletePending":  func(ctx context.Context, tx store.Tx) error { return tx.DeletePending(ctx, "k", nil) },

@@ -90,6 +90,21 @@ func (t *faultTx) Events(ctx context.Context, f store.EventFilter, p store.Page)
 	return t.inner.Events(ctx, f, p)
 }
 
+func (t *faultTx) AuditHead(ctx context.Context) (license.AuditHead, error) {
+	return get(t, "AuditHead", func() (license.AuditHead, error) { return t.inner.AuditHead(ctx) })
+}
+
+func (t *faultTx) EventLines(ctx context.Context, f store.EventFilter, p store.Page) ([][]byte, string, error) {
+	if err := t.call("EventLines"); err != nil {
+		return nil, "", err
+	}
+	return t.inner.EventLines(ctx, f, p)
+}
+
+func (t *faultTx) EraseEvents(ctx context.Context, positions ...int64) (int, error) {
+	return get(t, "EraseEvents", func() (int, error) { return t.inner.EraseEvents(ctx, positions...) })
+}
+
 func (t *faultTx) LastStatusList(ctx context.Context) (license.StatusList, error) {
 	return get(t, "LastStatusList", func() (license.StatusList, error) { return t.inner.LastStatusList(ctx) })
 }

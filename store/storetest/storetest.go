@@ -33,7 +33,7 @@ func Run(t *testing.T, create func(t *testing.T) Opener) {
 			"AnswerBytes": s.answerBytes,
 		}},
 		{"Audit", map[string]func(t *testing.T){
-			"Append": s.audit, "NoGap": s.auditNoGap, "Filter": s.auditFilter,
+			"Append": s.audit, "NoGap": s.auditNoGap, "Chain": s.auditChain, "Erase": s.auditErase, "Filter": s.auditFilter,
 		}},
 		{"Transactions", map[string]func(t *testing.T){
 			"Undo": s.undo, "UndoKeepsOthers": s.undoKeepsOthers, "SeesOwnWrites": s.seesOwnWrites,
@@ -262,7 +262,7 @@ func allEvents(t *testing.T, s store.Store) []license.AuditEvent {
 	return all
 }
 
-// wantGapless checks that the audit log holds the positions 1 to n.
+// wantGapless checks that the audit log holds the positions 1 to n, as a chain.
 func wantGapless(t *testing.T, s store.Store, n int) {
 	t.Helper()
 	events := allEvents(t, s)
@@ -274,4 +274,5 @@ func wantGapless(t *testing.T, s store.Store, n int) {
 			t.Fatalf("event %d has position %d", i+1, e.Seq)
 		}
 	}
+	wantChain(t, s)
 }
