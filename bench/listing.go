@@ -88,11 +88,11 @@ func listings() []listing {
 
 // measureListing asks for pages over the admin socket of two daemons by turns.
 func measureListing(ctx context.Context, s *site) (lines []line, err error) {
-	few, err := s.fill(ctx, min(fewListed, s.sizes.list))
+	few, err := s.fill(ctx, "few", min(fewListed, s.sizes.list))
 	if err != nil {
 		return nil, err
 	}
-	many, err := s.fill(ctx, s.sizes.list)
+	many, err := s.fill(ctx, "many", s.sizes.list)
 	if err != nil {
 		return nil, err
 	}
@@ -206,8 +206,8 @@ func getBody(ctx context.Context, client *http.Client, path string) ([]byte, err
 
 // fill makes a store of n licences in all states, with ends from a year ago to
 // two years ahead, of customers who have fifty each and orders of ten.
-func (s *site) fill(ctx context.Context, n int) (*listed, error) {
-	out := &listed{count: n, path: s.path(fmt.Sprintf("listed-%d.db", n))}
+func (s *site) fill(ctx context.Context, name string, n int) (*listed, error) {
+	out := &listed{count: n, path: s.path("listed-"+name+".db")}
 	if err := copyFile(out.path, s.fresh); err != nil {
 		return nil, err
 	}
