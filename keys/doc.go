@@ -12,7 +12,7 @@
 //	                           identity.age is sealed by a passphrase
 //	anchors.json               the public halves of the anchors, primary first
 //	anchors/*.pem.age          their private halves, to be moved offline
-//	signing/KID.pem.age        private halves of the current and the next signing key
+//	signing/KID.pem.age        private halves of the current and the next signing keys
 //	data.key.age               the data key for codes
 //	keyset.jwt                 the key set in force, signed by an anchor
 //	state.json                 which key is current, and the mark below which no
@@ -36,6 +36,15 @@
 // set above the mark is one whose installation was not finished. A private half
 // is destroyed only after the file that says so is on disk, and Open destroys
 // what a crash has left.
+//
+// # Keystores
+//
+// The private halves of signing keys can be kept by a [Keystore] instead of in
+// files: by a PKCS #11 token (package keys/pkcs11), or a key management service.
+// All else stays in the folder, sealed. A folder moves to a keystore by itself:
+// new keys are made there, and a file is used until its key is retired. What a
+// keystore has signed is verified before it leaves; a key that cannot sign is
+// never rotated to; and while the current one cannot, Health says so.
 //
 // # Times
 //

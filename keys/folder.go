@@ -20,6 +20,17 @@ type folder struct {
 	vault   *vault
 	issuer  string        // "" accepts any
 	anchors token.Anchors // nil reads anchors.json
+
+	external Keystore // nil: private halves are files
+	faults   *faults
+	ahead    int // Options.Ahead
+}
+
+func newFolder(d disk, dir string, o Options) *folder {
+	return &folder{
+		dir: dir, disk: d, issuer: o.Issuer, anchors: slices.Clone(o.Anchors),
+		external: o.Keystore, faults: &faults{}, ahead: min(max(o.Ahead, 1), MaxAhead),
+	}
 }
 
 // view is what a key folder said at one time. It is never changed.
@@ -29,7 +40,7 @@ type view struct {
 	state   state
 	current token.SigningKey
 	next    token.SigningKey // zero where there is none
-	private []string         // kids whose private half lies in the folder
+	private []string         // kids whose private half is at hand
 
 	rawState, rawSet []byte // the bytes that this was made from
 }
@@ -63,7 +74,7 @@ func (f *folder) load() (*view, error) {
 	if v.state, v.rawState, err = f.readState(); err != nil {
 		return nil, err
 	}
-	if v.private, err = f.privateKIDs(); err != nil {
+	if v.private, err = f.listPrivate(); err != nil {
 		return nil, err
 	}
 	if err := f.settle(v); err != nil {
@@ -133,19 +144,10 @@ func (f *folder) checkIssuer(what string, set token.KeySet) error {
 		"%s was made for the issuer %q, this server is %q: licences signed so far would no longer verify", what, set.Issuer, f.issuer)
 }
 
-// privateKIDs lists the keys whose private half lies in the folder.
-func (f *folder) privateKIDs() ([]string, error) {
-	names, err := listFiles(filepath.Join(f.dir, signingDir))
-	if err != nil {
-		return nil, err
-	}
-	var kids []string
-	for _, name := range names {
-		if kid, ok := strings.CutSuffix(name, keySuffix); ok && isKID(kid) {
-			kids = append(kids, kid)
-		}
-	}
-	return kids, nil
+// cutKID returns the key whose private half a file of that name holds.
+func cutKID(name string) (string, bool) {
+	kid, ok := strings.CutSuffix(name, keySuffix)
+	return kid, ok && isKID(kid)
 }
 
 // loadKeys opens the current and the next signing key.
@@ -163,7 +165,7 @@ func (f *folder) loadKeys(v *view) (err error) {
 }
 
 func (f *folder) openSigningKey(kid string) (token.SigningKey, error) {
-	s, err := f.openSigner(kid)
+	s, err := f.openPrivate(kid)
 	if err != nil {
 		return token.SigningKey{}, err
 	}
@@ -189,20 +191,30 @@ func (f *folder) openSigner(kid string) (*signer, error) {
 // Health.Leftover.
 func (f *folder) destroy(v *view) bool {
 	gone := false
-	for _, path := range f.leftover(v) {
-		gone = f.disk.remove(path) == nil || gone
+	for _, kid := range v.doomed() {
+		gone = f.destroyPrivate(kid) == nil || gone
 	}
 	return gone
 }
 
+// leftover says where the private halves are that should have been destroyed.
 func (f *folder) leftover(v *view) []string {
-	var paths []string
+	var places []string
+	for _, kid := range v.doomed() {
+		places = append(places, f.where(kid))
+	}
+	return places
+}
+
+// doomed returns the keys at hand that must not be used again.
+func (v *view) doomed() []string {
+	var kids []string
 	for _, kid := range v.state.Destroy {
 		if slices.Contains(v.private, kid) {
-			paths = append(paths, keyPath(f.dir, kid))
+			kids = append(kids, kid)
 		}
 	}
-	return paths
+	return kids
 }
 
 // holds reports whether the files that change are still those of v.

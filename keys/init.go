@@ -1,6 +1,7 @@
 package keys
 
 import (
+	"crypto/ed25519"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -35,6 +36,12 @@ type Options struct {
 	Passphrase Passphrase
 	// Anchors are used by Open in place of anchors.json. Empty: anchors.json counts.
 	Anchors token.Anchors
+	// Keystore keeps the private halves of signing keys; nil: files in the folder.
+	// Files from before there was one are used until they are retired.
+	Keystore Keystore
+	// Ahead is how many keys to rotate to a proposed key set lists; zero means one.
+	// So many rotations need no anchor.
+	Ahead int
 	// Now is the clock of Init; nil means time.Now.
 	Now func() time.Time
 }
@@ -108,7 +115,8 @@ func initWith(d disk, dir string, o Options) (_ Created, err error) {
 			_ = os.RemoveAll(outer) // the next Init tries again
 		}
 	}()
-	f := &folder{dir: filepath.Join(outer, name), disk: d, issuer: o.Issuer}
+	f := newFolder(d, filepath.Join(outer, name), o)
+	f.anchors = nil
 	if err := f.build(o); err != nil {
 		return Created{}, fmt.Errorf("make the key folder: %w", err)
 	}
@@ -254,7 +262,7 @@ func (f *folder) buildAnchors() (token.Anchors, token.SigningKey, error) {
 // buildKeySet makes two signing keys, and the first key set signed by primary.
 func (f *folder) buildKeySet(issuer string, now time.Time, anchors token.Anchors, primary token.SigningKey) error {
 	set := token.KeySet{Issuer: issuer, IssuedAt: now, ExpiresAt: now.Add(SetLife), Seq: 1}
-	for range 2 {
+	for range 1 + f.ahead {
 		k, err := f.makeSigningKey(now)
 		if err != nil {
 			return err
@@ -268,7 +276,7 @@ func (f *folder) buildKeySet(issuer string, now time.Time, anchors token.Anchors
 	if set, err = token.VerifyKeySet(raw, anchors); err != nil {
 		return err
 	}
-	s, err := state{Current: set.Keys[0].ID}.adopt(set, anchors, nil)
+	s, err := state{Current: set.Keys[0].ID, Since: now.Unix()}.adopt(set, anchors, nil)
 	if err != nil {
 		return err
 	}
@@ -281,16 +289,24 @@ func (f *folder) buildKeySet(issuer string, now time.Time, anchors token.Anchors
 // makeSigningKey makes a signing key that can be listed from now on, and stores
 // its private half.
 func (f *folder) makeSigningKey(now time.Time) (token.Key, error) {
-	s, err := generateSigner(rand.Reader)
+	public, err := f.generate()
 	if err != nil {
 		return token.Key{}, err
 	}
-	k := newKey(s, now)
-	return k, f.writeKey(keyPath(f.dir, k.ID), s)
+	return newKey(public, now), nil
 }
 
-func newKey(s *signer, now time.Time) token.Key {
-	return token.Key{ID: token.Thumbprint(s.public), Public: s.public, NotBefore: now.Add(-slack), NotAfter: now.Add(keyLife)}
+// generateFile makes a signing key whose private half is a file.
+func (f *folder) generateFile() (ed25519.PublicKey, error) {
+	s, err := generateSigner(rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	return s.public, f.writeKey(keyPath(f.dir, token.Thumbprint(s.public)), s)
+}
+
+func newKey(public ed25519.PublicKey, now time.Time) token.Key {
+	return token.Key{ID: token.Thumbprint(public), Public: public, NotBefore: now.Add(-slack), NotAfter: now.Add(keyLife)}
 }
 
 func (f *folder) writeKey(path string, s *signer) error {

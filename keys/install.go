@@ -1,6 +1,7 @@
 package keys
 
 import (
+	"crypto/ed25519"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -17,9 +18,8 @@ const (
 	// maxKeys is the most that a verifier reads of a key set, which travels in every
 	// licence file.
 	maxKeys = 64
-	// liveKeys is how many keys that can sign a key set should list: the current
-	// one and the next.
-	liveKeys = 2
+	// MaxAhead is the most that Options.Ahead may be: each key is in every licence file.
+	MaxAhead = 8
 )
 
 // ProposeKeySet returns the next key set, unsigned, for an anchor to sign
@@ -27,7 +27,8 @@ const (
 // until ten minutes after their retirement; the keys named by revoke are left
 // out, which revokes them and all that they have signed once the set is installed. Where a key to sign
 // or to rotate to would be missing, a new one is made and stored, or one that an
-// earlier proposal made is taken again. The set in force does not change.
+// earlier proposal made is taken again, unless revoke names it: then it is
+// destroyed at once, as nothing verifies under it. The set in force does not change.
 //
 // Proposing again is harmless: of several sets with one seq the first that is
 // installed counts.
@@ -43,13 +44,16 @@ func (r *Ring) ProposeKeySet(now time.Time, revoke ...string) ([]byte, error) {
 		return nil, err
 	}
 	for _, kid := range revoke {
-		if !slices.Contains(v.state.Listed, kid) {
+		if !slices.Contains(v.state.Listed, kid) && !slices.Contains(v.pending(), kid) {
 			return nil, license.Errorf(license.NotFound, "there is no key %s in the key set in force", kid)
 		}
 	}
-	live, retired := v.kept(now, revoke)
-	live, err := r.folder.fill(v, live, now)
+	v, err := r.discard(v, revoke)
 	if err != nil {
+		return nil, fmt.Errorf("propose a key set: %w", err)
+	}
+	live, retired := v.kept(now, revoke)
+	if live, err = r.folder.fill(v, live, now); err != nil {
 		return nil, fmt.Errorf("propose a key set: %w", err)
 	}
 	set := token.KeySet{
@@ -64,6 +68,28 @@ func (r *Ring) ProposeKeySet(now time.Time, revoke ...string) ([]byte, error) {
 		return nil, fmt.Errorf("propose a key set: %w", err)
 	}
 	return set.MarshalUnsigned()
+}
+
+// discard destroys those of the keys that were made for a set which is not
+// installed yet, and returns the view after that.
+func (r *Ring) discard(v *view, revoke []string) (*view, error) {
+	n := v.state
+	for _, kid := range v.pending() {
+		if slices.Contains(revoke, kid) {
+			n.Destroy = append(slices.Clone(n.Destroy), kid)
+		}
+	}
+	if len(n.Destroy) == len(v.state.Destroy) {
+		return v, nil
+	}
+	if err := r.folder.writeState(n); err != nil {
+		_, _ = r.refresh() // the file may be in place all the same
+		return nil, err
+	}
+	if err := r.read(); err != nil {
+		return nil, err
+	}
+	return r.view.Load(), nil
 }
 
 // kept returns the keys of the set in force that stay: those that can sign, the
@@ -96,16 +122,16 @@ func (v *view) kept(now time.Time, revoke []string) (live, retired []token.Key) 
 // fill adds keys until there are enough that can sign.
 func (f *folder) fill(v *view, live []token.Key, now time.Time) ([]token.Key, error) {
 	for _, kid := range v.pending() {
-		if len(live) >= liveKeys {
+		if len(live) > f.ahead {
 			break
 		}
-		s, err := f.openSigner(kid)
+		s, err := f.openSigningKey(kid)
 		if err != nil {
 			return nil, err
 		}
-		live = append(live, newKey(s, now))
+		live = append(live, newKey(s.Signer.Public().(ed25519.PublicKey), now))
 	}
-	for len(live) < liveKeys {
+	for len(live) <= f.ahead {
 		k, err := f.makeSigningKey(now)
 		if err != nil {
 			return nil, err

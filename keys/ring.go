@@ -46,7 +46,8 @@ func openWith(d disk, dir string, o Options) (*Ring, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Ring{folder: &folder{dir: filepath.Clean(dir), disk: d, vault: v, issuer: o.Issuer, anchors: slices.Clone(o.Anchors)}}
+	r := &Ring{folder: newFolder(d, filepath.Clean(dir), o)}
+	r.folder.vault = v
 	if r.codes, err = r.folder.loadCodeKey(); err != nil {
 		return nil, err
 	}
@@ -126,7 +127,7 @@ type Role string
 // The roles.
 const (
 	RoleCurrent Role = "current" // signs
-	RoleNext    Role = "next"    // a rotation moves to it
+	RoleNext    Role = "next"    // a rotation moves to it, to the first one of several
 	RoleRetired Role = "retired" // listed for what it has signed
 	RolePending Role = "pending" // made for a key set that is not installed yet
 )
@@ -152,10 +153,10 @@ func (r *Ring) List() []KeyInfo {
 			PrivatePresent: slices.Contains(v.private, k.ID),
 		}
 		info.RetiredAt, _ = v.state.retiredAt(k.ID)
-		switch k.ID {
-		case v.current.ID:
+		switch {
+		case k.ID == v.current.ID:
 			info.Role = RoleCurrent
-		case v.next.ID:
+		case v.state.usable(k.ID, v.private):
 			info.Role = RoleNext
 		}
 		infos = append(infos, info)
@@ -177,7 +178,10 @@ type Health struct {
 
 	Current     string    `json:"current"`                // kid of the key that signs
 	CurrentEnd  time.Time `json:"current_end"`            // from then on verifiers refuse what it signs
+	Since       time.Time `json:"since"`                  // when it began to sign
 	Next        string    `json:"next"`                   // kid of the next key, "" where a rotation is not possible
+	Ahead       int       `json:"ahead"`                  // how many rotations are possible before a new key set is needed
+	Fault       string    `json:"fault,omitempty"`        // why the current key could not be used when it was used last
 	Standbys    int       `json:"standbys"`               // anchors ranked after the one that signed the set in force
 	AnchorFiles []string  `json:"anchor_files,omitempty"` // private halves of anchors that lie in the folder
 	Leftover    []string  `json:"leftover,omitempty"`     // private halves of retired or revoked keys that could not be removed
@@ -195,6 +199,15 @@ func (r *Ring) Health(now time.Time) Health {
 	}
 	if k, ok := v.set.Key(v.current.ID); ok {
 		h.CurrentEnd = k.NotAfter
+	}
+	h.Since = v.since()
+	for _, k := range v.set.Keys {
+		if k.ID != v.current.ID && v.state.usable(k.ID, v.private) {
+			h.Ahead++
+		}
+	}
+	if err := r.folder.faults.err(); err != nil {
+		h.Fault = err.Error()
 	}
 	return h
 }

@@ -275,7 +275,7 @@ func TestHealth(t *testing.T) {
 	set := r.KeySet()
 	want := keys.Health{
 		Issuer: issuer, Seq: 1, IssuedAt: made, ExpiresAt: made.Add(400 * day), DaysLeft: 400,
-		Current: set.Keys[0].ID, CurrentEnd: set.Keys[0].NotAfter, Next: set.Keys[1].ID, Standbys: 1,
+		Current: set.Keys[0].ID, CurrentEnd: set.Keys[0].NotAfter, Since: made, Ahead: 1, Next: set.Keys[1].ID, Standbys: 1,
 		AnchorFiles: r.AnchorPrivatesPresent(),
 	}
 	if diff := cmp.Diff(want, h); diff != "" {

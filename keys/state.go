@@ -23,6 +23,9 @@ const stateVersion = 1
 type state struct {
 	Version int    `json:"version"`
 	Current string `json:"current"` // kid
+	// Since is when the current key began to sign, in seconds since the epoch; 0 where
+	// an earlier version, which did not note it, wrote the file.
+	Since int64 `json:"since,omitempty"`
 
 	// The mark: the newest key set that was ever in force. The anchor is noted by
 	// its kid, so that its rank follows a list of anchors that has changed.
@@ -118,7 +121,7 @@ func (s state) compare(set token.KeySet, anchors token.Anchors) (int, error) {
 func (s state) adopt(set token.KeySet, anchors token.Anchors, private []string) (state, error) {
 	n := state{
 		Version: stateVersion, Anchor: token.Thumbprint(anchors[set.Rank]), Seq: set.Seq, Digest: digest(set.Raw),
-		Current: s.Current, Listed: kids(set),
+		Current: s.Current, Since: s.Since, Listed: kids(set),
 	}
 	lists := func(kid string) bool { return slices.Contains(n.Listed, kid) }
 	for _, kid := range slices.Concat(s.Destroy, s.Listed) {
@@ -138,7 +141,7 @@ func (s state) adopt(set token.KeySet, anchors token.Anchors, private []string) 
 	if i < 0 {
 		return state{}, license.Errorf(license.Conflict, "the key set lists no key that this server holds, so nothing could be signed under it")
 	}
-	n.Current = n.Listed[i]
+	n.Current, n.Since = n.Listed[i], set.IssuedAt.Unix()
 	return n, nil
 }
 
@@ -152,7 +155,7 @@ func (s state) usable(kid string, private []string) bool {
 // rotated returns the state after next has taken the place of the current key.
 func (s state) rotated(next string, at time.Time, private []string) state {
 	n := s
-	n.Current = next
+	n.Current, n.Since = next, at.Unix()
 	n.Retired = append(slices.Clone(s.Retired), retirement{KID: s.Current, At: at.Unix()})
 	n.Destroy = []string{s.Current}
 	for _, kid := range s.Destroy {
@@ -170,6 +173,22 @@ func (s state) retiredAt(kid string) (time.Time, bool) {
 		}
 	}
 	return time.Time{}, false
+}
+
+// since is when the current key began to sign: where that was not noted, the last
+// retirement, and else when the key was made.
+func (v *view) since() time.Time {
+	at := v.state.Since
+	if at == 0 {
+		for _, r := range v.state.Retired {
+			at = max(at, r.At)
+		}
+	}
+	if at != 0 {
+		return time.Unix(at, 0).UTC()
+	}
+	k, _ := v.set.Key(v.current.ID)
+	return k.NotBefore.Add(slack)
 }
 
 // next returns the key that a rotation moves to, "" where there is none.
