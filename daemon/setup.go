@@ -164,6 +164,18 @@ func (c custody) Rotate(now time.Time) (authority.Rotated, error) {
 	return authority.Rotated{Current: r.To, Retired: r.From, HasNext: r.Next != "", Leftover: r.Leftover}, err
 }
 
+func (c custody) RotateDue(now time.Time, every time.Duration) (authority.Rotated, bool, error) {
+	r, done, err := c.Ring.RotateDue(now, every)
+	return authority.Rotated{Current: r.To, Retired: r.From, HasNext: r.Next != "", Leftover: r.Leftover}, done, err
+}
+
+func (c custody) Standing(now time.Time) authority.KeyStanding {
+	h := c.Health(now)
+	return authority.KeyStanding{
+		SetUntil: h.ExpiresAt, CurrentSince: h.Since, CurrentUntil: h.CurrentEnd, Next: h.Next, Ahead: h.Ahead, Fault: h.Fault,
+	}
+}
+
 func (c custody) Propose(now time.Time, revoke ...string) ([]byte, error) {
 	return c.ProposeKeySet(now, revoke...)
 }

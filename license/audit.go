@@ -71,6 +71,9 @@ const (
 	ActionErase         Action = "audit.erase"      // personal data was taken out of the log
 	ActionUnreadable    Action = "audit.unreadable" // in place of an entry that could not be read when the log became a chain
 	ActionRefused       Action = "admin.refused"    // a call of the admin API
+	ActionKeysRevoke    Action = "keys.revoke"      // somebody has begun to end a key
+	ActionKeysKeep      Action = "keys.keep"        // and thought better of it
+	ActionKeysExpiring  Action = "keys.expiring"    // an anchor is needed before long
 )
 
 // ActionOf is the audit action of an event.

@@ -79,6 +79,11 @@ type Install struct {
 	// HandedBefore are the files in which it was handed out before, the newest
 	// first: the last MaxHandedBefore of them. What was delivered may be one of them.
 	HandedBefore []Handed `json:"handed_before,omitzero"`
+	// SignedBy is the kid under which its newest licence was signed when it was made,
+	// or handed out last; "" in a record from before that was noted.
+	SignedBy string `json:"signed_by,omitzero"`
+	// ByHand: what it was given last was carried to it, since it reaches no server.
+	ByHand bool `json:"by_hand,omitzero"`
 	// Answer holds what the last answer was made from: the claims of the licence
 	// as they were signed, or nothing after a deactivation. Ed25519 being
 	// deterministic, the same request gets the same answer from it.

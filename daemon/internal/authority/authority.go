@@ -105,6 +105,9 @@ type Options struct {
 	// Certificate says when the certificate ends that the marketplaces see, zero
 	// where there is none; nil where nobody knows.
 	Certificate func() time.Time
+	// RotateEvery is for how long a signing key signs before the next one takes its
+	// place; zero means until somebody says so.
+	RotateEvery time.Duration
 	// ClockChanged is told when the clock is not trusted any more, and when it is
 	// again. It must not call the Authority.
 	ClockChanged func(Clock)
@@ -129,6 +132,7 @@ type Authority struct {
 	syncs       syncRuns
 	jobs        chan struct{}    // holds a token when there may be something to do
 	certificate func() time.Time // Options.Certificate
+	rotateEvery time.Duration
 }
 
 // New checks the options and returns an Authority.
@@ -138,7 +142,7 @@ func New(o Options) (*Authority, error) {
 	}
 	a := &Authority{
 		custody: o.Custody, codes: o.Codes, channels: o.Channels,
-		undo: o.UndoWindow, random: o.Random, ids: &license.IDs{Random: o.Random}, clock: o.Now, gate: newGate(o.UnknownCodes), certificate: o.Certificate,
+		undo: o.UndoWindow, random: o.Random, ids: &license.IDs{Random: o.Random}, clock: o.Now, gate: newGate(o.UnknownCodes), certificate: o.Certificate, rotateEvery: o.RotateEvery,
 		products: make(map[string]license.Product), byMarket: make(map[string]string), jobs: make(chan struct{}, 1),
 	}
 	a.health, a.syncs.running = newHealthBook(o.Channels), make(map[string]*syncRun)
@@ -237,6 +241,9 @@ func (a *Authority) Ready(ctx context.Context) error {
 	key, keys := a.custody.Current()
 	if err := (signing{key, keys}).canSign(now); err != nil {
 		return err
+	}
+	if err := a.custody.Signs(); err != nil {
+		return license.Errorf(license.Internal, "the signing key cannot be used").WithCause(err)
 	}
 	return a.store.View(ctx, func(ctx context.Context, tx store.Tx) error {
 		_, err := tx.Value(ctx, "ready") // never set: that the store says so is the answer

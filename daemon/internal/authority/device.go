@@ -311,6 +311,7 @@ func (a *Authority) handed(ctx context.Context, tx store.Tx, licenseID, installI
 	if !other {
 		return inst, nil
 	}
+	inst.SignedBy = signerOf(file)
 	if err := tx.UpdateInstall(ctx, inst); err != nil {
 		return inst, fmt.Errorf("record a file that was handed out: %w", err)
 	}

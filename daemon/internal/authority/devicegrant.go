@@ -227,6 +227,7 @@ func (c deviceCall) grant(ctx context.Context, tx store.Tx, inst license.Install
 		return inst, fmt.Errorf("make the claims of %s: %w", c.license.ID, err)
 	}
 	inst.SeenAt = c.now
+	inst.SignedBy, inst.ByHand = c.key.ID, true
 	if inst.LeaseUntil.Before(claims.Dates.LeaseUntil) { // else the licence that it had is still good
 		inst.LeaseUntil = claims.Dates.LeaseUntil
 	}

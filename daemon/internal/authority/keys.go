@@ -3,6 +3,7 @@ package authority
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/seed-357fa782/licensed/license"
@@ -20,10 +21,21 @@ type Custody interface {
 	KeySet() token.KeySet
 	// Anchors are the public halves that products compile in, primary first.
 	Anchors() token.Anchors
-	// Keys lists the keys of the set in force.
+	// Keys lists the keys of the set in force, and those that were made for the
+	// next one.
 	Keys() []KeyInfo
+	// Standing says what the keeper of the keys has to know at now.
+	Standing(now time.Time) KeyStanding
+	// Signs returns nil where the current key could be used when it was used last;
+	// else it tries again, and returns why it cannot.
+	Signs() error
+	// Reload reads what another process has changed, and reports whether it had.
+	Reload() (bool, error)
 	// Rotate moves to the next key and destroys the private half of the last.
 	Rotate(now time.Time) (Rotated, error)
+	// RotateDue rotates where the current key has signed for as long as every and
+	// there is a next one, and reports whether it has.
+	RotateDue(now time.Time, every time.Duration) (Rotated, bool, error)
 	// Propose makes the next key set, unsigned, for an anchor to sign offline,
 	// without the keys whose ids are in revoke.
 	Propose(now time.Time, revoke ...string) ([]byte, error)
@@ -31,13 +43,32 @@ type Custody interface {
 	Install(raw string, now time.Time) error
 }
 
+// Roles of keys.
+const (
+	RoleCurrent = "current" // signs
+	RoleNext    = "next"    // rotations move to it, to the first of several
+	RoleRetired = "retired" // listed for what it has signed
+	RolePending = "pending" // made for a set that is not installed yet
+	RoleAnchor  = "anchor"  // no signing key: it signs the sets
+)
+
 // KeyInfo is one key of the set in force.
 type KeyInfo struct {
 	ID        string
-	Role      string // current, next or retired
+	Role      string // current, next, retired or pending
 	NotBefore time.Time
 	NotAfter  time.Time
 	Private   bool // its private half is here
+}
+
+// KeyStanding is how the keys stand at some time.
+type KeyStanding struct {
+	SetUntil     time.Time // after it verifiers want a newer set
+	CurrentSince time.Time
+	CurrentUntil time.Time // from then on verifiers refuse what the current key signs
+	Next         string    // "" where there is none to rotate to
+	Ahead        int       // how many rotations need no anchor
+	Fault        string    // why the current key could not be used when it was used last
 }
 
 // Rotated says which key signs from now on.
@@ -45,7 +76,7 @@ type Rotated struct {
 	Current string
 	Retired string
 	HasNext bool
-	// Leftover are files with private halves that should have been destroyed
+	// Leftover are places of private halves that should have been destroyed
 	// and could not be.
 	Leftover []string
 }
@@ -53,29 +84,60 @@ type Rotated struct {
 // Anchors are the public halves that products compile in, primary first.
 func (a *Authority) Anchors() token.Anchors { return a.custody.Anchors() }
 
-// Keys lists the keys of the set in force.
+// Keys lists the keys of the set in force, and those made for the next one.
 func (a *Authority) Keys() []KeyInfo { return a.custody.Keys() }
 
-// RotateKeys moves to the next signing key.
+// RotateKeys moves to the next signing key. One that is being revoked itself is
+// refused with Conflict: it would be signed with what somebody else holds.
 func (a *Authority) RotateKeys(ctx context.Context, actor license.Actor) (Rotated, error) {
 	now, err := a.dated(ctx)
 	if err != nil {
+		return Rotated{}, err
+	}
+	if err := a.nextIsGood(ctx, now); err != nil {
 		return Rotated{}, err
 	}
 	r, err := a.custody.Rotate(now)
 	if err != nil {
 		return Rotated{}, fmt.Errorf("rotate the signing key: %w", err)
 	}
-	return r, a.auditKeys(ctx, actor, now, license.ActionKeysRotate, map[string]any{"current": r.Current, "retired": r.Retired})
+	return r, a.done(a.noteKeys(ctx, actor, now))
 }
 
-// ProposeKeySet makes the next key set, unsigned. It leaves out the keys whose
-// ids are in revoke: once the set is installed, all that they have signed is
-// refused by whoever has heard of it.
+// nextIsGood refuses to rotate to a key that is being revoked.
+func (a *Authority) nextIsGood(ctx context.Context, now time.Time) error {
+	next := a.custody.Standing(now).Next
+	if next == "" {
+		return nil // the custody says so
+	}
+	marked, err := a.Revocations(ctx)
+	if err != nil {
+		return err
+	}
+	if slices.ContainsFunc(marked, func(r KeyRevocation) bool { return r.KID == next }) {
+		return license.Errorf(license.Conflict, "the next key, %s, is being revoked itself: have a key set without it signed and install it", next)
+	}
+	return nil
+}
+
+// ProposeKeySet makes the next key set, unsigned. It leaves out the keys that are
+// being revoked, and those whose ids are in revoke: once the set is installed, all
+// that they have signed is refused by whoever has heard of it.
 func (a *Authority) ProposeKeySet(ctx context.Context, actor license.Actor, revoke ...string) ([]byte, error) {
 	now, err := a.dated(ctx)
 	if err != nil {
 		return nil, err
+	}
+	marked, err := a.Revocations(ctx)
+	if err != nil {
+		return nil, err
+	}
+	here := a.custody.Keys()
+	for _, r := range marked {
+		known := slices.ContainsFunc(here, func(k KeyInfo) bool { return k.ID == r.KID })
+		if r.Role != RoleAnchor && known && !slices.Contains(revoke, r.KID) {
+			revoke = append(slices.Clone(revoke), r.KID)
+		}
 	}
 	unsigned, err := a.custody.Propose(now, revoke...)
 	if err != nil {
@@ -85,27 +147,36 @@ func (a *Authority) ProposeKeySet(ctx context.Context, actor license.Actor, revo
 	if len(revoke) > 0 {
 		after = map[string]any{"revoke": revoke}
 	}
-	return unsigned, a.auditKeys(ctx, actor, now, license.ActionKeysRequested, after)
+	err = a.store.Update(ctx, func(ctx context.Context, tx store.Tx) error {
+		_, err := tx.Append(ctx, license.AuditEvent{At: now, Actor: actor, Action: license.ActionKeysRequested, After: after})
+		return err
+	})
+	return unsigned, a.done(err)
 }
 
-// InstallKeySet puts a signed key set in force.
+// InstallKeySet puts a signed key set in force. One that lists a key which is
+// being revoked, or that is signed by such an anchor, is refused with Conflict.
 func (a *Authority) InstallKeySet(ctx context.Context, actor license.Actor, raw string) error {
 	now, err := a.dated(ctx)
 	if err != nil {
+		return err
+	}
+	if err := a.endsMarked(ctx, raw); err != nil {
+		return err
+	}
+	if err := a.noteKeys(ctx, systemKeys, now); err != nil { // what was in force until now
 		return err
 	}
 	if err := a.custody.Install(raw, now); err != nil {
 		return fmt.Errorf("install a key set: %w", err)
 	}
 	a.lists.signAgain(ctx)
-	return a.auditKeys(ctx, actor, now, license.ActionKeysInstall, map[string]any{"seq": a.custody.KeySet().Seq})
+	return a.done(a.noteKeys(ctx, actor, now))
 }
 
-func (a *Authority) auditKeys(ctx context.Context, actor license.Actor, now time.Time, action license.Action, after map[string]any) error {
-	err := a.store.Update(ctx, func(ctx context.Context, tx store.Tx) error {
-		_, err := tx.Append(ctx, license.AuditEvent{At: now, Actor: actor, Action: action, After: after})
-		return err
-	})
+// done is what is said where the keys were changed and that was not noted; it is
+// noted later then, by the loop.
+func (*Authority) done(err error) error {
 	if err != nil {
 		return fmt.Errorf("it was done, but the audit log could not be written: %w", err)
 	}

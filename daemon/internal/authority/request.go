@@ -249,7 +249,12 @@ func (c *call) repeats(old license.Install) (same bool, err error) {
 // of the lost answer may still be presented, once.
 func (c *call) same(ctx context.Context, tx store.Tx, l license.License, old license.Install) (license.Install, error) {
 	if errors.Join(c.canSign(old.SeenAt), c.canSign(old.Dated())) == nil {
-		return old, nil
+		if old.SignedBy == c.key.ID {
+			return old, nil
+		}
+		inst := old
+		inst.SignedBy = c.key.ID
+		return inst, tx.UpdateInstall(ctx, inst)
 	}
 	if err := c.regain(ctx, tx, l, old); err != nil {
 		return license.Install{}, err

@@ -55,6 +55,7 @@ func (c *call) grant(ctx context.Context, tx store.Tx, inst *license.Install, l 
 	}
 	inst.Chain = inst.Chain.Next(jti, c.req.Prev, c.req.ID, c.req.Digest, c.req.IssuedAt)
 	inst.SeenAt, inst.DatedAt, inst.LeaseUntil = c.now, time.Time{}, d.LeaseUntil
+	inst.SignedBy, inst.ByHand = c.key.ID, c.actor.Kind == license.ActorAdmin
 	if d.IssuedAt.After(c.now) {
 		inst.DatedAt = d.IssuedAt
 	}

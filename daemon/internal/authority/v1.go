@@ -192,6 +192,9 @@ func (a *Authority) current(p saleRecord) bool {
 	if (signing{key, keys}).canSign(p.install.Dated()) != nil {
 		return false // the key of the day was born after it (decision 6)
 	}
+	if _, listed := keys.Key(p.install.SignedBy); p.install.SignedBy != "" && !listed {
+		return false // what the buyer has is refused: its key was revoked
+	}
 	product, known := a.products[p.license.Product]
 	if !known || provisional(product, p.license) || p.license.StateAt(a.now()) != license.StateActive {
 		return true // what was handed out before grants nothing new

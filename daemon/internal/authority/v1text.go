@@ -99,6 +99,7 @@ func (c *call) grantText(ctx context.Context, tx store.Tx, inst *license.Install
 	}
 	inst.Chain.RequestID = c.req.ID
 	inst.SeenAt, inst.LeaseUntil = c.now, dates.LeaseUntil
+	inst.SignedBy, inst.ByHand = c.key.ID, true
 	return nil
 }
 

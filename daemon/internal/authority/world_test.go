@@ -46,7 +46,25 @@ type world struct {
 
 type custody struct{ *keys.Ring }
 
-func (c custody) Keys() []authority.KeyInfo { return nil }
+func (c custody) Keys() (list []authority.KeyInfo) {
+	for _, k := range c.List() {
+		list = append(list, authority.KeyInfo{ID: k.KID, Role: string(k.Role), NotBefore: k.NotBefore, NotAfter: k.NotAfter, Private: k.PrivatePresent})
+	}
+	return list
+}
+
+func (c custody) RotateDue(now time.Time, every time.Duration) (authority.Rotated, bool, error) {
+	r, done, err := c.Ring.RotateDue(now, every)
+	return authority.Rotated{Current: r.To, Retired: r.From, HasNext: r.Next != ""}, done, err
+}
+
+func (c custody) Standing(now time.Time) authority.KeyStanding {
+	h := c.Health(now)
+	return authority.KeyStanding{
+		SetUntil: h.ExpiresAt, CurrentSince: h.Since, CurrentUntil: h.CurrentEnd, Next: h.Next, Ahead: h.Ahead, Fault: h.Fault,
+	}
+}
+
 func (c custody) Rotate(now time.Time) (authority.Rotated, error) {
 	r, err := c.Ring.Rotate(now)
 	return authority.Rotated{Current: r.To, Retired: r.From}, err

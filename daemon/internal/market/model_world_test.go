@@ -104,6 +104,15 @@ func (ringCustody) Rotate(time.Time) (authority.Rotated, error) {
 	return authority.Rotated{}, errors.ErrUnsupported
 }
 
+func (ringCustody) RotateDue(time.Time, time.Duration) (authority.Rotated, bool, error) {
+	return authority.Rotated{}, false, errors.ErrUnsupported
+}
+
+func (c ringCustody) Standing(now time.Time) authority.KeyStanding {
+	h := c.Health(now)
+	return authority.KeyStanding{SetUntil: h.ExpiresAt, CurrentSince: h.Since, CurrentUntil: h.CurrentEnd, Next: h.Next, Ahead: h.Ahead}
+}
+
 func (ringCustody) Propose(time.Time, ...string) ([]byte, error) { return nil, errors.ErrUnsupported }
 
 // modelBegin is when every game begins.

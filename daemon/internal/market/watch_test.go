@@ -22,6 +22,10 @@ type custody struct{ *keys.Ring }
 func (custody) Keys() []authority.KeyInfo                        { return nil }
 func (custody) Rotate(time.Time) (authority.Rotated, error)      { return authority.Rotated{}, nil }
 func (custody) Propose(_ time.Time, _ ...string) ([]byte, error) { return nil, nil }
+func (custody) Standing(time.Time) authority.KeyStanding         { return authority.KeyStanding{} }
+func (custody) RotateDue(time.Time, time.Duration) (authority.Rotated, bool, error) {
+	return authority.Rotated{}, false, nil
+}
 
 // watched is an entry whose log a test reads, on a clock of its own.
 type watched struct {
