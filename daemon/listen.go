@@ -54,7 +54,7 @@ func (s *server) shutdown(ctx context.Context) error {
 	return nil
 }
 
-// listen binds the three listeners.
+// listen binds the listeners.
 func (d *Daemon) listen(context.Context) error {
 	listener, err := listenTCP("public.listen", d.config.Public.Listen)
 	if err != nil {
@@ -75,20 +75,9 @@ func (d *Daemon) listen(context.Context) error {
 	}
 	d.serveOn(publicListener, listener, market.V1Off(d.authority, off, operation.Wrap(d.publicMux(), d.log, trusted)))
 
-	admin := http.NewServeMux()
-	adminapi.Register(admin, adminapi.Options{
-		Authority: d.authority, Status: d.status, SelfTest: d.selfTest, Version: buildinfo.Version(),
-		Duration: func(s string) (time.Duration, error) {
-			v, err := config.ParseDuration(s)
-			return time.Duration(v), err
-		},
-	})
-	socket, err := listenUnix(d.config.Admin.Socket)
-	if err != nil {
+	if err := d.listenAdmin(); err != nil {
 		return err
 	}
-	d.serveOn(adminListener, socket, operation.Wrap(admin, d.log, nil))
-
 	if d.config.Ops.Listen == "" {
 		return nil
 	}

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"os"
@@ -20,13 +21,17 @@ import (
 // Making them touches nothing, so that checking a configuration and starting
 // with it are the same code.
 type settings struct {
-	products   []license.Product
-	channels   []authority.Channel
-	entries    []market.Options // but for what only a running daemon has
-	upstreams  []*market.Upstream
-	cert       *certificate // nil without TLS
-	passphrase keys.Passphrase
-	anchors    token.Anchors // nil: those in the key folder
+	products  []license.Product
+	channels  []authority.Channel
+	entries   []market.Options // but for what only a running daemon has
+	upstreams []*market.Upstream
+	cert      *certificate // nil without TLS
+	// adminCert is that of the admin listener, adminClients who signs the
+	// certificates of those who may reach it; nil without.
+	adminCert    *certificate
+	adminClients *x509.CertPool
+	passphrase   keys.Passphrase
+	anchors      token.Anchors // nil: those in the key folder
 }
 
 // prepare reads the configuration and makes its settings.
@@ -52,7 +57,7 @@ func loadConfig(o Options) (config.Config, error) {
 		}
 		return c.KeyError(key, errors.New("this version does not have it yet"))
 	}
-	errs := []error{c.CheckFiles(), later("admin.listen", c.Admin.Listen != ""), later("webhooks", len(c.Webhooks) > 0)}
+	errs := []error{c.CheckFiles(), later("webhooks", len(c.Webhooks) > 0)}
 	if err := open.Check(c.Store); err != nil {
 		errs = append(errs, c.KeyError("store", err))
 	}
@@ -81,6 +86,16 @@ func makeSettings(c config.Config, now func() time.Time) (settings, error) {
 		s.cert = &certificate{files: c.Public.TLS, now: now}
 		_, err := s.cert.get(nil)
 		fail("public.tls", err)
+	}
+	if c.Admin.TLS.Enabled() {
+		s.adminCert = &certificate{files: config.TLS{CertFile: c.Admin.TLS.CertFile, KeyFile: c.Admin.TLS.KeyFile}, now: now}
+		_, err := s.adminCert.get(nil)
+		fail("admin.tls", err)
+	}
+	if path := c.Admin.TLS.ClientCAFile; path != "" {
+		var err error
+		s.adminClients, err = readCertificates(path)
+		fail("admin.tls.client_ca_file", err)
 	}
 	if path := c.Keys.PassphraseFile; path != "" {
 		secret, err := config.ReadSecret(path)

@@ -74,6 +74,9 @@ const (
 	ActionKeysRevoke    Action = "keys.revoke"      // somebody has begun to end a key
 	ActionKeysKeep      Action = "keys.keep"        // and thought better of it
 	ActionKeysExpiring  Action = "keys.expiring"    // an anchor is needed before long
+	ActionTokenCreate   Action = "token.create"
+	ActionTokenRevoke   Action = "token.revoke"
+	ActionLockedOut     Action = "admin.locked_out" // an address that presented wrong tokens
 )
 
 // ActionOf is the audit action of an event.

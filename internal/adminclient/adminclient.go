@@ -15,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"mime"
 	"net"
 	"net/http"
@@ -26,6 +27,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/seed-357fa782/licensed/internal/adminwire"
 	"github.com/seed-357fa782/licensed/license"
 	"github.com/seed-357fa782/licensed/license/wire"
 )
@@ -37,6 +39,12 @@ const DefaultTimeout = 30 * time.Second
 // licences with their installs is a few megabytes.
 const maxAnswer = 64 << 20
 
+// Bounds of what is read from files, in bytes.
+const (
+	maxToken   = 4096
+	maxPrivate = 1 << 20
+)
+
 // maxSocketPath is what a unix socket address holds on every system that has
 // them, less its final zero.
 const maxSocketPath = 103
@@ -46,6 +54,14 @@ type Options struct {
 	// TokenFile holds the bearer token for a server on TCP. A final newline is
 	// cut; a file that others may read is refused.
 	TokenFile string
+	// CAFile holds PEM certificates to trust for the server's, instead of those of
+	// the system.
+	CAFile string
+	// CertFile and KeyFile hold a client certificate and its key, PEM both, where
+	// the server asks for one. The key's file must not be open to others.
+	CertFile, KeyFile string
+	// DryRun asks the daemon to check and decide every change, and to make none.
+	DryRun bool
 	// Timeout bounds one call; zero means DefaultTimeout.
 	Timeout time.Duration
 	// UserAgent names the caller; empty means "licensed-adminclient".
@@ -62,6 +78,7 @@ type Client struct {
 	authorize func(*http.Request)
 	agent     string
 	timeout   time.Duration
+	dryRun    bool
 	http      *http.Client
 }
 
@@ -69,7 +86,7 @@ type Client struct {
 // "http://" to the loopback. It does not connect yet. A server or token file
 // that cannot be used is license.BadRequest.
 func New(server string, o Options) (*Client, error) {
-	c := &Client{server: server, agent: o.UserAgent, timeout: o.Timeout, authorize: func(*http.Request) {}}
+	c := &Client{server: server, agent: o.UserAgent, timeout: o.Timeout, dryRun: o.DryRun, authorize: func(*http.Request) {}}
 	if c.agent == "" {
 		c.agent = "licensed-adminclient"
 	}
@@ -84,7 +101,9 @@ func New(server string, o Options) (*Client, error) {
 	if path, ok := strings.CutPrefix(server, "unix:"); ok {
 		err = c.useSocket(path, transport)
 	} else {
-		err = c.useURL(server)
+		if err = c.useURL(server); err == nil {
+			transport.TLSClientConfig, err = o.tls()
+		}
 	}
 	if err != nil {
 		return nil, err
@@ -166,33 +185,42 @@ func readToken(path string) (string, error) {
 	bad := func(what string) *license.Error {
 		return license.FieldErrorf("token-file", "token file %s %s", path, what)
 	}
-	f, err := os.Open(path)
-	switch {
-	case errors.Is(err, os.ErrNotExist):
-		return "", bad("does not exist")
-	case err != nil:
-		return "", bad("cannot be read").WithCause(err)
-	}
-	defer f.Close() //nolint:errcheck // it was only read
-	info, err := f.Stat()
-	if err != nil || !info.Mode().IsRegular() {
-		return "", bad("is not a file")
-	}
-	if runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0 {
-		return "", bad("is open to others than its owner; chmod 600 it first")
-	}
-	data, err := io.ReadAll(io.LimitReader(f, 4097))
+	data, err := readPrivate(path, bad)
 	if err != nil {
-		return "", bad("cannot be read").WithCause(err)
+		return "", err
 	}
 	text := strings.TrimRight(string(data), "\r\n")
 	switch {
 	case text == "":
 		return "", bad("is empty")
-	case len(data) > 4096 || strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' }):
+	case len(data) > maxToken || strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' }):
 		return "", bad("does not hold one token")
 	}
 	return text, nil
+}
+
+// readPrivate reads a file that must not be open to others than its owner.
+func readPrivate(path string, bad func(what string) *license.Error) ([]byte, error) {
+	f, err := os.Open(path)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return nil, bad("does not exist")
+	case err != nil:
+		return nil, bad("cannot be read").WithCause(err)
+	}
+	defer f.Close() //nolint:errcheck // it was only read
+	info, err := f.Stat()
+	if err != nil || !info.Mode().IsRegular() {
+		return nil, bad("is not a file")
+	}
+	if runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0 {
+		return nil, bad("is open to others than its owner; chmod 600 it first")
+	}
+	data, err := io.ReadAll(io.LimitReader(f, maxPrivate))
+	if err != nil {
+		return nil, bad("cannot be read").WithCause(err)
+	}
+	return data, nil
 }
 
 // call is one call of the API.
@@ -238,8 +266,16 @@ func (c *Client) request(ctx context.Context, k call) (*http.Request, error) {
 		body = bytes.NewReader(data)
 	}
 	address := c.base.String() + k.path
-	if len(k.query) > 0 {
-		address += "?" + k.query.Encode()
+	query := k.query
+	if c.dryRun && k.method != http.MethodGet {
+		query = maps.Clone(query)
+		if query == nil {
+			query = url.Values{}
+		}
+		query.Set(adminwire.QueryDryRun, "true")
+	}
+	if len(query) > 0 {
+		address += "?" + query.Encode()
 	}
 	req, err := http.NewRequestWithContext(ctx, k.method, address, body)
 	if err != nil {
@@ -254,6 +290,9 @@ func (c *Client) request(ctx context.Context, k call) (*http.Request, error) {
 	}
 	req.Header.Set("Accept", accept)
 	req.Header.Set("User-Agent", c.agent)
+	if k.method != http.MethodGet {
+		conditions(ctx, req.Header)
+	}
 	c.authorize(req)
 	return req, nil
 }

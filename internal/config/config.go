@@ -54,10 +54,22 @@ type Public struct {
 
 // Admin is the listener for staff and scripts.
 type Admin struct {
-	Socket string `yaml:"socket" config:"path"` // admin.sock in DataDir
-	Listen string `yaml:"listen"`               // none: the socket only
-	TLS    TLS    `yaml:"tls"`
+	Socket string   `yaml:"socket" config:"path"` // admin.sock in DataDir
+	Listen string   `yaml:"listen"`               // none: the socket only
+	TLS    AdminTLS `yaml:"tls"`
 }
+
+// AdminTLS is TLS of the admin listener.
+type AdminTLS struct {
+	CertFile string `yaml:"cert_file" config:"path"`
+	KeyFile  string `yaml:"key_file" config:"secret"`
+	// ClientCAFile holds the certificates that sign those of clients: with it a
+	// client needs one, besides its token.
+	ClientCAFile string `yaml:"client_ca_file" config:"path"`
+}
+
+// Enabled reports whether there is a certificate.
+func (t AdminTLS) Enabled() bool { return t.CertFile != "" }
 
 // Ops is the listener for metrics and health.
 type Ops struct {

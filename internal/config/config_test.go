@@ -291,6 +291,7 @@ func TestRefusals(t *testing.T) {
 		{"plain text on a name", "issuer: http://h\npublic: {listen: 'host:80'}\n", "public.listen: host:80 is reachable from outside in plain text"},
 		{"plain text for tokens", "admin: {listen: ':81'}\n", "licensed.yaml:1: admin.listen: :81 is reachable from outside in plain text, and tokens with it"},
 		{"certificate without key", "public: {tls: {cert_file: c}}\n", "licensed.yaml:1: public.tls: cert_file and key_file belong together"},
+		{"client certificates without TLS", "admin: {tls: {client_ca_file: ca.pem}}\n", "licensed.yaml:1: admin.tls.client_ca_file: needs cert_file and key_file"},
 		{"socket path", "admin: {socket: /" + strings.Repeat("a", 120) + "}\n", "is longer than the 100 bytes that systems allow for a socket; choose another"},
 		{"socket path on Linux", "admin: {socket: /" + strings.Repeat("a", 100) + "}\n", "licensed.yaml:1: admin.socket: /"},
 		{"proxy", "public: {trusted_proxies: [proxy]}\n", `licensed.yaml:1: public.trusted_proxies[0]: "proxy" is no network`},

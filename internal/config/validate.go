@@ -161,7 +161,10 @@ func checkStore(s string) error {
 
 func (v *validator) listeners(c Config) {
 	v.tls("public.tls", c.Public.TLS)
-	v.tls("admin.tls", c.Admin.TLS)
+	v.tls("admin.tls", TLS{CertFile: c.Admin.TLS.CertFile, KeyFile: c.Admin.TLS.KeyFile})
+	if c.Admin.TLS.ClientCAFile != "" && !c.Admin.TLS.Enabled() {
+		v.failf("admin.tls.client_ca_file", "needs cert_file and key_file: client certificates are part of TLS")
+	}
 	taken := map[string]string{}
 	for _, l := range []struct {
 		key, addr string

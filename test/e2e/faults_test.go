@@ -46,8 +46,8 @@ func TestCannotStart(t *testing.T) {
 			prepare: func(s *site) { _ = os.Remove(s.config) }, status: 2, says: []string{"licensed.yaml"},
 		},
 		"unknown key": {yaml: standard + "\nspeed: high\n", status: 2, says: []string{"speed", "licensed.yaml:"}},
-		"later feature": {
-			yaml: strings.Replace(standard, "ops:", "admin: {listen: \"127.0.0.1:0\"}\nops:", 1), status: 2, says: []string{"admin.listen"},
+		"tokens in plain text": {
+			yaml: strings.Replace(standard, "ops:", "admin: {listen: \"0.0.0.0:0\"}\nops:", 1), status: 2, says: []string{"admin.listen"},
 		},
 		"secret that others can read": {
 			prepare: func(s *site) { _ = os.Chmod(filepath.Join(s.dir, "access-key"), 0o644) }, status: 2, says: []string{"access-key", "0644"},

@@ -1,6 +1,7 @@
 // Package adminapi is the admin API: what licensectl does to a running daemon,
-// one call for each. It decodes, calls the authority and encodes. On the unix
-// socket the permissions of the file are the authentication.
+// one call for each. It decodes, calls the authority and encodes. Before every
+// call stands a guard: on the unix socket the permissions of the file are the
+// authentication, on TCP a token is.
 package adminapi
 
 import (
@@ -8,6 +9,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -32,10 +34,10 @@ type Options struct {
 	Version  string
 }
 
-// Register adds the admin API to mux.
-func Register(mux *http.ServeMux, o Options) huma.API {
+// Register adds the admin API to mux. It is to be served behind its Guard.
+func Register(mux *http.ServeMux, o Options) *API {
 	api := operation.New(mux, operation.Options{
-		Title: "licensed admin", Version: o.Version, OpenAPIPath: "/admin/openapi",
+		Title: "licensed admin", Version: o.Version, OpenAPIPath: openAPIPath, Security: true,
 		Formats: map[string]huma.Format{wire.TypePEM: operation.LicenseFile},
 	})
 	s := &server{a: o.Authority, status: o.Status, selfTest: o.SelfTest, duration: o.Duration}
@@ -74,7 +76,10 @@ func Register(mux *http.ServeMux, o Options) huma.API {
 	operation.Register(api, post("accept-clock", adminwire.PathClock, "Confirm the server's clock"), s.acceptClock)
 	s.registerOrders(api)
 	s.registerMarketplaces(api)
-	return api
+	s.registerTokens(api)
+	out := &API{API: api, s: s}
+	out.describe()
+	return out
 }
 
 func op(method, id, path, summary string) huma.Operation {
@@ -94,6 +99,11 @@ type server struct {
 type (
 	empty       struct{}
 	body[T any] struct{ Body T }
+	// tagged is a body with the revision of what it shows.
+	tagged[T any] struct {
+		ETag string `header:"ETag"`
+		Body T
+	}
 	// IDInput names a licence.
 	IDInput struct {
 		ID string `path:"id" maxLength:"128" doc:"Id of a licence."`
@@ -101,21 +111,18 @@ type (
 )
 
 func actor(ctx context.Context) license.Actor {
-	return license.Actor{Kind: license.ActorAdmin, Addr: operation.ClientAddr(ctx)}
+	who := license.Actor{Kind: license.ActorAdmin, Addr: operation.ClientAddr(ctx)}
+	if c := authority.CallOf(ctx); c != nil {
+		who.Name = c.Principal.Name
+	}
+	return who
 }
 
 func (s *server) getStatus(ctx context.Context, _ *empty) (*body[adminwire.Status], error) {
-	return &body[adminwire.Status]{s.status(ctx)}, nil
+	return &body[adminwire.Status]{s.scoped(ctx, s.status(ctx))}, nil
 }
 
-func (s *server) issue(ctx context.Context, in *struct {
-	Idempotency string `header:"Idempotency-Key"`
-	Body        adminwire.Issue
-},
-) (*body[adminwire.LicenseList], error) {
-	if in.Idempotency != "" { // ignoring it would sell twice
-		return nil, license.FieldErrorf("Idempotency-Key", "this version does not have idempotency keys yet")
-	}
+func (s *server) issue(ctx context.Context, in *body[adminwire.Issue]) (*body[adminwire.LicenseList], error) {
 	b := in.Body
 	o := authority.Order{
 		Product: b.Product, Customer: b.Customer, Order: b.Order, Perpetual: b.Perpetual, Machines: b.Machines, Count: b.Count,
@@ -136,13 +143,20 @@ func (s *server) issue(ctx context.Context, in *struct {
 	if err != nil {
 		return nil, err
 	}
-	out := &body[adminwire.LicenseList]{adminwire.LicenseList{Licenses: make([]adminwire.License, 0, len(issued))}}
+	return &body[adminwire.LicenseList]{s.issued(ctx, issued)}, nil
+}
+
+// issued is the answer of an issue: with the codes, unless none were made.
+func (s *server) issued(ctx context.Context, issued []authority.Issued) adminwire.LicenseList {
+	out := adminwire.LicenseList{Licenses: make([]adminwire.License, 0, len(issued))}
 	for _, i := range issued {
 		l := s.shown(i.License, nil)
-		l.Code = i.Code.Reveal()
-		out.Body.Licenses = append(out.Body.Licenses, l)
+		if l.Code = i.Code.Reveal(); authority.DryRun(ctx) {
+			l.ID, l.Code, l.CodeLast4 = "", "", ""
+		}
+		out.Licenses = append(out.Licenses, l)
 	}
-	return out, nil
+	return out
 }
 
 // features reads the values that a feature can have; false takes one away.
@@ -328,9 +342,9 @@ func (s *server) shown(l license.License, installs []license.Install) adminwire.
 	return out
 }
 
-func (s *server) show(ctx context.Context, in *IDInput) (*body[adminwire.License], error) {
+func (s *server) show(ctx context.Context, in *IDInput) (*tagged[adminwire.License], error) {
 	l, err := s.one(ctx, in.ID)
-	return &body[adminwire.License]{l}, err
+	return &tagged[adminwire.License]{ETag: strconv.Quote(strconv.FormatInt(l.Revision, 10)), Body: l}, err
 }
 
 func (s *server) lookup(ctx context.Context, in *body[adminwire.Lookup]) (*body[adminwire.License], error) {
@@ -343,8 +357,11 @@ func (s *server) edit(ctx context.Context, id string, e authority.Edit) (*body[a
 	if err != nil {
 		return nil, err
 	}
-	shown, err := s.one(ctx, l.ID)
-	return &body[adminwire.Edited]{adminwire.Edited{License: shown, Changed: changed}}, err
+	now, installs, err := s.a.License(ctx, l.ID)
+	if authority.DryRun(ctx) {
+		now = l // as it would be
+	}
+	return &body[adminwire.Edited]{adminwire.Edited{License: s.shown(now, installs), Changed: changed}}, err
 }
 
 func (s *server) renew(ctx context.Context, in *struct {

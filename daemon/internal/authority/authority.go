@@ -115,7 +115,10 @@ type Options struct {
 
 // Authority is the licence server's use cases. It is safe for concurrent use.
 type Authority struct {
-	store       store.Store // a settled one
+	store       store.Store // a staffed one
+	below       store.Store // the settled one under it
+	keys        *callKeys
+	refused     refusals
 	lists       *statusLists
 	custody     Custody
 	codes       Codes
@@ -155,7 +158,9 @@ func New(o Options) (*Authority, error) {
 	}
 	dated := recorded{Store: o.Store, guard: a.guard}
 	a.lists = newStatusLists(dated, a)
-	a.store = settled{Store: dated, undo: a.undo, lists: a.lists, queued: a.wakeOutbox}
+	a.below = settled{Store: dated, undo: a.undo, lists: a.lists, queued: a.wakeOutbox}
+	a.keys = &callKeys{a: a, busy: make(map[string]bool)}
+	a.store = staffed{Store: a.below, market: a.byMarket, keys: a.keys}
 	for _, ch := range o.Channels {
 		if ch.Name == license.ChannelManual {
 			return nil, fmt.Errorf("authority: a marketplace entry cannot be called %q, which is where the merchant's own codes come from", ch.Name)

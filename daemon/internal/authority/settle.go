@@ -2,6 +2,7 @@ package authority
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -27,6 +28,9 @@ func (s settled) Update(ctx context.Context, fn func(ctx context.Context, tx sto
 		t = &settlingTx{Tx: tx, undo: s.undo}
 		return fn(ctx, t)
 	})
+	if errors.Is(err, errTried) {
+		return err // nothing was changed, and nobody is to look for it
+	}
 	if t != nil && len(t.places) > 0 {
 		s.lists.touch(t.places) // after an error too: the change may have been made all the same
 	}

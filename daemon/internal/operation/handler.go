@@ -26,6 +26,7 @@ type request struct {
 	id   string
 	addr string
 	log  *slog.Logger
+	err  error // why it was refused
 }
 
 func from(ctx context.Context) *request {
@@ -50,12 +51,25 @@ func ClientAddr(ctx context.Context) string {
 	return ""
 }
 
+// Refusal is why the request of ctx was refused, nil while it was not.
+func Refusal(ctx context.Context) error {
+	if rq := from(ctx); rq != nil {
+		return rq.err
+	}
+	return nil
+}
+
+// Guard answers a request itself or lets next do it, which serves the route with
+// the given pattern.
+type Guard func(w http.ResponseWriter, r *http.Request, pattern string, next http.Handler)
+
 // Proxies are the networks whose X-Forwarded-For is believed.
 type Proxies []netip.Prefix
 
 // Wrap is the outermost handler of a listener: it gives each request an id,
-// answers what mux does not route with a problem, and survives a panic.
-func Wrap(mux *http.ServeMux, log *slog.Logger, trusted Proxies) http.Handler {
+// answers what mux does not route with a problem, and survives a panic. Where
+// there is a guard every route is behind it.
+func Wrap(mux *http.ServeMux, log *slog.Logger, trusted Proxies, guard ...Guard) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		rq := &request{id: newID(), addr: trusted.clientAddr(r), log: log}
 		r = r.WithContext(context.WithValue(r.Context(), contextKey{}, rq))
@@ -74,15 +88,21 @@ func Wrap(mux *http.ServeMux, log *slog.Logger, trusted Proxies) http.Handler {
 			log.Error("a handler panicked", "request_id", rq.id, "panic", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
 			WriteProblem(w, r, errors.New("panic"))
 		}()
-		switch h, pattern := mux.Handler(r); {
+		next, pattern := mux.Handler(r)
+		switch {
 		case pattern == "":
-			unrouted(h, w, r)
+			unrouted(next, w, r)
+			return
 		case strings.Contains(pattern, "{"):
-			mux.ServeHTTP(w, r) // it sets the values of the path
+			next = mux // it sets the values of the path
 		default: // routed once is enough
 			r.Pattern = pattern
-			h.ServeHTTP(w, r)
 		}
+		for _, g := range guard {
+			g(w, r, pattern, next)
+			return
+		}
+		next.ServeHTTP(w, r)
 	})
 }
 

@@ -164,6 +164,7 @@ func note(ctx context.Context, err error) {
 	if rq == nil {
 		return
 	}
+	rq.err = err
 	reason := license.ReasonOf(err)
 	level := slog.LevelDebug
 	if wire.StatusOf(reason) == http.StatusInternalServerError || reason == license.ReadOnly || reason == license.MarketplaceUnavailable {

@@ -1,0 +1,123 @@
+package adminapi
+
+import (
+	"context"
+	"slices"
+
+	"github.com/seed-357fa782/licensed/daemon/internal/authority"
+	"github.com/seed-357fa782/licensed/internal/adminwire"
+)
+
+// access says who may call an operation, and how it bears what calls can carry.
+// An operation that is not in the table is for admins without a scope, and takes
+// neither a dry run nor an idempotency key.
+type access struct {
+	least authority.Role
+	// reads: it changes nothing. A dry run of it is the call itself, and it needs
+	// no idempotency key.
+	reads bool
+	// scoped: a token for some products may call it, and the store shows it those.
+	scoped bool
+	// tried: it can be tried, since all that it changes is in the store, or it asks
+	// authority.DryRun before it does something else.
+	tried bool
+	// keyed: it takes an idempotency key.
+	keyed bool
+	// beside: it does something outside a transaction of the store. Its key is
+	// recorded before.
+	beside bool
+	// again: a call whose answer was lost is made again, which changes nothing then.
+	again bool
+	// open: anybody may read it.
+	open bool
+}
+
+// reads is an operation that shows what whoever calls may see.
+func reads() access { return access{least: authority.RoleViewer, reads: true, scoped: true} }
+
+// readsAll is one that shows what belongs to no product.
+func readsAll(least authority.Role) access { return access{least: least, reads: true} }
+
+// writes is an operation all of whose changes are in the store, about licences.
+func writes() access {
+	return access{least: authority.RoleIssuer, scoped: true, tried: true, keyed: true}
+}
+
+// writesAll is one about the whole installation.
+func writesAll() access { return access{least: authority.RoleAdmin, tried: true, keyed: true} }
+
+func (a access) madeAgain() access { a.again = true; return a }
+
+func (a access) notTried() access { a.tried = false; return a }
+
+// acts is an operation that does something outside the store.
+func acts() access { return access{least: authority.RoleAdmin, keyed: true, beside: true} }
+
+// table has a row for every operation; a test says which has none.
+var table = map[string]access{
+	"status":       reads(),
+	"list":         reads(),
+	"show":         reads(),
+	"lookup":       reads(),
+	"events":       reads(),
+	"keys":         reads(),
+	"anchors":      reads(),
+	"orders":       reads(),
+	"order":        reads(),
+	"orders-due":   reads(),
+	"jobs":         reads(),
+	"marketplaces": readsAll(authority.RoleViewer),
+	"marketplace":  readsAll(authority.RoleViewer),
+	"tokens":       readsAll(authority.RoleAdmin),
+
+	"issue":          writes(),
+	"renew":          writes(),
+	"edit":           writes(),
+	"suspend":        writes(),
+	"resume":         writes(),
+	"revoke":         writes(),
+	"undo-revoke":    writes(),
+	"release":        writes(),
+	"remove-install": writes(),
+	"sign":           writes().madeAgain().notTried(),
+	"add-order":      writes(),
+	"order-stage":    writes(),
+	"order-link":     writes(),
+	"edit-order":     writes(),
+	"import-orders":  writes(),
+	"identify":       writes().madeAgain().notTried(),
+	"prove":          writes().madeAgain().notTried(),
+
+	"retry-jobs": writesAll().madeAgain(),
+	"drop-job":   writesAll(),
+	"self-test":  acts(),
+	"sync":       acts(),
+
+	"rotate":       acts(),
+	"propose":      acts(),
+	"install-keys": acts(),
+	"accept-clock": acts(),
+
+	"create-token": writesAll(),
+	"revoke-token": writesAll(),
+}
+
+// accessOf is the row of an operation.
+func accessOf(id string) access {
+	if a, ok := table[id]; ok {
+		return a
+	}
+	return access{least: authority.RoleAdmin}
+}
+
+// scoped leaves out of a status what a caller for some products is not to see.
+func (s *server) scoped(ctx context.Context, st adminwire.Status) adminwire.Status {
+	c := authority.CallOf(ctx)
+	if c == nil || !c.Principal.Scoped() {
+		return st
+	}
+	st.Products = slices.DeleteFunc(slices.Clone(st.Products), func(p string) bool { return !c.Principal.Sees(p) })
+	st.Channels, st.Marketplaces = []string{}, []adminwire.MarketplaceLine{}
+	st.Store, st.StoreBytes, st.DataDir, st.Disk = "", 0, "", nil
+	return st
+}
