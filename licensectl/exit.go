@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/seed-357fa782/licensed/license"
@@ -117,7 +118,7 @@ func flagComplaint(err error) string {
 	text := err.Error()
 	if name, ok := strings.CutPrefix(text, "flag provided but not defined: "); ok {
 		name = dashed(name)
-		if name == "--server" || name == "--token-file" {
+		if slices.Contains([]string{"--server", "--token-file", "--ca-file", "--cert-file", "--key-file"}, name) {
 			return name + " stands before the command"
 		}
 		return "there is no option " + name

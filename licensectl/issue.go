@@ -57,7 +57,7 @@ func (p *program) issue(c *cli.Context) error {
 		return err
 	}
 	order.ExpiresAt, order.For, order.Perpetual = e.at, e.in, e.perpetual
-	made, failed := p.issueAll(c.Context, admin, order, total)
+	made, failed := p.issueAll(c.Context, admin, order, total, c.String("idempotency-key"))
 	if len(made) == 0 && failed != nil {
 		return nameProducts(c.Context, admin, failed)
 	}
@@ -67,6 +67,9 @@ func (p *program) issue(c *cli.Context) error {
 	}
 	if failed != nil {
 		return fmt.Errorf("%d of %d licences were issued, then: %w", len(made), total, failed)
+	}
+	if c.Bool("dry-run") {
+		return nil
 	}
 	p.note("issued %s of %s, %s; the codes are not shown again", count(total, "licence", "licences"), order.Product,
 		lifetime(made[0]))
@@ -124,11 +127,14 @@ func parseFeatures(list []string) (map[string]any, error) {
 
 // issueAll issues in batches and returns what was made, also where it failed
 // on the way.
-func (p *program) issueAll(ctx context.Context, admin *adminclient.Client, order adminwire.Issue, total int) (made []adminwire.License, err error) {
+func (p *program) issueAll(ctx context.Context, admin *adminclient.Client, order adminwire.Issue, total int, key string) (made []adminwire.License, err error) {
 	progress := p.progress("issued %d of %d")
 	defer progress.done()
 	for len(made) < total {
 		order.Count = min(maxBatch, total-len(made))
+		if key != "" && total > maxBatch { // a key is for one call
+			ctx = adminclient.WithIdempotencyKey(ctx, fmt.Sprintf("%s/%d", key, len(made)))
+		}
 		batch, err := admin.Issue(ctx, order)
 		if err != nil {
 			return made, err

@@ -86,7 +86,7 @@ func (p *program) change(c *cli.Context, h change) error {
 
 // canAsk refuses early what could not be confirmed later.
 func (p *program) canAsk(c *cli.Context) error {
-	if c.Bool("yes") || p.interactive {
+	if c.Bool("yes") || c.Bool("dry-run") || p.interactive {
 		return nil
 	}
 	return usagef("%s destroys something and there is no terminal to ask at; pass --yes", strings.TrimPrefix(commandName(c), "licensectl "))
@@ -94,7 +94,7 @@ func (p *program) canAsk(c *cli.Context) error {
 
 // confirm asks a person, unless --yes was given.
 func (p *program) confirm(c *cli.Context, question string) error {
-	if c.Bool("yes") {
+	if c.Bool("yes") || c.Bool("dry-run") {
 		return nil
 	}
 	if err := p.canAsk(c); err != nil {

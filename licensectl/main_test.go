@@ -46,6 +46,7 @@ func TestScripts(t *testing.T) {
 			"fetch":        fetch,
 			"callback":     callback,
 			"orders-file":  ordersFile,
+			"certificate":  certificate,
 		},
 	})
 }
@@ -77,6 +78,7 @@ func (r *daemons) start(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(d.Start())
 	stop := func() error { return d.Stop(context.Background()) }
 	ts.Setenv("PUBLIC", "http://"+d.Addr())
+	ts.Setenv("ADMIN", "https://"+d.AdminAddr())
 	r.byFolder.Store(ts.Getenv("WORK"), stop)
 	ts.Defer(func() { _ = stop() })
 }

@@ -85,13 +85,24 @@ func (p *program) app() *cli.App {
 				Name: "server", Usage: "the daemon's admin socket or address, `S`", EnvVars: []string{"LICENSECTL_SERVER"},
 				Value: defaultServer,
 			},
-			&cli.StringFlag{Name: "token-file", Usage: "`FILE` with the token for an https:// server", TakesFile: true},
+			&cli.StringFlag{
+				Name: "token-file", Usage: "`FILE` with the token for an https:// server", EnvVars: []string{"LICENSECTL_TOKEN_FILE"}, TakesFile: true,
+			},
+			&cli.StringFlag{
+				Name: "ca-file", Usage: "`FILE` with the certificates to trust for its own (PEM)", EnvVars: []string{"LICENSECTL_CA_FILE"}, TakesFile: true,
+			},
+			&cli.StringFlag{
+				Name: "cert-file", Usage: "`FILE` with a client certificate for it (PEM)", EnvVars: []string{"LICENSECTL_CERT_FILE"}, TakesFile: true,
+			},
+			&cli.StringFlag{
+				Name: "key-file", Usage: "`FILE` with the key of that certificate", EnvVars: []string{"LICENSECTL_KEY_FILE"}, TakesFile: true,
+			},
 		},
 		Commands: []*cli.Command{
 			p.issueCommand(), p.listCommand(), p.showCommand(), p.installCommand(), p.renewCommand(), p.editCommand(), p.suspendCommand(), p.resumeCommand(),
 			p.revokeCommand(), p.undoRevokeCommand(), p.releaseCommand(), p.orderCommand(), p.identifyCommand(), p.proofCommand(), p.signCommand(),
 			p.requestCommand(), p.importCommand(), p.verifyCommand(), p.fingerprintCommand(),
-			p.keysCommand(), p.statusCommand(), p.doctorCommand(), p.auditCommand(), p.marketplaceCommand(), p.sandboxCommand(), p.demoCommand(),
+			p.keysCommand(), p.statusCommand(), p.doctorCommand(), p.auditCommand(), p.tokenCommand(), p.marketplaceCommand(), p.sandboxCommand(), p.demoCommand(),
 		},
 		Reader: p.in, Writer: p.out, ErrWriter: p.err,
 		HideHelpCommand: true, DisableSliceFlagSeparator: true,
@@ -100,6 +111,7 @@ func (p *program) app() *cli.App {
 		ExitErrHandler: func(*cli.Context, error) {}, // run decides
 	}
 	for _, c := range app.Commands {
+		condition("", c)
 		prepare(c)
 	}
 	app.CustomAppHelpTemplate = appHelp(app)
@@ -154,12 +166,16 @@ func (p *program) begin(c *cli.Context, forms []string, names ...string) (args [
 
 // connect makes the client for the daemon that the global options name.
 func (p *program) connect(c *cli.Context) (*adminclient.Client, error) {
+	if c.Bool("dry-run") {
+		p.note("a dry run: what follows is what would be, and nothing is changed")
+	}
 	server := c.String("server")
 	if server == "" {
 		server = defaultServer
 	}
 	return adminclient.New(server, adminclient.Options{
-		TokenFile: c.String("token-file"),
+		TokenFile: c.String("token-file"), CAFile: c.String("ca-file"), CertFile: c.String("cert-file"), KeyFile: c.String("key-file"),
+		DryRun:    c.Bool("dry-run"),
 		UserAgent: "licensectl/" + buildinfo.Read().Version,
 	})
 }

@@ -140,11 +140,12 @@ func (s *server) importOrders(ctx context.Context, in *body[adminwire.ImportOrde
 	for _, b := range in.Body.Orders {
 		orders = append(orders, newOrder(b))
 	}
-	rows, err := s.a.ImportOrders(ctx, actor(ctx), orders, in.Body.DryRun)
+	dry := in.Body.DryRun || authority.DryRun(ctx)
+	rows, err := s.a.ImportOrders(ctx, actor(ctx), orders, dry)
 	if err != nil {
 		return nil, err
 	}
-	out := adminwire.ImportedOrders{Orders: make([]adminwire.ImportedOrder, 0, len(rows)), Recorded: !in.Body.DryRun}
+	out := adminwire.ImportedOrders{Orders: make([]adminwire.ImportedOrder, 0, len(rows)), Recorded: !dry}
 	for i, r := range rows {
 		row := adminwire.ImportedOrder{Order: orders[i].ID, Line: orders[i].Line, Added: r.Added}
 		if r.Err == nil {
