@@ -117,9 +117,10 @@ cross: ## Compile everything for Linux, macOS, Windows and FreeBSD
 	@for os in $(SYSTEMS); do echo "build for $$os"; GOOS=$$os CGO_ENABLED=0 $(GO) build ./... || exit 1; done
 
 .PHONY: api
-api: ## Write the exported API of the public packages into testdata/api
+api: ## Write the exported API of the public packages, and the OpenAPI documents, into testdata
 	@$(GO) test -count=1 -run '^TestExportedAPI$$' . -update
-	@echo 'testdata/api is up to date'
+	@$(GO) test -count=1 -run '^TestOpenAPIGolden$$' ./daemon -openapi.update
+	@echo 'testdata/api and testdata/openapi.*.json are up to date'
 
 .PHONY: apidiff
 apidiff: $(APIDIFF) ## Say which changes of the public packages since BASE (a tag) are incompatible
