@@ -131,6 +131,7 @@ func (d *Daemon) Start() error {
 		})
 	})
 	d.serving.Go(func() { d.authority.RunOutbox(ctx, d.reportJob) })
+	d.serving.Go(func() { d.authority.RunKeys(ctx, d.reportKeys) })
 	d.startWatch(ctx)
 	for _, m := range d.config.Marketplaces {
 		if m.Sync.Daily && m.OpenAPI.Enabled() {

@@ -203,9 +203,15 @@ func (d *Daemon) status(ctx context.Context) adminwire.Status {
 		Products: []string{}, Channels: []string{}, TimeZone: d.config.TimeZone, DataDir: d.config.DataDir,
 		Keys: adminwire.KeyHealth{
 			Seq: set.Seq, ExpiresAt: set.ExpiresAt, Current: health.Current, CurrentUntil: health.CurrentEnd,
-			HasNext: health.Next != "", Standbys: health.Standbys, Leftover: health.Leftover,
+			CurrentSince: health.Since, HasNext: health.Next != "", Ahead: health.Ahead, Fault: health.Fault, Warnings: []adminwire.KeyWarning{}, Standbys: health.Standbys, Leftover: health.Leftover,
 			AnchorsPresent: append([]string{}, health.AnchorFiles...),
 		},
+	}
+	if due := d.authority.RotateDue(); !due.IsZero() {
+		s.Keys.RotateAt = &due
+	}
+	if warnings, err := d.authority.KeyWarnings(ctx); err == nil {
+		s.Keys.Warnings = adminapi.KeyWarnings(warnings)
 	}
 	clock, err := d.authority.Clock(ctx)
 	s.Clock = adminapi.Clock(clock)

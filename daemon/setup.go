@@ -21,7 +21,13 @@ import (
 
 // openKeys opens the key folder, or makes it at the first start.
 func (d *Daemon) openKeys(ctx context.Context) error {
-	o := keys.Options{Issuer: d.config.Issuer, Passphrase: d.settings.passphrase, Now: d.now}
+	o := keys.Options{
+		Issuer: d.config.Issuer, Passphrase: d.settings.passphrase, Now: d.now, Ahead: aheadFor(time.Duration(d.config.Keys.RotateEvery)),
+	}
+	var err error
+	if o.Keystore, err = d.openKeystore(); err != nil {
+		return err
+	}
 	dir := filepath.Join(d.config.DataDir, "keys")
 	if _, err := os.Stat(filepath.Join(dir, "keyset.jwt")); errors.Is(err, fs.ErrNotExist) {
 		if err := d.makeKeys(ctx, dir, o); err != nil {
@@ -138,6 +144,7 @@ func (d *Daemon) makeAuthority(ctx context.Context) error {
 		Store: d.store, Custody: custody{d.ring}, Codes: d.ring.CodeKey(),
 		Products: d.settings.products, Channels: d.settings.channels, Now: d.now, ClockChanged: d.clockChanged,
 		UnknownCodes: d.config.Limits.UnknownCodesPerMinute, Certificate: d.certificateEnd,
+		RotateEvery: time.Duration(d.config.Keys.RotateEvery),
 	})
 	if err != nil {
 		return &ConfigError{err}

@@ -364,20 +364,26 @@ type Disk struct {
 
 // KeyHealth is what the keeper of the keys has to know.
 type KeyHealth struct {
-	Seq            int64     `json:"seq"`
-	ExpiresAt      time.Time `json:"expires_at"`
-	Current        string    `json:"current"`
-	CurrentUntil   time.Time `json:"current_until" doc:"From then on verifiers refuse what the current key signs."`
-	HasNext        bool      `json:"has_next"`
-	Standbys       int       `json:"standbys" doc:"How many anchors rank after the one that signed the set in force."`
-	Leftover       []string  `json:"leftover,omitempty" doc:"Private halves of retired keys that could not be destroyed; remove these files by hand."`
-	AnchorsPresent []string  `json:"anchors_present" doc:"Private halves of anchors that lie in the data folder and should be moved offline."`
+	Seq          int64     `json:"seq"`
+	ExpiresAt    time.Time `json:"expires_at"`
+	Current      string    `json:"current"`
+	CurrentUntil time.Time `json:"current_until" doc:"From then on verifiers refuse what the current key signs."`
+	CurrentSince time.Time `json:"current_since" doc:"When the current key began to sign."`
+	HasNext      bool      `json:"has_next"`
+	Ahead        int       `json:"ahead" doc:"How many rotations are possible before an anchor has to sign a new set."`
+	// RotateAt is null where keys are rotated by command only.
+	RotateAt       *time.Time   `json:"rotate_at" doc:"When the signing key is rotated by schedule; null: by command only."`
+	Warnings       []KeyWarning `json:"warnings" doc:"What about the keys somebody has to see to."`
+	Fault          string       `json:"fault,omitempty" doc:"Why the signing key could not be used when it was used last."`
+	Standbys       int          `json:"standbys" doc:"How many anchors rank after the one that signed the set in force."`
+	Leftover       []string     `json:"leftover,omitempty" doc:"Private halves of retired keys that could not be destroyed; remove these files by hand."`
+	AnchorsPresent []string     `json:"anchors_present" doc:"Private halves of anchors that lie in the data folder and should be moved offline."`
 }
 
 // Key is one key of the key set.
 type Key struct {
 	ID        string    `json:"kid"`
-	Role      string    `json:"role" doc:"current, next or retired"`
+	Role      string    `json:"role" doc:"current, next, retired, or pending: made for a set that is not installed yet"`
 	NotBefore time.Time `json:"not_before"`
 	NotAfter  time.Time `json:"not_after"`
 	Private   bool      `json:"private" doc:"Whether the private half is here."`

@@ -92,7 +92,25 @@ type Keys struct {
 	// AllowAnchorKeys accepts a public listener beyond loopback while the
 	// anchors' private halves lie in DataDir.
 	AllowAnchorKeys bool `yaml:"allow_anchor_keys"`
+	// RotateEvery is for how long a signing key signs before the next one takes its
+	// place; 0: until licensectl keys rotate.
+	RotateEvery Duration `yaml:"rotate_every"`
+	// PKCS11 names a token that holds the private halves of signing keys; none: they
+	// are files, sealed, in DataDir.
+	PKCS11 PKCS11 `yaml:"pkcs11"`
 }
+
+// PKCS11 names a token, such as a hardware security module.
+type PKCS11 struct {
+	Module     string `yaml:"module" config:"path"`     // the vendor's library
+	TokenLabel string `yaml:"token_label"`              // of the token
+	PINFile    string `yaml:"pin_file" config:"secret"` // the user's PIN
+	KeyLabel   string `yaml:"key_label"`                // that keys get, and by which ours are told from others: "licensed"
+	Sessions   int    `yaml:"sessions"`                 // how many signatures are made at a time: 4
+}
+
+// Enabled reports whether a token is configured.
+func (p PKCS11) Enabled() bool { return p != (PKCS11{}) }
 
 // Marketplace is an entry that sends callbacks, to /marketplace/NAME.
 type Marketplace struct {

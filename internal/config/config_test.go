@@ -104,7 +104,12 @@ func TestLoadFull(t *testing.T) {
 		},
 		Admin: config.Admin{Socket: dir + "/licensed-data/admin.sock"},
 		Ops:   config.Ops{Listen: "127.0.0.1:9090"},
-		Keys:  config.Keys{AnchorsFile: dir + "/anchors.json", AllowAnchorKeys: true},
+		Keys: config.Keys{
+			AnchorsFile: dir + "/anchors.json", AllowAnchorKeys: true, RotateEvery: 90 * 24 * hour,
+			PKCS11: config.PKCS11{
+				Module: "/usr/lib/softhsm/libsofthsm2.so", TokenLabel: "licensed", PINFile: dir + "/pin", KeyLabel: "signing", Sessions: 8,
+			},
+		},
 		Marketplaces: []config.Marketplace{{
 			Name:           "koogallery",
 			AccessKeyFiles: []string{dir + "/secrets/access-key", dir + "/secrets/access-key-next"},
@@ -342,6 +347,13 @@ func TestRefusals(t *testing.T) {
 		{"too long", product + "  lease: 50000d\n", "products[0].lease: 50000d is more than a hundred years"},
 		{"transfers", product + "  transfers: {per_year: -1}\n", "products[0].transfers.per_year: -1 is not between"},
 		{"forks", product + "  forks: refuse newest\n", `licensed.yaml:3: products[0].forks: "refuse newest" is not one of report, refuse-newest, refuse-both`},
+		{"rotation too often", "keys: {rotate_every: 1h}\n", "licensed.yaml:1: keys.rotate_every: 1h is not between 1d and 400d"},
+		{"rotation too rare", "keys: {rotate_every: 401d}\n", "keys.rotate_every: 401d is not between 1d and 400d"},
+		{"rotation backwards", "keys: {rotate_every: -90d}\n", "keys.rotate_every: -90d is negative"},
+		{"token without a label", "keys: {pkcs11: {module: /m.so, pin_file: /pin}}\n", "keys.pkcs11.token_label"},
+		{"token without a PIN", "keys: {pkcs11: {module: /m.so, token_label: t}}\n", "keys.pkcs11.pin_file"},
+		{"token without a module", "keys: {pkcs11: {token_label: t, pin_file: /pin}}\n", "keys.pkcs11.module"},
+		{"sessions", "keys: {pkcs11: {module: /m.so, token_label: t, pin_file: /pin, sessions: 65}}\n", "keys.pkcs11.sessions: 65 is not between"},
 		{"limit", "limits: {requests_per_minute: -1}\n", "limits.requests_per_minute: -1 is not between"},
 		{"webhook", "webhooks: [{events: [a]}]\n", "licensed.yaml:1: webhooks[0].url: must be set"},
 		{"webhook event", "webhooks: [{url: 'https://h', events: ['']}]\n", "webhooks[0].events[0]: the entry is empty"},

@@ -87,6 +87,7 @@ func (c Config) validate() error {
 			v.unique(at, id, sold)
 		}
 	}
+	v.keys(c.Keys)
 	v.within("limits.requests_per_minute", c.Limits.RequestsPerMinute, 0, 1_000_000)
 	v.within("limits.unknown_codes_per_minute", c.Limits.UnknownCodesPerMinute, 0, 1_000_000)
 	for i, w := range c.Webhooks {
@@ -99,6 +100,27 @@ func (c Config) validate() error {
 		}
 	}
 	return errors.Join(v.errs...)
+}
+
+// Bounds of keys.rotate_every. A key set lists 64 keys at most, those that were
+// retired among them, and lasts 400 days.
+const (
+	minRotateEvery = Duration(24 * time.Hour)
+	maxRotateEvery = Duration(400 * 24 * time.Hour)
+)
+
+func (v *validator) keys(k Keys) {
+	v.duration("keys.rotate_every", k.RotateEvery, false)
+	if k.RotateEvery != 0 && (k.RotateEvery < minRotateEvery || k.RotateEvery > maxRotateEvery) {
+		v.failf("keys.rotate_every", "%s is not between %s and %s; 0 is by command only", k.RotateEvery, minRotateEvery, maxRotateEvery)
+	}
+	if !k.PKCS11.Enabled() {
+		return
+	}
+	v.notEmpty("keys.pkcs11.module", k.PKCS11.Module)
+	v.notEmpty("keys.pkcs11.token_label", k.PKCS11.TokenLabel)
+	v.notEmpty("keys.pkcs11.pin_file", k.PKCS11.PINFile)
+	v.within("keys.pkcs11.sessions", k.PKCS11.Sessions, 0, 64)
 }
 
 func (v *validator) issuer(c Config) {

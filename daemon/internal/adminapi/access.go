@@ -98,6 +98,11 @@ var table = map[string]access{
 	"install-keys": acts(),
 	"accept-clock": acts(),
 
+	"key-revocations": readsAll(authority.RoleViewer),
+	"affected":        readsAll(authority.RoleViewer),
+	"revoke-keys":     acts(),
+	"keep-key":        acts(),
+
 	"create-token": writesAll(),
 	"revoke-token": writesAll(),
 }

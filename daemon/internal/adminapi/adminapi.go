@@ -76,6 +76,7 @@ func Register(mux *http.ServeMux, o Options) *API {
 	operation.Register(api, post("accept-clock", adminwire.PathClock, "Confirm the server's clock"), s.acceptClock)
 	s.registerOrders(api)
 	s.registerMarketplaces(api)
+	s.registerKeys(api)
 	s.registerTokens(api)
 	out := &API{API: api, s: s}
 	out.describe()
