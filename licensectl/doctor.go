@@ -188,6 +188,25 @@ func keyChecks(s adminwire.Status) []check {
 	if len(k.Leftover) > 0 {
 		list[5] = check{"retired keys", checkWarn, "private halves could not be destroyed: " + strings.Join(k.Leftover, ", "), "remove these files by hand"}
 	}
+	return append(list, scheduleChecks(k)...)
+}
+
+// scheduleChecks are what the daemon warns of itself, beside the ends of the key
+// set and of the key.
+func scheduleChecks(k adminwire.KeyHealth) (list []check) {
+	if k.RotateAt != nil {
+		list = append(list, check{Name: "rotation", Result: checkOK, Detail: "the signing key is rotated on " + when(k.RotateAt, "")})
+	}
+	for _, w := range k.Warnings {
+		switch w.Kind {
+		case "rotation":
+			list = append(list[:0], check{"rotation", checkWarn, w.Text, newKeySet})
+		case "signer":
+			list = append(list, check{"signer", checkFail, w.Text, "see to the token or service that holds the key; what was asked meanwhile is answered when it is asked again"})
+		case "revocation":
+			list = append(list, check{"revocation", checkWarn, w.Text, "see licensectl keys drill"})
+		}
+	}
 	return list
 }
 

@@ -28,7 +28,7 @@ func (p *program) keysCommand() *cli.Command {
 		Description: "Anchors are the root keys that products compile in; they stay offline and sign key sets only.\n" +
 			"Signing keys sign licences; the daemon holds them.",
 		Subcommands: []*cli.Command{
-			p.keysInitCommand(), p.keysListCommand(), p.keysRotateCommand(), p.keysRevokeCommand(), p.keysAnchorsCommand(), p.keysetCommand(),
+			p.keysInitCommand(), p.keysListCommand(), p.keysRotateCommand(), p.keysRevokeCommand(), p.keysDrillCommand(), p.keysAffectedCommand(), p.keysCeremonyCommand(), p.keysAnchorsCommand(), p.keysetCommand(),
 		},
 		Action: unknownCommand,
 	}

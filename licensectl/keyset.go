@@ -3,10 +3,12 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/seed-357fa782/licensed/internal/adminwire"
 	"github.com/seed-357fa782/licensed/keys"
 	"github.com/seed-357fa782/licensed/license/token"
 )
@@ -130,6 +132,9 @@ func (p *program) installKeySet(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	if n := missing(before, after); n > 0 {
+		p.note("%s ended with it; what comes next: licensectl keys drill", count(n, "key has", "keys have"))
+	}
 	switch {
 	case f == formJSON:
 		return writeJSON(p.out, after)
@@ -138,6 +143,16 @@ func (p *program) installKeySet(c *cli.Context) error {
 	}
 	return p.say("key set no. %d is in force, valid until %s (before: no. %d, until %s)", after.Seq, when(&after.ExpiresAt, ""),
 		before.Seq, when(&before.ExpiresAt, ""))
+}
+
+// missing is how many keys of a key set are not in the one after it.
+func missing(before, after adminwire.KeyList) (n int) {
+	for _, k := range before.Keys {
+		if !slices.ContainsFunc(after.Keys, func(is adminwire.Key) bool { return is.ID == k.ID }) {
+			n++
+		}
+	}
+	return n
 }
 
 func (p *program) showKeySet(c *cli.Context) error {
@@ -170,10 +185,16 @@ func (p *program) showKeySet(c *cli.Context) error {
 	out.add("valid until", fmt.Sprintf("%s (%s)", when(&list.ExpiresAt, ""), remaining(left)))
 	out.add("signing key", s.Keys.Current)
 	next := "there: licensectl keys rotate moves to it"
+	if s.Keys.Ahead > 1 {
+		next = fmt.Sprintf("%d, one after the other: licensectl keys rotate moves to the first", s.Keys.Ahead)
+	}
 	if !s.Keys.HasNext {
 		next = "none"
 	}
 	out.add("next key", next)
+	if s.Keys.RotateAt != nil {
+		out.add("rotated by schedule", when(s.Keys.RotateAt, ""))
+	}
 	out.add("retired", count(roles["retired"], "key", "keys"))
 	if err := out.write(p.out); err != nil {
 		return err
