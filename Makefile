@@ -39,6 +39,12 @@ build: ## Build bin/licensed and bin/licensectl, static and version stamped
 	@$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/licensed ./licensectl
 	@echo 'built bin/licensed and bin/licensectl ($(VERSION))'
 
+.PHONY: build-pkcs11
+build-pkcs11: ## The same with bin/licensed able to keep its keys on a PKCS #11 token (needs a C compiler)
+	@mkdir -p bin
+	@CGO_ENABLED=1 $(GO) build -trimpath -tags pkcs11 -ldflags '$(LDFLAGS)' -o bin/ ./cmd/licensed ./licensectl
+	@echo 'built bin/licensed and bin/licensectl with PKCS #11 ($(VERSION))'
+
 .PHONY: demo
 demo: build ## Show the whole life of a licence on this machine
 	@bin/licensectl demo
@@ -56,6 +62,12 @@ race: interop-tools ## The same with the race detector (needs a C compiler)
 .PHONY: e2e
 e2e: interop-tools ## Only the end-to-end tests: built programs, scripts, kill -9
 	@$(call run-tests,-count=1,./test/e2e/...)
+
+.PHONY: test-pkcs11
+test-pkcs11: ## The tests of signing keys on a PKCS #11 token (needs SoftHSM and a C compiler)
+	@CGO_ENABLED=1 $(GO) vet -tags pkcs11 ./keys/pkcs11 ./daemon
+	@CGO_ENABLED=1 $(call run-tests,-race -count=1 -tags pkcs11 -run 'Token|PKCS11',./daemon)
+	@CGO_ENABLED=1 $(call run-tests,-race -count=1 -tags pkcs11,./keys/pkcs11)
 
 .PHONY: pg
 pg: ## The tests on PostgreSQL
@@ -90,7 +102,7 @@ benchstat: $(BENCHSTAT) ## Compare two outputs of go test -bench: OLD=file NEW=f
 ##@ To change it
 
 .PHONY: check
-check: fmt-check vet lint cross race ## Everything that CI demands
+check: fmt-check vet lint cross race test-pkcs11 ## Everything that CI demands
 
 .PHONY: fmt
 fmt: $(GOLANGCI_LINT) ## Format the code (gofumpt, goimports)

@@ -51,6 +51,10 @@ var importRules = []importRule{
 		allow: []string{"license", "license/token", "internal/durable", "github.com/golang-jwt/jwt/v5", "filippo.io/age/...", "golang.org/x/crypto/..."},
 		why:   "custody of keys needs tokens, sealing and files",
 	},
+	{
+		pkg: "keys/pkcs11", allow: []string{"license", "license/token", "github.com/miekg/pkcs11"},
+		why: "a token makes keys and signs, and nothing else; only builds with the tag pkcs11 link the library",
+	},
 	{pkg: "koogallery/...", allow: []string{"koogallery/..."}, why: "the marketplace's protocol knows nothing of our licences"},
 	{pkg: "store", allow: []string{"license"}, why: "the contract names no driver"},
 	{pkg: "store/boltstore", allow: []string{"store", "license", "go.etcd.io/bbolt/..."}, why: "backends share nothing but store and license"},
@@ -87,7 +91,7 @@ var importRules = []importRule{
 	{pkg: "daemon/internal/metrics", allow: []string{"github.com/prometheus/..."}, why: "it reads the plain numbers of others, so that they link no metrics library"},
 	{
 		pkg:   "daemon",
-		allow: []string{"daemon/internal/...", "license/...", "keys", "store", "store/open", "internal/..."},
+		allow: []string{"daemon/internal/...", "license/...", "keys", "keys/pkcs11", "store", "store/open", "internal/..."},
 		why:   "the runtime wires; drivers and protocols are wired by the packages that own them",
 	},
 	{pkg: "cmd/licensed", allow: []string{"daemon", "internal/config", "internal/buildinfo", "github.com/urfave/cli/v2"}, why: "main is thin"},

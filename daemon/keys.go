@@ -29,14 +29,20 @@ func (d *Daemon) openKeystore() (keys.Keystore, error) {
 		return nil, nil
 	}
 	s, err := openToken(k)
-	if errors.Is(err, errNoPKCS11) {
-		return nil, &ConfigError{d.config.KeyError("keys.pkcs11", err)}
-	}
 	if err != nil {
 		return nil, fmt.Errorf("open the token that holds the signing keys: %w", err)
 	}
 	d.closers = append(d.closers, s.Close)
 	return s, nil
+}
+
+// checkToken refuses a token where this build cannot use one: keys in files instead
+// would be what nobody asked for.
+func checkToken(c config.Config) error {
+	if !c.Keys.PKCS11.Enabled() || tokens {
+		return nil
+	}
+	return c.KeyError("keys.pkcs11", errNoPKCS11)
 }
 
 // readPIN reads the PIN of a token.

@@ -57,7 +57,7 @@ func loadConfig(o Options) (config.Config, error) {
 		}
 		return c.KeyError(key, errors.New("this version does not have it yet"))
 	}
-	errs := []error{c.CheckFiles(), later("webhooks", len(c.Webhooks) > 0)}
+	errs := []error{c.CheckFiles(), checkToken(c), later("webhooks", len(c.Webhooks) > 0)}
 	if err := open.Check(c.Store); err != nil {
 		errs = append(errs, c.KeyError("store", err))
 	}

@@ -102,7 +102,7 @@ type Keys struct {
 
 // PKCS11 names a token, such as a hardware security module.
 type PKCS11 struct {
-	Module     string `yaml:"module" config:"path"`     // the vendor's library
+	Module     string `yaml:"module"`                   // the vendor's library, by its whole path
 	TokenLabel string `yaml:"token_label"`              // of the token
 	PINFile    string `yaml:"pin_file" config:"secret"` // the user's PIN
 	KeyLabel   string `yaml:"key_label"`                // that keys get, and by which ours are told from others: "licensed"

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -117,7 +118,9 @@ func (v *validator) keys(k Keys) {
 	if !k.PKCS11.Enabled() {
 		return
 	}
-	v.notEmpty("keys.pkcs11.module", k.PKCS11.Module)
+	if !filepath.IsAbs(k.PKCS11.Module) {
+		v.failf("keys.pkcs11.module", "%q is not the whole path of a library", k.PKCS11.Module)
+	}
 	v.notEmpty("keys.pkcs11.token_label", k.PKCS11.TokenLabel)
 	v.notEmpty("keys.pkcs11.pin_file", k.PKCS11.PINFile)
 	v.within("keys.pkcs11.sessions", k.PKCS11.Sessions, 0, 64)
