@@ -153,8 +153,16 @@ func products(c config.Config, fail func(string, error)) []license.Product {
 				Enforcement: license.Enforcement(p.Phases.Enforcement),
 				Lease:       time.Duration(p.Lease), Refresh: time.Duration(p.Refresh),
 			},
-			Transfers: license.TransferPolicy{PerYear: p.Transfers.PerYear, CoolDown: time.Duration(p.Transfers.CoolDown)},
-			Forks:     license.ForkPolicy(p.Forks), StatusMaxAge: time.Duration(p.StatusMaxAge),
+			Transfers: license.TransferPolicy{
+				PerYear: p.Transfers.PerYear, CoolDown: time.Duration(p.Transfers.CoolDown),
+				Approval: license.ApprovalPolicy(p.Transfers.Approval), ApprovalFor: time.Duration(p.Transfers.ApprovalFor),
+			},
+			Forks: license.ForkPolicy(p.Forks), StatusMaxAge: time.Duration(p.StatusMaxAge),
+			Overage: p.Overage.Allow, ReleaseAfter: time.Duration(p.Installs.ReleaseAfter), RenewWithin: time.Duration(p.RenewWithin),
+			Trial: license.TrialPolicy{
+				For: time.Duration(p.Trial.For), PerMachine: p.Trial.PerMachine, Remember: time.Duration(p.Trial.Remember),
+			},
+			Accepts: p.Accepts,
 		})
 	}
 	return out

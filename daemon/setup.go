@@ -145,6 +145,7 @@ func (d *Daemon) makeAuthority(ctx context.Context) error {
 		Products: d.settings.products, Channels: d.settings.channels, Now: d.now, ClockChanged: d.clockChanged,
 		UnknownCodes: d.config.Limits.UnknownCodesPerMinute, Certificate: d.certificateEnd,
 		RotateEvery: time.Duration(d.config.Keys.RotateEvery),
+		UndoWindow:  time.Duration(d.config.UndoWindow),
 	})
 	if err != nil {
 		return &ConfigError{err}

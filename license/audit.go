@@ -77,6 +77,16 @@ const (
 	ActionTokenCreate   Action = "token.create"
 	ActionTokenRevoke   Action = "token.revoke"
 	ActionLockedOut     Action = "admin.locked_out" // an address that presented wrong tokens
+
+	ActionUpgrade          Action = "license.upgrade"  // other product, features, machines or end in place
+	ActionExpire           Action = "license.expire"   // its end was reached, once for each end
+	ActionExpiring         Action = "license.expiring" // its end is near: its warning began, once for each end
+	ActionInstallRelease   Action = "install.release"  // not seen for so long that its seat was freed
+	ActionOverage          Action = "install.overage"  // let in beyond what was sold
+	ActionTransferRequest  Action = "transfer.request" // a move waits for the merchant
+	ActionTransferApprove  Action = "transfer.approve"
+	ActionTransferDeny     Action = "transfer.deny"
+	ActionFloatingTakeover Action = "install.takeover" // the same instance took its own floating seat back
 )
 
 // ActionOf is the audit action of an event.

@@ -1,13 +1,14 @@
 package license
 
 import (
+	"maps"
 	"time"
 )
 
 // Event is a cause that can change the facts of a licence.
 type Event string
 
-// The events. Renew, Edit, Suspend, Resume and Revoke are the merchant's own;
+// The events. Renew, Edit, Upgrade, Suspend, Resume and Revoke are the merchant's own;
 // SetExpiry, Freeze and Unfreeze are what a marketplace says (access guide
 // …649167, …649168); Release comes from either (…649169).
 const (
@@ -22,6 +23,7 @@ const (
 	EventRelease    Event = "release"
 	EventRevoke     Event = "revoke"
 	EventUndoRevoke Event = "undo_revoke"
+	EventUpgrade    Event = "upgrade"
 )
 
 // Verdict is what happens to an event in a state.
@@ -53,6 +55,8 @@ type Change struct {
 	At        time.Time     // now
 	ExpiresAt time.Time     // Renew, SetExpiry: the new end, zero for none
 	Phases    Phases        // Edit: what the licence says of its own from now on
+	Overage   *int          // Edit: as Phases
+	Upgrade   Upgrade       // Upgrade: what it is from now on; its end is ExpiresAt
 	Reason    string        // Revoke: why
 	Undo      time.Duration // UndoRevoke: how long after a revocation it can be undone
 }
@@ -79,7 +83,10 @@ func Rules() []Rule {
 		{EventRenew, verdicts(Apply, Apply, Apply, Apply, Refuse, Refuse), "expires_at", func(l *License, c Change) {
 			l.ExpiresAt, l.OwnEnd = c.ExpiresAt, l.Sold()
 		}},
-		{EventEdit, verdicts(Apply, Apply, Apply, Apply, Refuse, Refuse), "phases", func(l *License, c Change) { l.Phases = c.Phases.clone() }},
+		{EventEdit, verdicts(Apply, Apply, Apply, Apply, Refuse, Refuse), "phases, overage", func(l *License, c Change) { l.Phases, l.Overage = c.Phases.clone(), c.Overage }},
+		{EventUpgrade, verdicts(Apply, Apply, Apply, Apply, Refuse, Refuse), "product, features, machines, expires_at; clears trial", func(l *License, c Change) {
+			l.upgrade(c)
+		}},
 		{EventSetExpiry, verdicts(Apply, Apply, Apply, Apply, Ignore, Apply), "expires_at", func(l *License, c Change) {
 			l.ExpiresAt, l.OwnEnd = c.ExpiresAt, false
 		}},
@@ -135,13 +142,20 @@ func (l License) Apply(c Change) (License, bool, error) {
 	}
 	next := l.Clone()
 	rule.set(&next, c)
-	changed := !next.ActivatedAt.Equal(l.ActivatedAt) || !next.ExpiresAt.Equal(l.ExpiresAt) ||
-		!next.ReleasedAt.Equal(l.ReleasedAt) || !next.RevokedAt.Equal(l.RevokedAt) || next.Holds != l.Holds || next.OwnEnd != l.OwnEnd || !next.Phases.Equal(l.Phases)
-	if !changed {
+	if next.sameFacts(l) {
 		return l, false, nil
 	}
 	return next, true, nil
 }
+
+// sameFacts reports whether no event that leads from l to o would change anything.
+func (l License) sameFacts(o License) bool {
+	return l.ActivatedAt.Equal(o.ActivatedAt) && l.ExpiresAt.Equal(o.ExpiresAt) &&
+		l.ReleasedAt.Equal(o.ReleasedAt) && l.RevokedAt.Equal(o.RevokedAt) && l.Holds == o.Holds && l.OwnEnd == o.OwnEnd && l.Phases.Equal(o.Phases) &&
+		l.Product == o.Product && l.Machines == o.Machines && maps.Equal(l.Features, o.Features) && l.Trial == o.Trial && sameNumber(l.Overage, o.Overage)
+}
+
+func sameNumber(a, b *int) bool { return a == b || a != nil && b != nil && *a == *b }
 
 // Refused is the error for a request about a licence in state s, in words for
 // the end user.

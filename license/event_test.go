@@ -91,6 +91,7 @@ func TestEvents(t *testing.T) {
 		license.EventRelease:    "aaaaaa",
 		license.EventRevoke:     "aaaara",
 		license.EventUndoRevoke: "iiiira",
+		license.EventUpgrade:    "aaaarr",
 	}
 	rules := license.Rules()
 	if len(rules) != len(want) {
@@ -105,6 +106,7 @@ func TestEvents(t *testing.T) {
 			before := in(state)
 			after, changed, err := before.Apply(license.Change{
 				Event: rule.Event, At: now, ExpiresAt: now.Add(99 * day), Phases: license.Phases{Warn: new(day)}, Reason: "x", Undo: day,
+				Upgrade: license.Upgrade{Product: "another", Machines: 2},
 			})
 			switch verdict {
 			case license.Refuse:
@@ -196,7 +198,7 @@ func TestActionsNameEvents(t *testing.T) {
 	actions := map[license.Action]bool{
 		license.ActionActivate: true, license.ActionRenew: true, license.ActionEdit: true, license.ActionSetExpiry: true, license.ActionSuspend: true,
 		license.ActionResume: true, license.ActionFreeze: true, license.ActionUnfreeze: true, license.ActionRelease: true,
-		license.ActionRevoke: true, license.ActionUndoRevoke: true,
+		license.ActionRevoke: true, license.ActionUndoRevoke: true, license.ActionUpgrade: true,
 	}
 	for _, r := range license.Rules() {
 		if !actions[license.ActionOf(r.Event)] {

@@ -152,7 +152,7 @@ func TestInstallsDocument(t *testing.T) {
 	for _, a := range []license.Action{
 		license.ActionBind, license.ActionRefresh, license.ActionTransfer, license.ActionDrift, license.ActionFork,
 		license.ActionReplace, license.ActionDeactivate, license.ActionRemove, license.ActionEnd, license.ActionDeliver,
-		license.ActionIdentify,
+		license.ActionIdentify, license.ActionInstallRelease, license.ActionOverage, license.ActionFloatingTakeover,
 	} {
 		want = append(want, string(a))
 	}

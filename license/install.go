@@ -21,11 +21,12 @@ const (
 	InstallRemoved     InstallState = "removed"     // the merchant removed it
 	InstallTransferred InstallState = "transferred" // its seat moved to another machine
 	InstallForked      InstallState = "forked"      // it was found to have several holders (ForkRefuseBoth)
+	InstallReleased    InstallState = "released"    // it was not seen for so long that its seat was freed
 )
 
 // InstallStates returns all states.
 func InstallStates() []InstallState {
-	return []InstallState{InstallLive, InstallReplaced, InstallDeactivated, InstallRemoved, InstallTransferred, InstallForked}
+	return []InstallState{InstallLive, InstallReplaced, InstallDeactivated, InstallRemoved, InstallTransferred, InstallForked, InstallReleased}
 }
 
 // InstallKind says what an install stands for.
@@ -50,6 +51,7 @@ type Install struct {
 	Seat        string       `json:"seat"` // installs on one machine share one; "" where OnMachine is false
 	State       InstallState `json:"state"`
 	Environment string       `json:"environment,omitzero"`
+	Instance    string       `json:"instance,omitzero"` // what it calls itself; see Product.FloatingLease
 	Binding     Binding      `json:"binding"`
 	Unproven    Unproven     `json:"unproven,omitzero"`
 	Drifted     Drifted      `json:"drifted,omitzero"`

@@ -122,6 +122,9 @@ type License struct {
 	Mode     Mode     `json:"mode"`
 	Features Features `json:"features,omitzero"`
 	Phases   Phases   `json:"phases,omitzero"`
+	// Overage is Product.Overage for this licence; nil follows the product.
+	Overage *int `json:"overage,omitempty"`
+	Trial   bool `json:"trial,omitzero"` // it is to try the product out
 
 	IssuedAt    time.Time `json:"issued_at"`
 	ActivatedAt time.Time `json:"activated_at,omitzero"`
@@ -145,6 +148,9 @@ type License struct {
 
 	// Transfers are the moves to another machine within the last year, oldest first.
 	Transfers []time.Time `json:"transfers,omitzero"`
+
+	// Noted is which of its ends were recorded as reached, and as near.
+	Noted Noted `json:"noted,omitzero"`
 
 	// Forks is how many forks were recorded of its installs, and when the last.
 	Forks    int       `json:"forks,omitzero"`
@@ -204,6 +210,9 @@ func (l License) Clone() License {
 	l.Phases = l.Phases.clone()
 	l.Transfers = slices.Clone(l.Transfers)
 	l.Terms = slices.Clone(l.Terms)
+	if l.Overage != nil {
+		l.Overage = new(*l.Overage)
+	}
 	return l
 }
 

@@ -49,13 +49,22 @@ type Schedule struct {
 	Refresh     time.Duration // when it should call home
 }
 
-// Phases are what one licence says of its own about the time around its end.
-// What is absent follows the product, as it is configured on the day.
+// Phases are what one licence says of its own about the time around its end and
+// about its leases. What is absent follows the product, as it is configured on
+// the day.
 type Phases struct {
 	Warn        *time.Duration `json:"warn,omitempty"`        // before the end; nanoseconds, whole seconds
 	Grace       *time.Duration `json:"grace,omitempty"`       // after the end; as Warn
 	Enforcement Enforcement    `json:"enforcement,omitempty"` // "" follows the product
+	Lease       *time.Duration `json:"lease,omitempty"`       // as Schedule.Lease: 0 for ever, else MinLease or more
+	Refresh     *time.Duration `json:"refresh,omitempty"`     // as Schedule.Refresh: MinRefresh or more
 }
+
+// The shortest lease and the shortest refresh that a licence may have of its own.
+const (
+	MinLease   = time.Minute
+	MinRefresh = 10 * time.Second
+)
 
 // maxPhase bounds a phase, so that sums of instants stay far from overflowing.
 const maxPhase = 100 * 366 * 24 * time.Hour
@@ -68,10 +77,23 @@ func (p Phases) Check() error {
 	default:
 		return FieldErrorf("phases.enforcement", "%q is not one of block, degrade, advisory", string(p.Enforcement))
 	}
-	if err := checkPhase("phases.warn", p.Warn); err != nil {
-		return err
+	for _, d := range []struct {
+		field string
+		is    *time.Duration
+	}{{"phases.warn", p.Warn}, {"phases.grace", p.Grace}, {"phases.lease", p.Lease}, {"phases.refresh", p.Refresh}} {
+		if err := checkPhase(d.field, d.is); err != nil {
+			return err
+		}
 	}
-	return checkPhase("phases.grace", p.Grace)
+	switch {
+	case p.Lease != nil && *p.Lease > 0 && *p.Lease < MinLease:
+		return FieldErrorf("phases.lease", "%s is less than %s; 0 is for ever", *p.Lease, MinLease)
+	case p.Refresh != nil && *p.Refresh < MinRefresh:
+		return FieldErrorf("phases.refresh", "%s is less than %s", *p.Refresh, MinRefresh)
+	case p.Lease != nil && p.Refresh != nil && *p.Lease > 0 && *p.Refresh >= *p.Lease:
+		return FieldErrorf("phases.refresh", "%s is not before the end of the lease, %s", *p.Refresh, *p.Lease)
+	}
+	return nil
 }
 
 func checkPhase(field string, d *time.Duration) error {
@@ -94,10 +116,12 @@ func (p Phases) IsZero() bool { return p == Phases{} }
 // Equal reports whether p and o say the same.
 func (p Phases) Equal(o Phases) bool {
 	same := func(a, b *time.Duration) bool { return a == b || a != nil && b != nil && *a == *b }
-	return same(p.Warn, o.Warn) && same(p.Grace, o.Grace) && p.Enforcement == o.Enforcement
+	return same(p.Warn, o.Warn) && same(p.Grace, o.Grace) && p.Enforcement == o.Enforcement && same(p.Lease, o.Lease) && same(p.Refresh, o.Refresh)
 }
 
-// Over returns the schedule s with what p says in its place.
+// Over returns the schedule s with what p says in its place. Where the refresh
+// and the lease come from two places and do not go together, an install calls
+// home three times within a lease.
 func (p Phases) Over(s Schedule) Schedule {
 	if p.Warn != nil {
 		s.Warn = *p.Warn
@@ -107,6 +131,15 @@ func (p Phases) Over(s Schedule) Schedule {
 	}
 	if p.Enforcement != "" {
 		s.Enforcement = p.Enforcement
+	}
+	if p.Lease != nil {
+		s.Lease = *p.Lease
+	}
+	if p.Refresh != nil {
+		s.Refresh = *p.Refresh
+	}
+	if (p.Lease != nil || p.Refresh != nil) && s.Lease > 0 && s.Refresh >= s.Lease {
+		s.Refresh = (s.Lease / 3).Truncate(time.Second)
 	}
 	return s
 }
@@ -118,7 +151,9 @@ func (p Phases) clone() Phases {
 		}
 		return new(*d)
 	}
-	return Phases{Warn: copied(p.Warn), Grace: copied(p.Grace), Enforcement: p.Enforcement}
+	return Phases{
+		Warn: copied(p.Warn), Grace: copied(p.Grace), Enforcement: p.Enforcement, Lease: copied(p.Lease), Refresh: copied(p.Refresh),
+	}
 }
 
 // DatesFor computes the dates of a licence signed at issued that ends at

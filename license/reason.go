@@ -32,6 +32,7 @@ const (
 	Replaced               Reason = "replaced"
 	CloneDetected          Reason = "clone_detected"
 	TransferLimit          Reason = "transfer_limit"
+	TrialUsed              Reason = "trial_used" // the machine had its trial of the product
 	Replayed               Reason = "replayed"
 	Clock                  Reason = "clock"
 	RateLimited            Reason = "rate_limited"
@@ -68,7 +69,7 @@ const (
 func Reasons() []Reason {
 	return []Reason{
 		BadRequest, UnknownCode, UnknownLicense, WrongProduct, MachineLimit, MachineMismatch, MachineWeak,
-		Suspended, Expired, Released, Revoked, NotReceived, Replaced, CloneDetected, TransferLimit, Replayed,
+		Suspended, Expired, Released, Revoked, NotReceived, Replaced, CloneDetected, TransferLimit, TrialUsed, Replayed,
 		Clock, RateLimited, Unauthorized, Forbidden, NotFound, Conflict, MarketplaceUnavailable, ReadOnly, Internal,
 	}
 }

@@ -37,6 +37,7 @@ type Config struct {
 	Products     []Product     `yaml:"products"` // one product, "demo"
 	Limits       Limits        `yaml:"limits"`
 	Webhooks     []Webhook     `yaml:"webhooks"`
+	UndoWindow   Duration      `yaml:"undo_window"` // how long a revocation can be undone: 24h
 
 	src source
 }
@@ -170,7 +171,24 @@ type Product struct {
 	StatusMaxAge        Duration  `yaml:"status_max_age"`       // how old a status list may be until it counts as a lease run out: 0, as old as may be
 	Phases              Phases    `yaml:"phases"`
 	Transfers           Transfers `yaml:"transfers"`
-	Forks               string    `yaml:"forks"` // "report", or "refuse-newest", "refuse-both"
+	Forks               string    `yaml:"forks"`   // "report", or "refuse-newest", "refuse-both"
+	Overage             Overage   `yaml:"overage"` // "refuse", or {allow: N}: so many machines more are let in
+	Installs            Installs  `yaml:"installs"`
+	RenewWithin         Duration  `yaml:"renew_within"` // how long after its end staff can renew a licence: 0, for ever
+	Trial               Trial     `yaml:"trial"`
+	Accepts             []string  `yaml:"accepts"` // ids of products whose programs may use a licence of this one
+}
+
+// Installs is about installs that are not seen any more.
+type Installs struct {
+	ReleaseAfter Duration `yaml:"release_after"` // when the seat of one whose lease is over is freed: 0, never
+}
+
+// Trial is about licences to try the product out.
+type Trial struct {
+	For        Duration `yaml:"for"`         // how long one lasts: 14d
+	PerMachine int      `yaml:"per_machine"` // how many one machine may have: 1; 0: any number
+	Remember   Duration `yaml:"remember"`    // for how long a machine is known to have had one: 730d
 }
 
 // Phases is about the time around the end of a licence.
@@ -184,6 +202,9 @@ type Phases struct {
 type Transfers struct {
 	PerYear  int      `yaml:"per_year"`  // 3; 0: none
 	CoolDown Duration `yaml:"cool_down"` // 24h
+	// Approval says which moves wait for the staff: "never", "over_limit", "always".
+	Approval    string   `yaml:"approval"`
+	ApprovalFor Duration `yaml:"approval_for"` // how long an approval can be used: 7d
 }
 
 // Limits protects the public listener.
@@ -228,6 +249,8 @@ func defaults() Config {
 		Ops:      Ops{Listen: "127.0.0.1:9090"},
 		Products: []Product{demo},
 		Limits:   Limits{RequestsPerMinute: 60, UnknownCodesPerMinute: 120},
+
+		UndoWindow: Duration(24 * time.Hour),
 	}
 }
 
@@ -240,7 +263,8 @@ func (p *Product) setDefaults() {
 	p.Lease = Duration(336 * time.Hour)
 	p.Refresh = Duration(24 * time.Hour)
 	p.Phases = Phases{Warn: Duration(720 * time.Hour), Grace: Duration(360 * time.Hour), Enforcement: "block"}
-	p.Transfers = Transfers{PerYear: 3, CoolDown: Duration(24 * time.Hour)}
+	p.Transfers = Transfers{PerYear: 3, CoolDown: Duration(24 * time.Hour), Approval: "never", ApprovalFor: Duration(7 * 24 * time.Hour)}
+	p.Trial = Trial{For: Duration(14 * 24 * time.Hour), PerMachine: 1, Remember: Duration(730 * 24 * time.Hour)}
 	p.Forks = "report"
 }
 

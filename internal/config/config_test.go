@@ -44,6 +44,8 @@ func TestDefault(t *testing.T) {
 		Ops:      config.Ops{Listen: "127.0.0.1:9090"},
 		Limits:   config.Limits{RequestsPerMinute: 60, UnknownCodesPerMinute: 120},
 		Products: []config.Product{demo()},
+
+		UndoWindow: 24 * hour,
 	}
 	if diff := cmp.Diff(want, config.Default(dir), compare); diff != "" {
 		t.Errorf("defaults (-want +got):\n%s", diff)
@@ -63,7 +65,8 @@ func TestDefault(t *testing.T) {
 		ID: "x", Machines: config.Machines{Count: 1}, Mode: "node", InstallsPerMachine: 3, FloatingLease: hour / 4,
 		Binding: "fuzzy", Lease: 336 * hour, Refresh: 24 * hour,
 		Phases:    config.Phases{Warn: 720 * hour, Grace: 360 * hour, Enforcement: "block"},
-		Transfers: config.Transfers{PerYear: 3, CoolDown: 24 * hour},
+		Transfers: config.Transfers{PerYear: 3, CoolDown: 24 * hour, Approval: "never", ApprovalFor: 168 * hour},
+		Trial:     config.Trial{For: 336 * hour, PerMachine: 1, Remember: 17520 * hour},
 		Forks:     "report",
 	}
 	if diff := cmp.Diff(wantProduct, config.NewProduct("x")); diff != "" {
@@ -132,8 +135,12 @@ func TestLoadFull(t *testing.T) {
 			Machines: config.Machines{Amount: true}, Mode: "floating", InstallsPerMachine: 1, FloatingLease: hour / 2,
 			Binding: "loose", Lease: 336 * hour, Refresh: 36 * hour, StatusMaxAge: 48 * hour,
 			Phases: config.Phases{Enforcement: "degrade"}, Forks: "refuse-newest",
+			Transfers: config.Transfers{Approval: "over_limit", ApprovalFor: 72 * hour}, Overage: config.Overage{Allow: 2},
+			Installs: config.Installs{ReleaseAfter: 2160 * hour}, RenewWithin: 1440 * hour,
+			Trial: config.Trial{For: 720 * hour, PerMachine: 2, Remember: 8760 * hour}, Accepts: []string{"plain"},
 		}, plain},
-		Limits: config.Limits{RequestsPerMinute: 10, UnknownCodesPerMinute: 20},
+		Limits:     config.Limits{RequestsPerMinute: 10, UnknownCodesPerMinute: 20},
+		UndoWindow: 48 * hour,
 		Webhooks: []config.Webhook{{
 			URL: "https://crm.example.com/hook", SecretFile: dir + "/secrets/hook", Events: []string{"license.issued"},
 		}},
@@ -354,6 +361,18 @@ func TestRefusals(t *testing.T) {
 		{"token without a PIN", "keys: {pkcs11: {module: /m.so, token_label: t}}\n", "keys.pkcs11.pin_file"},
 		{"token without a module", "keys: {pkcs11: {token_label: t, pin_file: /pin}}\n", "keys.pkcs11.module"},
 		{"sessions", "keys: {pkcs11: {module: /m.so, token_label: t, pin_file: /pin, sessions: 65}}\n", "keys.pkcs11.sessions: 65 is not between"},
+		{"approval", product + "  transfers: {approval: maybe}\n", `licensed.yaml:3: products[0].transfers.approval: "maybe" is not one of never, over_limit, always`},
+		{"approval for nothing", product + "  transfers: {approval_for: 0}\n", "products[0].transfers.approval_for: must be more than 0"},
+		{"overage", product + "  overage: some\n", `licensed.yaml:3: products[0].overage: "some" is neither refuse nor {allow: NUMBER}`},
+		{"overage of another key", product + "  overage: {allows: 1}\n", "licensed.yaml:3: products[0].overage.allows: unknown key; known here: allow"},
+		{"overage below zero", product + "  overage: {allow: -1}\n", "products[0].overage.allow: -1 is not between"},
+		{"silent for an hour", product + "  installs: {release_after: 1h}\n", "products[0].installs.release_after: 1h is less than 1d; 0 is never"},
+		{"renewals", product + "  renew_within: -1h\n", "products[0].renew_within: -1h is negative"},
+		{"trial", product + "  trial: {for: 0}\n", "products[0].trial.for: must be more than 0"},
+		{"trials of a machine", product + "  trial: {per_machine: 17}\n", "products[0].trial.per_machine: 17 is not between 0 and 16"},
+		{"accepts nobody", product + "  accepts: [b]\n", `licensed.yaml:3: products[0].accepts[0]: there is no product "b"`},
+		{"accepts itself", product + "  accepts: [a]\n", "products[0].accepts[0]: a accepts its own programs anyway"},
+		{"undo window", "undo_window: 90d\n", "licensed.yaml:1: undo_window: 90d is not between 1m and 30d"},
 		{"limit", "limits: {requests_per_minute: -1}\n", "limits.requests_per_minute: -1 is not between"},
 		{"webhook", "webhooks: [{events: [a]}]\n", "licensed.yaml:1: webhooks[0].url: must be set"},
 		{"webhook event", "webhooks: [{url: 'https://h', events: ['']}]\n", "webhooks[0].events[0]: the entry is empty"},

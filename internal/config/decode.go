@@ -122,6 +122,10 @@ func (d *decoder) value(key string, n ast.Node, v reflect.Value) {
 		d.features(key, n, f)
 		return
 	}
+	if o, ok := reflect.TypeAssert[*Overage](v.Addr()); ok {
+		d.overage(key, n, o)
+		return
+	}
 	switch v.Kind() {
 	case reflect.Struct:
 		if !isScalar(v.Type()) {
@@ -216,6 +220,23 @@ func (d *decoder) list(key string, n ast.Node, v reflect.Value) {
 		d.value(at, n, item)
 	}
 	v.Set(items)
+}
+
+// overage reads the word refuse, or how many are allowed.
+func (d *decoder) overage(key string, n ast.Node, o *Overage) {
+	if text, _, ok := scalar(n); ok {
+		is, err := parseOverage(text)
+		if err != nil {
+			d.failf(key, n, "%w", err)
+		}
+		*o = is
+		return
+	}
+	var allowed struct {
+		Allow int `yaml:"allow"`
+	}
+	d.structure(key, n, reflect.ValueOf(&allowed).Elem())
+	o.Allow = allowed.Allow
 }
 
 func (d *decoder) features(key string, n ast.Node, features *Features) {

@@ -89,6 +89,11 @@ func (c Config) validate() error {
 		}
 	}
 	v.keys(c.Keys)
+	v.accepts(c.Products, ids)
+	if c.UndoWindow < minUndoWindow || c.UndoWindow > maxUndoWindow {
+		v.failf("undo_window", "%s is not between %s and %s", c.UndoWindow, minUndoWindow, maxUndoWindow)
+	}
+	v.duration("undo_window", c.UndoWindow, true)
 	v.within("limits.requests_per_minute", c.Limits.RequestsPerMinute, 0, 1_000_000)
 	v.within("limits.unknown_codes_per_minute", c.Limits.UnknownCodesPerMinute, 0, 1_000_000)
 	for i, w := range c.Webhooks {
@@ -339,6 +344,51 @@ func (v *validator) product(key string, p Product) {
 	v.within(key+".transfers.per_year", p.Transfers.PerYear, 0, 1_000_000)
 	v.duration(key+".transfers.cool_down", p.Transfers.CoolDown, false)
 	v.oneOf(key+".forks", p.Forks, "report", "refuse-newest", "refuse-both")
+	v.policies(key, p)
+}
+
+// minReleaseAfter keeps an install that is off for a weekend from losing its seat.
+const minReleaseAfter = Duration(24 * time.Hour)
+
+// Bounds of the undo window. Until it is over a revocation shows as a suspension.
+const (
+	minUndoWindow = Duration(time.Minute)
+	maxUndoWindow = Duration(30 * 24 * time.Hour)
+)
+
+// policies checks what applies in the life of a product's licences.
+func (v *validator) policies(key string, p Product) {
+	v.oneOf(key+".transfers.approval", p.Transfers.Approval, "never", "over_limit", "always")
+	v.duration(key+".transfers.approval_for", p.Transfers.ApprovalFor, true)
+	v.within(key+".overage.allow", p.Overage.Allow, 0, maxMachines)
+	v.duration(key+".installs.release_after", p.Installs.ReleaseAfter, false)
+	if d := p.Installs.ReleaseAfter; d > 0 && d < minReleaseAfter {
+		v.failf(key+".installs.release_after", "%s is less than %s; 0 is never", d, minReleaseAfter)
+	}
+	v.duration(key+".renew_within", p.RenewWithin, false)
+	v.duration(key+".trial.for", p.Trial.For, true)
+	v.within(key+".trial.per_machine", p.Trial.PerMachine, 0, maxTrials)
+	v.duration(key+".trial.remember", p.Trial.Remember, true)
+}
+
+// maxTrials is how many trials of one machine are told apart (license.MaxTrialLicenses).
+const maxTrials = license.MaxTrialLicenses
+
+// accepts checks the products whose programs may use licences of another one.
+func (v *validator) accepts(products []Product, ids map[string]string) {
+	for i, p := range products {
+		seen := map[string]string{}
+		for j, id := range p.Accepts {
+			at := element(element("products", i)+".accepts", j)
+			switch {
+			case id == p.ID:
+				v.failf(at, "%s accepts its own programs anyway", id)
+			case ids[id] == "":
+				v.failf(at, "there is no product %q", id)
+			}
+			v.unique(at, id, seen)
+		}
+	}
 }
 
 func (v *validator) features(key string, f Features) {

@@ -93,6 +93,27 @@ func (m Machines) String() string {
 	return strconv.Itoa(m.Count)
 }
 
+// Overage is how many machines more than it is for a licence lets in. It is
+// written as refuse, or as {allow: N}.
+type Overage struct {
+	Allow int
+}
+
+// String writes o as the configuration does.
+func (o Overage) String() string {
+	if o.Allow == 0 {
+		return "refuse"
+	}
+	return "{allow: " + strconv.Itoa(o.Allow) + "}"
+}
+
+func parseOverage(s string) (Overage, error) {
+	if s == "refuse" {
+		return Overage{}, nil
+	}
+	return Overage{}, fmt.Errorf("%q is neither refuse nor {allow: NUMBER}", s)
+}
+
 // Features are a product's features. A value is true, a [json.Number] or a
 // string; one that the configuration calls false is absent.
 type Features map[string]any

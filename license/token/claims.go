@@ -66,7 +66,10 @@ type License struct {
 	ID        string // jti
 	LicenseID string // sub
 	Product   string // aud
-	Dates     license.Dates
+	// Also are further audiences: ids of products whose programs may use it too. Set
+	// where it is signed; VerifyLicense gives the Product that was asked for.
+	Also  []string
+	Dates license.Dates
 
 	Customer  string
 	Order     string
@@ -87,6 +90,8 @@ type License struct {
 	// StatusMaxAge is lic.status_max_age, zero where absent: a status list older
 	// than that counts as a lease that has run out.
 	StatusMaxAge time.Duration
+	// Trial is lic.trial: it is to try the product out.
+	Trial bool
 
 	KeyID string // kid that signed it; set by VerifyLicense
 	Raw   string // the token; set by VerifyLicense
@@ -122,6 +127,7 @@ type Request struct {
 	Code        license.Code // activate and transfer; zero where it is given beside the request
 	License     string       // refresh and deactivate: the licence token held
 	From        string       // transfer: install id whose seat is freed
+	Instance    string       // what the install calls itself, by which it takes its floating seat back; optional
 
 	InstallKey ed25519.PublicKey // set by VerifyRequest
 	InstallID  string            // thumbprint of InstallKey; set by VerifyRequest

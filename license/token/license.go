@@ -44,6 +44,7 @@ type licClaims struct {
 	LeaseUntil   int64            `json:"lease_until"`
 	Binding      bindingClaims    `json:"binding"`
 	StatusMaxAge *int64           `json:"status_max_age,omitempty"`
+	Trial        bool             `json:"trial,omitempty"`
 }
 
 type statusClaims struct {
@@ -73,11 +74,16 @@ type cnfClaims struct {
 	JWK JWK `json:"jwk"`
 }
 
-// audience is aud: we write a text and read an array of texts too (RFC 7519
-// section 4.1.3).
+// audience is aud: we write a text where there is one and read an array of texts
+// too (RFC 7519 section 4.1.3).
 type audience []string
 
-func (a audience) MarshalJSON() ([]byte, error) { return json.Marshal(a[0]) }
+func (a audience) MarshalJSON() ([]byte, error) {
+	if len(a) == 1 {
+		return json.Marshal(a[0])
+	}
+	return json.Marshal([]string(a))
+}
 
 func (a *audience) UnmarshalJSON(data []byte) error {
 	if len(data) > 0 && data[0] == '[' {
@@ -107,11 +113,11 @@ func (l License) Payload() ([]byte, error) {
 	}
 	d := l.Dates
 	c := licenseClaims{
-		Issuer: l.Issuer, Subject: l.LicenseID, Audience: audience{l.Product}, ID: l.ID,
+		Issuer: l.Issuer, Subject: l.LicenseID, Audience: append(audience{l.Product}, l.Also...), ID: l.ID,
 		IssuedAt: d.IssuedAt.Unix(), NotBefore: d.NotBefore.Unix(), Exp: d.Exp.Unix(),
 		Lic: licClaims{
 			Version: Version, Customer: l.Customer, Order: l.Order, Channel: l.Channel, CodeLast4: l.CodeLast4,
-			Features: l.Features, Machines: l.Machines, Mode: l.Mode,
+			Features: l.Features, Machines: l.Machines, Mode: l.Mode, Trial: l.Trial,
 			Phases: phaseClaims{
 				WarnAt: d.WarnAt.Unix(), ExpiresAt: d.ExpiresAt.Unix(), BlockAt: d.BlockAt.Unix(), Enforcement: d.Enforcement,
 			},
@@ -233,10 +239,13 @@ func decodeLicense(payload []byte, product string) (License, *fault) {
 	l := License{
 		Issuer: c.Issuer, ID: c.ID, LicenseID: c.Subject, Product: c.Audience[0], Dates: c.dates(),
 		Customer: c.Lic.Customer, Order: c.Lic.Order, Channel: c.Lic.Channel, CodeLast4: c.Lic.CodeLast4,
-		Features: c.Lic.Features, Machines: c.Lic.Machines, Mode: c.Lic.Mode,
+		Features: c.Lic.Features, Machines: c.Lic.Machines, Mode: c.Lic.Mode, Trial: c.Lic.Trial,
 	}
 	if slices.Contains(c.Audience, product) {
 		l.Product = product
+	}
+	if len(c.Audience) > 1 {
+		l.Also = slices.DeleteFunc(slices.Clone([]string(c.Audience)), func(id string) bool { return id == l.Product })
 	}
 	if c.Status != nil && c.Status.List != nil {
 		if f := checkName("status.status_list.uri", c.Status.List.URI, maxURI); f != nil {
@@ -288,6 +297,11 @@ func (l License) check() *fault {
 	}
 	if f == nil {
 		f = checkName("aud", l.Product, maxName)
+	}
+	for _, id := range l.Also {
+		if f == nil {
+			f = checkName("aud", id, maxName)
+		}
 	}
 	if f == nil {
 		f = checkID("jti", l.ID)

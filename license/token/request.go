@@ -20,6 +20,7 @@ type requestClaims struct {
 	Code        *string           `json:"code,omitempty"`
 	License     *string           `json:"license,omitempty"`
 	From        *string           `json:"from,omitempty"`
+	Instance    *string           `json:"instance,omitempty"`
 }
 
 type fingerprintClaims struct {
@@ -45,7 +46,7 @@ func SignRequest(r Request, key SigningKey) (string, error) {
 			Salt: b64.EncodeToString(fp.Salt), Components: componentsOf(fp.Components),
 			Environment: fp.Environment, Code: fp.Code,
 		},
-		Code: optionalText(r.Code.Reveal()), License: optionalText(r.License), From: optionalText(r.From),
+		Code: optionalText(r.Code.Reveal()), License: optionalText(r.License), From: optionalText(r.From), Instance: optionalText(r.Instance),
 	}
 	payload, err := json.Marshal(c)
 	if err != nil {
@@ -139,6 +140,9 @@ func decodeRequest(payload []byte) (Request, error) {
 	if f := presentText("from", c.From, &r.From); f != nil {
 		return Request{}, formRequest.err(f)
 	}
+	if f := presentText("instance", c.Instance, &r.Instance); f != nil {
+		return Request{}, formRequest.err(f)
+	}
 	if f := r.check(); f != nil {
 		return Request{}, formRequest.err(f)
 	}
@@ -169,6 +173,9 @@ func (r Request) check() *fault {
 	}
 	if f == nil {
 		f = checkName("product", r.Product, maxName)
+	}
+	if f == nil && r.Instance != "" {
+		f = checkName("instance", r.Instance, maxName)
 	}
 	if f == nil && r.Prev != "" {
 		f = checkID("prev", r.Prev)

@@ -26,6 +26,7 @@ var (
 	instant = &shape{want: kindNumber, whole: true, max: maxInstant}
 	count   = &shape{want: kindNumber, whole: true, max: 1<<31 - 1}
 	serial  = &shape{want: kindNumber, whole: true, max: maxSafe}
+	flag    = &shape{want: kindBool}
 	refused = &shape{refused: true}
 )
 
@@ -75,7 +76,7 @@ var anchorsShape = &shape{want: kindObject, members: []field{
 // version understands and does something about, or that only inform.
 var licEnforced = []string{
 	"ver", "crit", "customer", "order", "channel", "code_last4", "features", "machines", "mode", "phases",
-	"refresh_after", "lease_until", "binding", "status_max_age",
+	"refresh_after", "lease_until", "binding", "status_max_age", "trial",
 }
 
 // licShape is the members of lic.
@@ -104,6 +105,7 @@ var licShape = &shape{want: kindObject, members: []field{
 		{name: "code", shape: text},
 	}}},
 	{name: "status_max_age", shape: instant},
+	{name: "trial", shape: flag},
 }}
 
 var licenseShape = &shape{want: kindObject, members: []field{
@@ -157,6 +159,7 @@ var requestShape = &shape{want: kindObject, members: []field{
 	{name: "code", shape: text},
 	{name: "license", shape: text},
 	{name: "from", shape: text},
+	{name: "instance", shape: text},
 }}
 
 var timeShape = &shape{want: kindObject, members: []field{

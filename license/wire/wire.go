@@ -123,7 +123,7 @@ func StatusOf(r license.Reason) int {
 		return 401
 	case license.Forbidden, license.WrongProduct, license.MachineLimit, license.MachineMismatch, license.MachineWeak,
 		license.Suspended, license.Expired, license.Released, license.Revoked, license.NotReceived, license.Replaced,
-		license.CloneDetected, license.TransferLimit:
+		license.CloneDetected, license.TransferLimit, license.TrialUsed:
 		return 403
 	case license.UnknownCode, license.UnknownLicense, license.NotFound:
 		return 404

@@ -57,7 +57,7 @@ func (c *call) bindByCode(ctx context.Context, index []byte, adopted bool) (inst
 		if err != nil {
 			return fmt.Errorf("look a code up: %w", err)
 		}
-		if l.Product != c.product.ID {
+		if !c.forProduct(l) {
 			return license.Errorf(license.WrongProduct, "this code is for another product")
 		}
 		unused := l.Channel != license.ChannelManual && l.ActivatedAt.IsZero()
@@ -100,13 +100,14 @@ func (c *call) bind(ctx context.Context, tx store.Tx, l license.License) (licens
 
 // bindNew gives a new install a seat of l.
 func (c *call) bindNew(ctx context.Context, tx store.Tx, l license.License) (license.Install, error) {
+	c.approval = ""
 	next, changed, err := l.Apply(license.Change{Event: license.EventActivate, At: c.now})
 	if err != nil {
 		return license.Install{}, err
 	}
 	inst := license.Install{
 		ID: c.req.InstallID, LicenseID: l.ID, State: license.InstallLive,
-		Environment: c.req.Fingerprint.Environment, BoundAt: c.now,
+		Environment: c.req.Fingerprint.Environment, BoundAt: c.now, Instance: c.req.Instance,
 	}
 	if inst.Binding, err = license.Bind(c.product.Binding, c.req.Fingerprint); err != nil {
 		return license.Install{}, err
@@ -132,9 +133,12 @@ func (c *call) bindNew(ctx context.Context, tx store.Tx, l license.License) (lic
 		return license.Install{}, err
 	}
 	if place.moved {
-		if next, err = next.Transfer(c.product.Transfers, c.now); err != nil {
-			return license.Install{}, place.why(err)
+		if next, err = c.move(ctx, tx, next, place); err != nil {
+			return license.Install{}, err
 		}
+	}
+	if err := c.tryOut(ctx, tx, l); err != nil {
+		return license.Install{}, err
 	}
 	var forks []license.ForkKind
 	if forked {
@@ -162,8 +166,18 @@ func (c *call) bindNew(ctx context.Context, tx store.Tx, l license.License) (lic
 	case place.moved:
 		action = license.ActionTransfer
 	}
-	if err := c.audit(ctx, tx, action, inst, map[string]any{"seat": inst.Seat}); err != nil {
+	after := map[string]any{"seat": inst.Seat}
+	if c.approval != "" {
+		after["approval"] = c.approval
+	}
+	if err := c.audit(ctx, tx, action, inst, after); err != nil {
 		return license.Install{}, err
+	}
+	if place.overage > 0 {
+		over := map[string]any{"seat": inst.Seat, "machines": l.Machines, "beyond": place.overage, "allowed": c.product.OverageOf(l)}
+		if err := c.audit(ctx, tx, license.ActionOverage, inst, over); err != nil {
+			return license.Install{}, err
+		}
 	}
 	return inst, c.tell(ctx, tx, inst, drift, forks...)
 }
@@ -174,6 +188,12 @@ func (c *call) settleIn(ctx context.Context, tx store.Tx, place placement, inst 
 		return err
 	}
 	if err := c.retire(ctx, tx, place.transferred, license.InstallTransferred); err != nil {
+		return err
+	}
+	if err := c.retire(ctx, tx, place.released, license.InstallReleased); err != nil {
+		return err
+	}
+	if err := c.takeOver(ctx, tx, place.overtaken, *inst); err != nil {
 		return err
 	}
 	if err := c.carry(ctx, tx, place.carried, *inst); err != nil {

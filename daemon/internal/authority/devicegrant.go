@@ -182,9 +182,9 @@ func (c deviceCall) seat(installs []license.Install) (string, error) {
 		}
 	}
 	switch {
-	case mine != "" && (taken[mine] || len(taken) < c.license.Machines):
+	case mine != "" && (taken[mine] || len(taken) < c.limit(c.license)):
 		return mine, nil
-	case len(taken) >= c.license.Machines:
+	case len(taken) >= c.limit(c.license):
 		return "", ErrQuota
 	}
 	return c.a.ids.New(license.SeatPrefix, c.now)

@@ -71,10 +71,10 @@ func (c *call) leave(ctx context.Context, tx store.Tx, l license.License, old li
 	}
 	next, seats := l, c.survey(l, installs)
 	switch {
-	case stays && len(seats.live) >= l.Machines:
+	case stays && len(seats.live) >= c.limit(l):
 		err = license.Errorf(license.MachineLimit, "the machine that it shared a seat with needs that, and no other one is free")
-	case !stays || len(seats.tenures) >= l.Machines:
-		next, err = l.Transfer(c.product.Transfers, c.now)
+	case !stays || len(seats.tenures) >= c.limit(l):
+		next, err = c.move(ctx, tx, l, placement{})
 	}
 	if err != nil {
 		return l, tooMuchChanged(c.unproven(old), err)
@@ -197,7 +197,11 @@ func tooMuchChanged(kinds []license.Kind, err error) error {
 	}
 	out := license.Errorf(e.Reason, "so much of this machine has changed that it counts as another one (%s); %s",
 		strings.Join(names, ", "), e.Detail)
-	return out.WithRetryAfter(e.RetryAfter)
+	out = out.WithRetryAfter(e.RetryAfter)
+	if _, recorded := errors.AsType[recordedError](err); recorded {
+		return recordedError{out}
+	}
+	return out
 }
 
 // auditDrift records which kinds changed, and nothing of what they are.

@@ -35,7 +35,7 @@ func fits(l license.License) error {
 		Binding:      license.Binding{Policy: license.PolicyFuzzy, Salt: salt, Components: all},
 		InstallKey:   make(ed25519.PublicKey, ed25519.PublicKeySize),
 		Status:       token.StatusPlace{URI: statusURI(issuer, statusListPrefix+strings.Repeat("l", 26)), Index: license.StatusListLength},
-		StatusMaxAge: 100 * 366 * 24 * time.Hour,
+		StatusMaxAge: 100 * 366 * 24 * time.Hour, Trial: true, Also: []string{strings.Repeat("p", 63)},
 	}
 	payload, err := claims.Payload()
 	if err != nil {

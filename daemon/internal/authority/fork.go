@@ -118,6 +118,8 @@ func (c *call) ended(ctx context.Context, tx store.Tx, l license.License, old li
 		refusal = license.Errorf(license.Unauthorized, "this install has been given up; "+activateAgain)
 	case license.InstallForked:
 		refusal = license.Errorf(license.CloneDetected, "this install was ended because more than one machine seems to hold it; "+activateAgain)
+	case license.InstallReleased: // being away for long is no sign of a copy
+		return license.Errorf(license.Replaced, "this install was not seen for so long that its place was given up; "+activateAgain)
 	case license.InstallLive:
 		fallthrough
 	default:
@@ -142,7 +144,7 @@ func (c *call) forkedEnd(ctx context.Context, tx store.Tx, old license.Install) 
 	switch {
 	case err != nil:
 		return fmt.Errorf("read %s: %w", old.LicenseID, err)
-	case l.Product != c.product.ID: // its policy is not the one that counts
+	case !c.forProduct(l): // its policy is not the one that counts
 		return license.Errorf(license.WrongProduct, "this licence is for another product")
 	case c.product.Forks == license.ForkRefuseNewest:
 		return c.refuseChain(ctx, tx, l, old)

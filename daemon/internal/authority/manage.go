@@ -26,6 +26,8 @@ type Order struct {
 	Features  license.Features // in addition to, or instead of, those of the product
 	Phases    license.Phases   // instead of those of the product
 	Count     int              // how many; zero means one
+	Overage   *int             // instead of the product's
+	Trial     bool             // to try the product out: it lasts as long as the product says where no end is given
 }
 
 // Issued is a new licence with its code, which is shown this once.
@@ -76,16 +78,21 @@ func (a *Authority) draft(o Order, now time.Time) (license.License, error) {
 	if !ok {
 		return license.License{}, license.FieldErrorf("product", "there is no product %q", printable(o.Product))
 	}
+	if o.Trial && o.ExpiresAt.IsZero() && o.For == 0 && !o.Perpetual {
+		o.For = p.Trial.For
+	}
 	if err := oneEnd(o.ExpiresAt, o.For, o.Perpetual); err != nil {
 		return license.License{}, err
 	}
 	switch {
+	case o.Trial && o.Perpetual:
+		return license.License{}, license.FieldErrorf("perpetual", "a trial has an end")
 	case o.Count < 0 || o.Count > MaxIssue:
 		return license.License{}, license.FieldErrorf("count", "the count must be between 1 and %d", MaxIssue)
 	case o.Machines < 0 || o.Machines > 1_000_000:
 		return license.License{}, license.FieldErrorf("machines", "the number of machines must be between 1 and 1000000")
 	}
-	if err := errors.Join(plain("customer", o.Customer, 256), plain("order", o.Order, 128), o.Phases.Check()); err != nil {
+	if err := errors.Join(plain("customer", o.Customer, 256), plain("order", o.Order, 128), o.Phases.Check(), license.CheckOverage(o.Overage)); err != nil {
 		return license.License{}, err
 	}
 	for name := range o.Features {
@@ -96,7 +103,7 @@ func (a *Authority) draft(o Order, now time.Time) (license.License, error) {
 	l := license.License{
 		Product: p.ID, Channel: license.ChannelManual, Customer: o.Customer, Order: o.Order,
 		Machines: p.Machines, Mode: p.Mode, Features: merge(p.Features, o.Features), Phases: o.Phases,
-		IssuedAt: now,
+		IssuedAt: now, Overage: o.Overage, Trial: o.Trial,
 	}
 	if o.Machines > 0 {
 		l.Machines = o.Machines
@@ -171,19 +178,27 @@ func end(at time.Time, in time.Duration, from, now time.Time) (time.Time, error)
 }
 
 // Edit is one change of a licence by the merchant: EventRenew, EventEdit,
-// EventSuspend, EventResume, EventRelease, EventRevoke or EventUndoRevoke.
+// EventUpgrade, EventSuspend, EventResume, EventRelease, EventRevoke or EventUndoRevoke.
 type Edit struct {
 	Event     license.Event
-	ExpiresAt time.Time     // EventRenew: either this
+	ExpiresAt time.Time     // EventRenew, EventUpgrade: either this
 	For       time.Duration // or this, from the later of now and the present end
 	Perpetual bool          // or this
-	Phases    PhaseEdit     // EventEdit
+	Phases    PhaseEdit     // EventEdit; nil leaves them
+	Overage   OverageEdit   // EventEdit; nil leaves it
+	Upgrade   UpgradeTo     // EventUpgrade
+	// Force does it where a policy is against it: EventRenew longer after the end than
+	// the product lets it, EventUpgrade to a product that live installs cannot use.
+	Force bool
 	Reason    string        // EventRevoke: required
 }
 
 // PhaseEdit makes what a licence says of its own about its phases of what it
 // said before. It must do the same each time.
 type PhaseEdit func(license.Phases) license.Phases
+
+// OverageEdit does the same with the overage of its own, nil for none.
+type OverageEdit func(*int) *int
 
 // Edit changes the licence that ref names, by id or by code, and reports
 // whether anything changed.
@@ -199,6 +214,7 @@ func (a *Authority) Edit(ctx context.Context, actor license.Actor, ref string, e
 		return license.License{}, false, err
 	}
 	err = a.store.Update(ctx, func(ctx context.Context, tx store.Tx) error {
+		forced := false
 		was, err := a.find(ctx, tx, ref)
 		if err != nil {
 			return err
@@ -208,15 +224,27 @@ func (a *Authority) Edit(ctx context.Context, actor license.Actor, ref string, e
 			if change.ExpiresAt, err = renewed(was, e, now); err != nil {
 				return err
 			}
+			if forced, err = a.mayRenew(was, e, now); err != nil {
+				return err
+			}
 		}
 		if e.Event == license.EventEdit {
-			change.Phases = e.Phases(was.Phases)
-			if err := change.Phases.Check(); err != nil {
+			if err := e.own(was, &change); err != nil {
+				return err
+			}
+		}
+		if e.Event == license.EventUpgrade {
+			if change.Upgrade, change.ExpiresAt, err = a.upgraded(was, e, now); err != nil {
 				return err
 			}
 		}
 		if l, changed, err = was.Apply(change); err != nil || !changed {
 			return err
+		}
+		if e.Event == license.EventUpgrade {
+			if forced, err = a.fitsInstalls(ctx, tx, was, l, e, actor, now); err != nil {
+				return err
+			}
 		}
 		if l.OwnEnd && !was.OwnEnd {
 			l.SoldUntil = was.ExpiresAt
@@ -226,6 +254,9 @@ func (a *Authority) Edit(ctx context.Context, actor license.Actor, ref string, e
 		}
 		l.Revision++
 		before, after := difference(was, l)
+		if forced {
+			after["forced"] = true
+		}
 		_, err = tx.Append(ctx, license.AuditEvent{
 			At: now, Actor: actor, Action: license.ActionOf(e.Event), License: l.ID, Product: l.Product,
 			Before: before, After: after, Note: e.Reason,
@@ -351,6 +382,10 @@ func difference(was, is license.License) (before, after map[string]any) {
 	put("released_at", !was.ReleasedAt.Equal(is.ReleasedAt), instant(was.ReleasedAt), instant(is.ReleasedAt))
 	put("revoked_at", !was.RevokedAt.Equal(is.RevokedAt), instant(was.RevokedAt), instant(is.RevokedAt))
 	put("phases", !was.Phases.Equal(is.Phases), phases(was.Phases), phases(is.Phases))
+	put("product", was.Product != "" && was.Product != is.Product, was.Product, is.Product)
+	put("features", was.ID != "" && !maps.Equal(was.Features, is.Features), was.Features, is.Features)
+	put("trial", was.Trial != is.Trial, was.Trial, is.Trial)
+	put("overage", !sameNumber(was.Overage, is.Overage), was.Overage, is.Overage)
 	put("holds", was.Holds != is.Holds, was.Holds.Names(), is.Holds.Names())
 	return before, after
 }
@@ -368,8 +403,16 @@ func phases(p license.Phases) map[string]any {
 	if p.Enforcement != "" {
 		out["enforcement"] = p.Enforcement
 	}
+	if p.Lease != nil {
+		out["lease"] = p.Lease.String()
+	}
+	if p.Refresh != nil {
+		out["refresh"] = p.Refresh.String()
+	}
 	return out
 }
+
+func sameNumber(a, b *int) bool { return a == b || a != nil && b != nil && *a == *b }
 
 // instant is a time as the audit log writes it, nil where absent.
 func instant(t time.Time) any {

@@ -95,6 +95,7 @@ type call struct {
 	signing // the key of this request, whatever is rotated meanwhile
 
 	knownOnly bool
+	approval  string // the request for a move whose approval was used
 }
 
 // held runs an operation of an install that presents the licence it holds.
@@ -158,7 +159,7 @@ func (c *call) refresh(ctx context.Context, tx store.Tx, old license.Install) (l
 	if err != nil {
 		return license.Install{}, fmt.Errorf("read %s: %w", old.LicenseID, err)
 	}
-	if l.Product != c.product.ID {
+	if !c.forProduct(l) {
 		return license.Install{}, license.Errorf(license.WrongProduct, "this licence is for another product")
 	}
 	return c.again(ctx, tx, l, old)
@@ -335,8 +336,11 @@ func (c *call) deactivate(ctx context.Context, tx store.Tx, old license.Install)
 // came to light.
 func (c *call) retire(ctx context.Context, tx store.Tx, installs []license.Install, as license.InstallState) error {
 	action := license.ActionReplace
-	if as == license.InstallForked {
+	switch as { //nolint:exhaustive // all others have another one take their place
+	case license.InstallForked:
 		action = license.ActionEnd
+	case license.InstallReleased:
+		action = license.ActionInstallRelease
 	}
 	for _, old := range installs {
 		old.State, old.EndedAt, old.Answer = as, c.now, nil

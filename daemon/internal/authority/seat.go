@@ -17,7 +17,10 @@ type placement struct {
 	seat        string
 	replaced    []license.Install // on the same machine
 	transferred []license.Install // on the one whose seat is freed
+	released    []license.Install // not seen for so long that their seat is free (Product.Silent)
+	overtaken   []license.Install // the same floating instance, which has crashed
 	moved       bool              // the licence moves to another machine
+	overage     int               // how many seats beyond what was sold are taken with it
 
 	here    []license.Install // live on the seat
 	known   []license.Install // of the seat, those that recognise the machine, oldest first
@@ -44,6 +47,7 @@ func (p placement) stay() []license.Install {
 // place finds a seat of l for the machine of the request.
 func (c *call) place(l license.License, installs []license.Install) (placement, error) {
 	seats := c.survey(l, installs)
+	released := c.makeRoom(l, &seats)
 	var pl placement
 	var err error
 	if l.Mode == license.ModeFloating {
@@ -54,7 +58,48 @@ func (c *call) place(l license.License, installs []license.Install) (placement, 
 	if err == nil && pl.seat == "" {
 		pl.seat, err = c.a.ids.New(license.SeatPrefix, c.now)
 	}
+	pl.released = released
+	if pl.seat != "" && len(seats.live[pl.seat]) == 0 {
+		freed := 0
+		if len(pl.transferred) > 0 || len(pl.overtaken) > 0 {
+			freed = 1
+		}
+		pl.overage = max(len(seats.live)-freed+1-l.Machines, 0)
+	}
 	return pl, err
+}
+
+// limit is how many seats of l may be taken.
+func (c *call) limit(l license.License) int { return c.product.Limit(l) }
+
+// makeRoom takes, where every seat is taken and the machine that asks has none,
+// the seat away from whoever was not seen for longest, if the policy of the
+// product lets it (Product.Silent), and returns the installs that end so.
+func (c *call) makeRoom(l license.License, seats *survey) []license.Install {
+	if len(seats.live) < c.limit(l) || len(seats.live[seats.mine]) > 0 {
+		return nil
+	}
+	free, seen := "", time.Time{}
+	for seat, installs := range seats.live {
+		var last time.Time
+		silent := true
+		for _, i := range installs {
+			silent = silent && c.product.Silent(i, c.now)
+			last = later(last, i.SeenAt)
+		}
+		if silent && (free == "" || last.Before(seen) || last.Equal(seen) && seat < free) {
+			free, seen = seat, last
+		}
+	}
+	if free == "" {
+		return nil
+	}
+	released := seats.live[free]
+	delete(seats.live, free)
+	t := seats.tenures[free]
+	t.left = c.now
+	seats.tenures[free] = t
+	return released
 }
 
 // placeNode finds a seat for a machine: its own where it has one, a free one,
@@ -66,10 +111,10 @@ func (c *call) placeNode(l license.License, seats survey, installs []license.Ins
 		pl.known = slices.DeleteFunc(seats.known, func(i license.Install) bool { return i.Seat != seats.mine })
 	}
 	if len(here) == 0 {
-		pl.moved = seats.moved(l.Machines)
+		pl.moved = seats.moved(c.limit(l))
 	}
 	named := c.req.Op == token.OpTransfer && c.req.From != ""
-	if named || len(here) == 0 && len(seats.live) >= l.Machines {
+	if named || len(here) == 0 && len(seats.live) >= c.limit(l) {
 		freed, err := c.freed(l, seats, installs)
 		if err != nil {
 			return placement{}, err
@@ -79,8 +124,8 @@ func (c *call) placeNode(l license.License, seats survey, installs []license.Ins
 		}
 	}
 	if extra := len(here) + 1 - c.product.InstallsPerMachine; extra > 0 {
-		if !named && len(seats.live) < l.Machines && c.differs(here) {
-			return placement{moved: len(seats.tenures)+1 > l.Machines}, nil
+		if !named && len(seats.live) < c.limit(l) && c.differs(here) {
+			return placement{moved: len(seats.tenures)+1 > c.limit(l)}, nil
 		}
 		pl.replaced = longestUnseen(here)[:extra]
 	}
@@ -107,7 +152,7 @@ func (c *call) differs(here []license.Install) bool {
 func (c *call) freed(l license.License, seats survey, installs []license.Install) (string, error) {
 	if c.req.Op != token.OpTransfer {
 		return "", license.Errorf(license.MachineLimit,
-			"this licence is in use on as many machines as it is for (%d); deactivate one of them or transfer the licence", l.Machines)
+			"this licence is in use on as many machines as it is for (%d); deactivate one of them or transfer the licence", c.limit(l))
 	}
 	if c.req.From == "" && len(seats.live) == 1 {
 		for seat := range seats.live {
@@ -139,10 +184,33 @@ func (c *call) placeFloating(l license.License, seats survey, installs []license
 			taken--
 		}
 	}
-	if taken >= l.Machines {
-		return placement{}, floatingFull(l)
+	if same := c.sameInstance(l, seats); len(same) > 0 && len(pl.transferred) == 0 && (taken >= c.limit(l) || c.req.Instance != "") {
+		pl.overtaken = same
+		taken--
+	}
+	if taken >= c.limit(l) {
+		return placement{}, floatingFull(c.limit(l))
 	}
 	return pl, nil
+}
+
+// sameInstance returns the floating install that the one which asks was before it
+// crashed, or nothing: the live one on this machine that named the same instance
+// or, where none is named, one on this machine that has missed its check-in, which
+// what still runs would not. So two copies on one machine never end each other.
+func (c *call) sameInstance(l license.License, seats survey) []license.Install {
+	schedule := c.product.ScheduleFor(l)
+	var found []license.Install
+	for _, installs := range seats.live {
+		for _, i := range installs {
+			same := i.Instance == c.req.Instance && (c.req.Instance != "" || schedule.Missed(i, c.now))
+			here := c.recognises(i, true) || c.product.Binding == license.PolicyNone && c.req.Instance != ""
+			if same && here && (len(found) == 0 || i.SeenAt.Before(found[0].SeenAt)) {
+				found = []license.Install{i}
+			}
+		}
+	}
+	return found
 }
 
 // regain checks that a floating install whose lease ran out finds a free seat
@@ -155,8 +223,8 @@ func (c *call) regain(ctx context.Context, tx store.Tx, l license.License, old l
 	if err != nil {
 		return fmt.Errorf("list installs of %s: %w", l.ID, err)
 	}
-	if len(c.survey(l, installs).live) >= l.Machines {
-		return floatingFull(l)
+	if len(c.survey(l, installs).live) >= c.limit(l) {
+		return floatingFull(c.limit(l))
 	}
 	return nil
 }
@@ -181,8 +249,8 @@ func (c *call) tooOften(l license.License, installs []license.Install) error {
 	return nil
 }
 
-func floatingFull(l license.License) error {
-	return license.Errorf(license.MachineLimit, "all %d floating seats of this licence are in use; try again later", l.Machines)
+func floatingFull(seats int) error {
+	return license.Errorf(license.MachineLimit, "all %d floating seats of this licence are in use; try again later", seats)
 }
 
 // survey is who sits where.
@@ -206,7 +274,7 @@ func (c *call) survey(l license.License, installs []license.Install) survey {
 			continue
 		}
 		s.tenures[i.Seat] = s.tenures[i.Seat].with(i)
-		live := i.State == license.InstallLive && (l.Mode != license.ModeFloating || c.now.Before(i.LeaseUntil))
+		live := l.Sits(i, c.now)
 		if live {
 			s.live[i.Seat] = append(s.live[i.Seat], i)
 		}

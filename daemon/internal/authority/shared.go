@@ -71,7 +71,7 @@ func (c *call) sharesSeat(l license.License, installs []license.Install, inst li
 	if inst.BoundAt.After(bound) {
 		bound = inst.BoundAt
 	}
-	return !mine.IsZero() && theirs.After(mine) && len(seats) >= l.Machines && (told.IsZero() || bound.After(told))
+	return !mine.IsZero() && theirs.After(mine) && len(seats) >= c.limit(l) && (told.IsZero() || bound.After(told))
 }
 
 // atCheckIn looks, where it may matter, at the other installs on the seat of

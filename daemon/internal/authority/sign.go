@@ -45,7 +45,10 @@ func (c *call) grant(ctx context.Context, tx store.Tx, inst *license.Install, l 
 		Issuer: c.keys.Issuer, ID: jti, LicenseID: l.ID, Product: l.Product, Dates: d,
 		Customer: l.Customer, Order: l.Order, Channel: l.Channel, CodeLast4: l.Code.Last4,
 		Features: l.Features, Machines: l.Machines, Mode: l.Mode, Binding: inst.Binding,
-		InstallKey: c.req.InstallKey, StatusMaxAge: c.product.StatusMaxAge,
+		InstallKey: c.req.InstallKey, StatusMaxAge: c.product.StatusMaxAge, Trial: l.Trial,
+	}
+	if c.req.Product != l.Product {
+		claims.Also = []string{c.req.Product}
 	}
 	if claims.Status, err = c.listed(ctx, tx, inst); err != nil {
 		return err

@@ -1,0 +1,77 @@
+package authority
+
+import (
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/seed-357fa782/licensed/license"
+	"github.com/seed-357fa782/licensed/store"
+)
+
+// trialPrefix begins the names of the values that say which components of
+// machines had a trial.
+const trialPrefix = "trial/"
+
+// trialKey is where a component is remembered. What names it is a keyed digest:
+// without the data key nobody can tell from the store whose machine it is, or
+// whether a machine had a trial.
+func (c *call) trialKey(product string, of license.Component) (string, error) {
+	code, err := license.ParseCode("trial of " + product + " " + string(of.Kind) + " " + string(of.Digest))
+	if err != nil {
+		return "", fmt.Errorf("digest a component: %w", err)
+	}
+	return trialPrefix + product + "/" + hex.EncodeToString(c.a.codes.Index(code)), nil
+}
+
+// tryOut refuses a trial on a machine that had as many as the product allows, and
+// remembers the machine of one that is activated.
+func (c *call) tryOut(ctx context.Context, tx store.Tx, l license.License) error {
+	if !l.Trial {
+		return nil
+	}
+	components := license.TrialComponents(c.req.Fingerprint)
+	marks, keys := make(map[license.Component]license.TrialMark), make(map[license.Component]string)
+	for _, of := range components {
+		key, err := c.trialKey(l.Product, of)
+		if err != nil {
+			return err
+		}
+		m, err := readTrial(ctx, tx, key)
+		if err != nil {
+			return err
+		}
+		if keys[of] = key; c.now.Sub(m.At) < c.product.Trial.Remember {
+			marks[of] = m
+		}
+	}
+	if most := c.product.Trial.PerMachine; most > 0 && license.Trials(marks, l.ID) >= most {
+		return license.Errorf(license.TrialUsed, "this machine has had its trial of %s already; please buy a licence", c.product.Name)
+	}
+	for _, of := range components {
+		data, err := json.Marshal(marks[of].With(l.ID, c.now))
+		if err != nil {
+			return err
+		}
+		if err := tx.SetValue(ctx, keys[of], data); err != nil {
+			return fmt.Errorf("remember the machine of a trial: %w", err)
+		}
+	}
+	return nil
+}
+
+func readTrial(ctx context.Context, tx store.Tx, key string) (m license.TrialMark, err error) {
+	data, err := tx.Value(ctx, key)
+	if errors.Is(err, license.NotFound) {
+		return m, nil
+	}
+	if err == nil {
+		err = json.Unmarshal(data, &m)
+	}
+	if err != nil {
+		return m, fmt.Errorf("read which machines had a trial: %w", err)
+	}
+	return m, nil
+}
