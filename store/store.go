@@ -71,8 +71,8 @@ type Tx interface {
 	// code's index is taken.
 	CreateLicense(ctx context.Context, l license.License) error
 	// UpdateLicense replaces a licence and counts its revision up. NotFound if it
-	// is missing, Conflict if l.Revision is not the stored one. Id, product,
-	// channel and code index must not change.
+	// is missing, Conflict if l.Revision is not the stored one. Id, channel
+	// and code index must not change.
 	UpdateLicense(ctx context.Context, l license.License) error
 	// Licenses lists licences. A filter by Customer, Order, Instance or Last4 lists
 	// in the order of ids, oldest first, and so does one without State and

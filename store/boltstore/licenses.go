@@ -113,8 +113,8 @@ func (t *txn) UpdateLicense(_ context.Context, l license.License) error {
 	switch {
 	case l.Revision != was.Revision:
 		return license.Errorf(license.Conflict, "the licence was changed since it was read")
-	case l.Product != was.Product, l.Channel != was.Channel, !bytes.Equal(l.Code.Index, was.Index):
-		return license.Errorf(license.Internal, "the product, channel and code of licence %s cannot change", l.ID)
+	case l.Channel != was.Channel, !bytes.Equal(l.Code.Index, was.Index):
+		return license.Errorf(license.Internal, "the channel and code of licence %s cannot change", l.ID)
 	}
 	l.Revision++
 	raw, err := encode(utcLicense(l))

@@ -23,6 +23,7 @@ func (s suite) licenses(t *testing.T) {
 
 	next := stored(l, 1)
 	next.Customer, next.Order, next.Instance, next.Holds, next.Machines = "", "", "", license.HoldMerchant, 9
+	next.Product = "other"
 	next.Features, next.Transfers, next.Heard = nil, nil, license.Heard{}
 	next.ActivatedAt, next.RevokedAt, next.RevokeReason = base, base, "fraud"
 	update(t, st, func(ctx context.Context, tx store.Tx) error { return tx.UpdateLicense(ctx, next) })
@@ -37,8 +38,7 @@ func (s suite) licenseRefused(t *testing.T) {
 	sameCode.Code = one.Code
 	stale := one
 	stale.Revision = 0
-	product, channel, code := one, one, one
-	product.Product = "other"
+	channel, code := one, one
 	channel.Channel = "other"
 	code.Code.Index = []byte("another")
 	tests := map[string]struct {
@@ -53,7 +53,6 @@ func (s suite) licenseRefused(t *testing.T) {
 		"taken code":      {func(ctx context.Context, tx store.Tx) error { return tx.CreateLicense(ctx, sameCode) }, store.Exists},
 		"update missing":  {func(ctx context.Context, tx store.Tx) error { return tx.UpdateLicense(ctx, newLicense("lic_9")) }, license.NotFound},
 		"stale":           {func(ctx context.Context, tx store.Tx) error { return tx.UpdateLicense(ctx, stale) }, license.Conflict},
-		"another product": {func(ctx context.Context, tx store.Tx) error { return tx.UpdateLicense(ctx, product) }, ""},
 		"another channel": {func(ctx context.Context, tx store.Tx) error { return tx.UpdateLicense(ctx, channel) }, ""},
 		"another code":    {func(ctx context.Context, tx store.Tx) error { return tx.UpdateLicense(ctx, code) }, ""},
 		"another code in place": {func(ctx context.Context, tx store.Tx) error {

@@ -189,8 +189,8 @@ type Edit struct {
 	Upgrade   UpgradeTo     // EventUpgrade
 	// Force does it where a policy is against it: EventRenew longer after the end than
 	// the product lets it, EventUpgrade to a product that live installs cannot use.
-	Force bool
-	Reason    string        // EventRevoke: required
+	Force  bool
+	Reason string // EventRevoke: required
 }
 
 // PhaseEdit makes what a licence says of its own about its phases of what it
