@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/seed-357fa782/licensed/daemon/internal/authority"
+	"github.com/seed-357fa782/licensed/daemon/internal/sweep"
 	"github.com/seed-357fa782/licensed/internal/config"
 	"github.com/seed-357fa782/licensed/keys"
 	"github.com/seed-357fa782/licensed/store"
@@ -133,6 +134,8 @@ func (d *Daemon) Start() error {
 	d.serving.Go(func() { d.authority.RunOutbox(ctx, d.reportJob) })
 	d.serving.Go(func() { d.authority.RunKeys(ctx, d.reportKeys) })
 	d.startWatch(ctx)
+	sweeper := &sweep.Sweeper{Authority: d.authority, Log: d.log, Now: d.now}
+	d.serving.Go(func() { sweeper.Run(ctx) })
 	for _, m := range d.config.Marketplaces {
 		if m.Sync.Daily && m.OpenAPI.Enabled() {
 			d.serving.Go(func() { d.authority.RunReconcile(ctx, m.Name, d.reportReconciled) })

@@ -158,7 +158,7 @@ func New(o Options) (*Authority, error) {
 	}
 	dated := recorded{Store: o.Store, guard: a.guard}
 	a.lists = newStatusLists(dated, a)
-	a.below = settled{Store: dated, undo: a.undo, lists: a.lists, queued: a.wakeOutbox}
+	a.below = settled{Store: dated, undo: a.undo, lists: a.lists, queued: a.wakeOutbox, dueAt: a.dueAt}
 	a.keys = &callKeys{a: a, busy: make(map[string]bool)}
 	a.store = staffed{Store: a.below, market: a.byMarket, keys: a.keys}
 	for _, ch := range o.Channels {

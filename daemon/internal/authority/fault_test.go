@@ -65,6 +65,33 @@ func stories() []story {
 			raw := i.request(token.OpDeactivate)
 			return func() error { _, err := i.send(raw); return err }
 		}, func(t *testing.T, w *world) { t.Helper(); one(t, w, license.StateActive, license.ActionDeactivate) }},
+		{"record an end", func(w *world) func() error {
+			is := w.issue(func(o *authority.Order) { o.For = 40 * day })
+			w.must(w.install("machine-1").activate(is.Code), "")
+			w.sweep()
+			w.pass(40 * day)
+			return func() error {
+				for {
+					if _, more, err := w.a.Sweep(w.t.Context(), w.clock()); err != nil || !more {
+						return err
+					}
+				}
+			}
+		}, func(t *testing.T, w *world) { t.Helper(); one(t, w, license.StateExpired, license.ActionExpire) }},
+		{"ask to be moved", func(w *world) func() error {
+			w.options.Products[0].Transfers.Approval = license.ApproveAlways
+			w.again()
+			is := w.issue()
+			w.must(w.install("machine-1").activate(is.Code), "")
+			i := w.install("machine-2")
+			raw := i.request(token.OpTransfer, withCode(is.Code))
+			return func() error {
+				if _, err := i.send(raw); license.ReasonOf(err) != license.TransferLimit {
+					return err
+				}
+				return nil
+			}
+		}, func(t *testing.T, w *world) { t.Helper(); one(t, w, license.StateActive, license.ActionTransferRequest) }},
 		{"refuse a fork", func(w *world) func() error { return forked(w, license.ForkRefuseNewest) }, func(t *testing.T, w *world) {
 			t.Helper()
 			one(t, w, license.StateActive, license.ActionFork)

@@ -19,13 +19,15 @@ type settled struct {
 	lists *statusLists
 	// queued has the outbox look for what is due.
 	queued func()
+	// dueAt says when the sweep has to look at a licence that was changed.
+	dueAt func(was, is license.License) (time.Time, bool)
 }
 
 // Update runs fn on a Tx that settles, and has what it settled published.
 func (s settled) Update(ctx context.Context, fn func(ctx context.Context, tx store.Tx) error) error {
 	var t *settlingTx
 	err := s.Store.Update(ctx, func(ctx context.Context, tx store.Tx) error {
-		t = &settlingTx{Tx: tx, undo: s.undo}
+		t = &settlingTx{Tx: tx, undo: s.undo, dueAt: s.dueAt}
 		return fn(ctx, t)
 	})
 	if errors.Is(err, errTried) {
@@ -47,6 +49,7 @@ type settlingTx struct {
 	undo   time.Duration
 	places []license.StatusRef // whose entries were written
 	queued bool                // a job was written
+	dueAt  func(was, is license.License) (time.Time, bool)
 
 	// What was read or written last, since a record is mostly read just before
 	// it is replaced. The zero ids are of none.
@@ -93,6 +96,9 @@ func (t *settlingTx) UpdateLicense(ctx context.Context, l license.License) error
 		return err
 	}
 	t.license = l
+	if err := t.look(ctx, was, l); err != nil {
+		return err
+	}
 	if was.ID == l.ID && sameStanding(was, l) {
 		return nil
 	}
@@ -115,6 +121,24 @@ func (t *settlingTx) UpdateLicense(ctx context.Context, l license.License) error
 		}
 	}
 	return nil
+}
+
+// CreateLicense writes.
+func (t *settlingTx) CreateLicense(ctx context.Context, l license.License) error {
+	if err := t.Tx.CreateLicense(ctx, l); err != nil {
+		return err
+	}
+	return t.look(ctx, license.License{}, l)
+}
+
+// look has the sweep look at a licence that was changed in a way by which it would
+// pass it by.
+func (t *settlingTx) look(ctx context.Context, was, is license.License) error {
+	at, ok := t.dueAt(was, is)
+	if !ok {
+		return nil
+	}
+	return lookAt(ctx, t.Tx, at, is.ID)
 }
 
 // sameStanding reports whether StatusOf says the same of every install.
