@@ -19,7 +19,7 @@ const maxBatch = 1000
 func (p *program) issueCommand() *cli.Command {
 	return &cli.Command{
 		Name: "issue", Category: "Licences", Usage: "make licences and print their codes",
-		UsageText: "licensectl issue --product P (--expires DATE | --for DURATION | --perpetual) [OPTIONS]",
+		UsageText: "licensectl issue --product P (--expires DATE | --for DURATION | --perpetual | --trial) [OPTIONS]",
 		Description: "A code is shown this once: the daemon keeps it encrypted.\n\n" +
 			"Examples:\n" +
 			"  licensectl issue --product demo --for 365d --customer 'Example Ltd'\n" +
@@ -30,6 +30,8 @@ func (p *program) issueCommand() *cli.Command {
 			&cli.StringFlag{Name: "order", Usage: "`NUMBER` of the order it belongs to"},
 			&cli.IntFlag{Name: "machines", Usage: "`NUMBER` of machines, or of floating seats, instead of the product's"},
 			&cli.StringSliceFlag{Name: "feature", Usage: "`NAME=VALUE` beside the product's features: true, a number or text; false takes one away (repeatable)"},
+			&cli.IntFlag{Name: "overage", Usage: "let in so `MANY` machines more, instead of the product's"},
+			&cli.BoolFlag{Name: "trial", Usage: "to try the product out; without an end it lasts as long as the product says"},
 			&cli.IntFlag{Name: "count", Aliases: []string{"n"}, Value: 1, Usage: "make so `MANY`"},
 			yesFlag(), outputFlag(formTable, formJSON, formCSV),
 		}, endFlags("now"), phaseFlags("instead of the product's")),
@@ -89,12 +91,20 @@ func (p *program) readIssue(c *cli.Context) (order adminwire.Issue, e end, total
 		return order, e, 0, usagef("-n must be 1 or more")
 	case c.IsSet("machines") && order.Machines < 1:
 		return order, e, 0, usagef("--machines must be 1 or more")
+	case c.Int("overage") < 0:
+		return order, e, 0, usagef("--overage must be 0 or more")
+	}
+	if c.IsSet("overage") {
+		order.Overage = new(c.Int("overage"))
 	}
 	if order.Features, err = parseFeatures(c.StringSlice("feature")); err != nil {
 		return order, e, 0, err
 	}
 	if order.Phases, err = readPhases(c); err != nil {
 		return order, e, 0, err
+	}
+	if order.Trial = c.Bool("trial"); order.Trial && !c.IsSet("expires") && !c.IsSet("for") && !c.IsSet("perpetual") {
+		return order, e, total, nil
 	}
 	e, err = p.readEnd(c)
 	return order, e, total, err

@@ -133,18 +133,19 @@ func plainly(what string) func(was, now adminwire.License) string {
 func (p *program) renewCommand() *cli.Command {
 	var e end
 	return p.changeCommand(change{
-		name: "renew", usage: "move the end of a licence", options: "(--expires DATE | --for DURATION | --perpetual)",
+		name: "renew", usage: "move the end of a licence", options: "(--expires DATE | --for DURATION | --perpetual) [--force]",
 		description: "Example:\n  licensectl renew lic_01k2m3n4p5q6r7s8t9v0w1x2y3 --for 365d",
-		flags:       endFlags("the later of now and the present end"),
+		flags: append(endFlags("the later of now and the present end"),
+			&cli.BoolFlag{Name: "force", Usage: "also longer after the end than the product lets it"}),
 		check: func(c *cli.Context) (err error) {
 			e, err = p.readEnd(c)
 			return err
 		},
-		do: func(ctx context.Context, _ *cli.Context, admin *adminclient.Client, id string) (adminwire.Edited, error) {
+		do: func(ctx context.Context, c *cli.Context, admin *adminclient.Client, id string) (adminwire.Edited, error) {
 			if err := p.settle(ctx, admin, &e); err != nil {
 				return adminwire.Edited{}, err
 			}
-			return admin.Renew(ctx, id, adminwire.Renew{ExpiresAt: e.at, For: e.in, Perpetual: e.perpetual})
+			return admin.Renew(ctx, id, adminwire.Renew{ExpiresAt: e.at, For: e.in, Perpetual: e.perpetual, Force: c.Bool("force")})
 		},
 		done: func(was, now adminwire.License) string {
 			return fmt.Sprintf("renewed: it ends %s (before: %s)", when(now.ExpiresAt, "never"), when(was.ExpiresAt, "never"))
@@ -179,7 +180,7 @@ func (p *program) resumeCommand() *cli.Command {
 
 func (p *program) revokeCommand() *cli.Command {
 	return p.changeCommand(change{
-		name: "revoke", usage: "end a licence that was misused; can be undone for a day", options: "--reason R",
+		name: "revoke", usage: "end a licence that was misused; can be undone for a while", options: "--reason R",
 		description: "Example:\n  licensectl revoke lic_01k2m3n4p5q6r7s8t9v0w1x2y3 --reason 'code was published'",
 		flags:       []cli.Flag{&cli.StringFlag{Name: "reason", Usage: "`WHY`, for the audit log (required)"}},
 		check: func(c *cli.Context) error {

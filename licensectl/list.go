@@ -187,16 +187,8 @@ func (g *tablePager) page(list []adminwire.License) error {
 
 func (*tablePager) end(string) error { return nil }
 
-// seatsTaken is how many machines, or floating installs, are live.
-func seatsTaken(l adminwire.License) int {
-	seats := map[string]bool{}
-	for _, i := range l.Installs {
-		if i.State == license.InstallLive && i.OnMachine() {
-			seats[i.Seat] = true
-		}
-	}
-	return len(seats)
-}
+// seatsTaken is how many machines, or floating installs, use a licence.
+func seatsTaken(l adminwire.License) int { return l.InUse }
 
 // csvPager writes one record for each licence.
 type csvPager struct {

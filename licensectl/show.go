@@ -68,7 +68,8 @@ func (p *program) printLicense(l adminwire.License) error {
 	f.add("ends", when(l.ExpiresAt, "never"))
 	f.add("released", when(l.ReleasedAt, ""))
 	f.add("revoked", when(l.RevokedAt, ""))
-	f.add("machines", fmt.Sprintf("%d of %d used (%s)", seatsTaken(l), l.Machines, l.Mode))
+	f.add("machines", machinesText(l))
+	f.add("trial", yesText(l.Trial))
 	f.add("features", featureText(l.Features))
 	f.add("phases", phasesText(l))
 	f.add("forks", forksOf(l))
@@ -95,6 +96,25 @@ func (p *program) printLicense(l adminwire.License) error {
 		t.add(i.ID, state, whenShort(i.SeenAt, ""), whenShort(i.LeaseUntil, "never"))
 	}
 	return t.flush(p.out)
+}
+
+// machinesText says how many machines use a licence, of how many.
+func machinesText(l adminwire.License) string {
+	text := fmt.Sprintf("%d of %d used (%s)", seatsTaken(l), l.Machines, l.Mode)
+	if n := l.OverageInForce; n != nil && *n > 0 {
+		text += fmt.Sprintf(", %d more let in", *n)
+	}
+	if beyond := seatsTaken(l) - l.Machines; beyond > 0 {
+		text += fmt.Sprintf(": %d beyond", beyond)
+	}
+	return text
+}
+
+func yesText(is bool) string {
+	if is {
+		return "yes"
+	}
+	return ""
 }
 
 // stateText is a licence's state and who or what put it there.

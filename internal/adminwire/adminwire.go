@@ -29,6 +29,7 @@ const (
 	PathRevoke     = Prefix + "/licenses/{id}/revoke"
 	PathUndoRevoke = Prefix + "/licenses/{id}/undo-revoke"
 	PathRelease    = Prefix + "/licenses/{id}/release"
+	PathUpgrade    = Prefix + "/licenses/{id}/upgrade"
 	PathRemove     = Prefix + "/licenses/{id}/installs/{install}/remove"
 	PathRequests   = Prefix + "/requests"
 	PathEvents     = Prefix + "/events"
@@ -42,27 +43,32 @@ const (
 
 // License is a licence as it is shown.
 type License struct {
-	ID           string         `json:"id"`
-	Code         string         `json:"code,omitempty" doc:"The code in clear, only in the answer that issues it."`
-	CodeLast4    string         `json:"code_last4"`
-	Product      string         `json:"product"`
-	Customer     string         `json:"customer"`
-	Channel      string         `json:"channel"`
-	Order        string         `json:"order"`
-	Instance     string         `json:"instance,omitempty" doc:"What a marketplace calls the purchase by (online provisioning)."`
-	State        license.State  `json:"state"`
-	IssuedAt     *time.Time     `json:"issued_at"`
-	ActivatedAt  *time.Time     `json:"activated_at"`
-	ExpiresAt    *time.Time     `json:"expires_at" doc:"The end; null for a perpetual licence."`
-	OwnEnd       bool           `json:"own_end,omitempty" doc:"The merchant has set the end of what a marketplace sold."`
-	ReleasedAt   *time.Time     `json:"released_at"`
-	RevokedAt    *time.Time     `json:"revoked_at"`
-	RevokeReason string         `json:"revoke_reason,omitempty"`
-	Holds        []string       `json:"holds"`
-	Machines     int            `json:"machines"`
-	Mode         license.Mode   `json:"mode"`
-	Features     map[string]any `json:"features"`
-	Phases       Phases         `json:"phases" doc:"What this licence has of its own; what is absent follows the product."`
+	ID           string        `json:"id"`
+	Code         string        `json:"code,omitempty" doc:"The code in clear, only in the answer that issues it."`
+	CodeLast4    string        `json:"code_last4"`
+	Product      string        `json:"product"`
+	Customer     string        `json:"customer"`
+	Channel      string        `json:"channel"`
+	Order        string        `json:"order"`
+	Instance     string        `json:"instance,omitempty" doc:"What a marketplace calls the purchase by (online provisioning)."`
+	State        license.State `json:"state"`
+	IssuedAt     *time.Time    `json:"issued_at"`
+	ActivatedAt  *time.Time    `json:"activated_at"`
+	ExpiresAt    *time.Time    `json:"expires_at" doc:"The end; null for a perpetual licence."`
+	OwnEnd       bool          `json:"own_end,omitempty" doc:"The merchant has set the end of what a marketplace sold."`
+	ReleasedAt   *time.Time    `json:"released_at"`
+	RevokedAt    *time.Time    `json:"revoked_at"`
+	RevokeReason string        `json:"revoke_reason,omitempty"`
+	Holds        []string      `json:"holds"`
+	Machines     int           `json:"machines"`
+	InUse        int           `json:"in_use" doc:"How many machines, or floating installs whose lease runs, use it now."`
+	Overage      *int          `json:"overage" doc:"How many more than machines are let in, of its own; null follows the product."`
+	// OverageInForce is what counts, be it the licence's or the product's.
+	OverageInForce *int           `json:"overage_in_force" doc:"How many more are let in; null where its product is not configured any more."`
+	Trial          bool           `json:"trial" doc:"It is to try the product out."`
+	Mode           license.Mode   `json:"mode"`
+	Features       map[string]any `json:"features"`
+	Phases         Phases         `json:"phases" doc:"What this licence has of its own; what is absent follows the product."`
 	// PhasesInForce is what counts, be it the licence's or the product's.
 	PhasesInForce *Phases    `json:"phases_in_force" doc:"What counts for it; null where its product is not configured any more."`
 	Forks         int        `json:"forks" doc:"How many forks were recorded of its installs: signs of copies."`
@@ -123,6 +129,7 @@ func NewLicense(l license.License, installs []license.Install, now time.Time) Li
 		State: l.StateAt(now), IssuedAt: instant(l.IssuedAt), ActivatedAt: instant(l.ActivatedAt),
 		ExpiresAt: instant(l.ExpiresAt), ReleasedAt: instant(l.ReleasedAt), RevokedAt: instant(l.RevokedAt),
 		RevokeReason: l.RevokeReason, Holds: l.Holds.Names(), Machines: l.Machines, Mode: l.Mode,
+		InUse: l.SeatsTaken(installs, now), Overage: l.Overage, Trial: l.Trial,
 		Features: make(map[string]any, len(l.Features)), Forks: l.Forks, ForkedAt: instant(l.ForkedAt),
 		Installs: make([]Install, 0, len(installs)), Revision: l.Revision,
 	}
@@ -131,6 +138,12 @@ func NewLicense(l license.License, installs []license.Install, now time.Time) Li
 	}
 	if l.Phases.Grace != nil {
 		out.Phases.Grace = duration(*l.Phases.Grace)
+	}
+	if l.Phases.Lease != nil {
+		out.Phases.Lease = duration(*l.Phases.Lease)
+	}
+	if l.Phases.Refresh != nil {
+		out.Phases.Refresh = duration(*l.Phases.Refresh)
 	}
 	out.Phases.Enforcement = l.Phases.Enforcement
 	for name, f := range l.Features {
@@ -177,11 +190,13 @@ func NewInstall(i license.Install) Install {
 	return out
 }
 
-// Phases are about the time around the end of a licence.
+// Phases are about the time around the end of a licence, and about its leases.
 type Phases struct {
 	Warn        string              `json:"warn,omitempty" maxLength:"32" doc:"How long before the end the warning begins, such as 30d."`
 	Grace       string              `json:"grace,omitempty" maxLength:"32" doc:"How long after the end the block comes, such as 15d."`
 	Enforcement license.Enforcement `json:"enforcement,omitempty" maxLength:"16" doc:"What the block means: block, degrade or advisory."`
+	Lease       string              `json:"lease,omitempty" maxLength:"32" doc:"How long an install may go without calling home, such as 60d; 0s for ever."`
+	Refresh     string              `json:"refresh,omitempty" maxLength:"32" doc:"When it should call home, such as 12h."`
 }
 
 // FollowProduct is the value with which an Edit takes away what a licence has of
@@ -190,7 +205,9 @@ const FollowProduct = "product"
 
 // NewPhases gives the phases of a schedule their shown form.
 func NewPhases(s license.Schedule) *Phases {
-	return &Phases{Warn: duration(s.Warn), Grace: duration(s.Grace), Enforcement: s.Enforcement}
+	return &Phases{
+		Warn: duration(s.Warn), Grace: duration(s.Grace), Enforcement: s.Enforcement, Lease: duration(s.Lease), Refresh: duration(s.Refresh),
+	}
 }
 
 // duration writes whole days as days.
@@ -230,6 +247,8 @@ type Issue struct {
 	Features  map[string]any `json:"features,omitempty" doc:"Name to true, a number or a string; false takes a feature of the product away."`
 	Phases    Phases         `json:"phases,omitzero" doc:"Instead of those of the product."`
 	Count     int            `json:"count,omitempty" minimum:"0" maximum:"1000"`
+	Overage   *int           `json:"overage,omitempty" minimum:"0" maximum:"1000000" doc:"How many machines more are let in, instead of the product's."`
+	Trial     bool           `json:"trial,omitempty" doc:"To try the product out. Without an end it lasts as long as the product says."`
 }
 
 // Renew asks for another end: an instant, a duration that is counted from the
@@ -238,12 +257,14 @@ type Renew struct {
 	ExpiresAt *time.Time `json:"expires_at,omitempty"`
 	For       string     `json:"for,omitempty" maxLength:"32"`
 	Perpetual bool       `json:"perpetual,omitempty"`
+	Force     bool       `json:"force,omitempty" doc:"Also longer after the end than the product lets it."`
 }
 
-// Edit asks for other phases. What is absent stays; FollowProduct takes away
-// what the licence has of its own.
+// Edit asks for other phases, or another overage. What is absent stays;
+// FollowProduct takes away what the licence has of its own.
 type Edit struct {
-	Phases Phases `json:"phases"`
+	Phases  Phases `json:"phases,omitzero"`
+	Overage string `json:"overage,omitempty" maxLength:"16" doc:"How many machines more are let in, or product."`
 }
 
 // Revoke says why.

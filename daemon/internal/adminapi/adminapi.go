@@ -50,7 +50,7 @@ func Register(mux *http.ServeMux, o Options) *API {
 	operation.Register(api, get("show", adminwire.PathLicense, "One licence with its installs"), s.show)
 	operation.Register(api, post("lookup", adminwire.PathLookup, "Find a licence by id or by code"), s.lookup)
 	operation.Register(api, post("renew", adminwire.PathRenew, "Set another end"), s.renew)
-	operation.Register(api, post("edit", adminwire.PathEdit, "Set other phases"), s.editPhases)
+	operation.Register(api, post("edit", adminwire.PathEdit, "Set other phases, leases or overage"), s.editPhases)
 	for _, e := range []struct {
 		id, path, summary string
 		event             license.Event
@@ -75,6 +75,7 @@ func Register(mux *http.ServeMux, o Options) *API {
 	operation.Register(api, post("install-keys", adminwire.PathKeySet, "Put a signed key set in force"), s.install)
 	operation.Register(api, post("accept-clock", adminwire.PathClock, "Confirm the server's clock"), s.acceptClock)
 	s.registerOrders(api)
+	s.registerPolicies(api)
 	s.registerMarketplaces(api)
 	s.registerKeys(api)
 	s.registerTokens(api)
@@ -127,6 +128,7 @@ func (s *server) issue(ctx context.Context, in *body[adminwire.Issue]) (*body[ad
 	b := in.Body
 	o := authority.Order{
 		Product: b.Product, Customer: b.Customer, Order: b.Order, Perpetual: b.Perpetual, Machines: b.Machines, Count: b.Count,
+		Overage: b.Overage, Trial: b.Trial,
 	}
 	var err error
 	if o.ExpiresAt, o.For, err = s.end(b.ExpiresAt, b.For); err != nil {
@@ -215,7 +217,7 @@ func (s *server) phases(in adminwire.Phases) (authority.PhaseEdit, error) {
 	for _, d := range []struct {
 		field, text string
 		to          **time.Duration
-	}{{"phases.warn", in.Warn, &set.Warn}, {"phases.grace", in.Grace, &set.Grace}} {
+	}{{"phases.warn", in.Warn, &set.Warn}, {"phases.grace", in.Grace, &set.Grace}, {"phases.lease", in.Lease, &set.Lease}, {"phases.refresh", in.Refresh, &set.Refresh}} {
 		if d.text == "" || d.text == adminwire.FollowProduct {
 			continue
 		}
@@ -232,6 +234,12 @@ func (s *server) phases(in adminwire.Phases) (authority.PhaseEdit, error) {
 		if in.Grace != "" {
 			p.Grace = set.Grace
 		}
+		if in.Lease != "" {
+			p.Lease = set.Lease
+		}
+		if in.Refresh != "" {
+			p.Refresh = set.Refresh
+		}
 		if in.Enforcement == adminwire.FollowProduct {
 			p.Enforcement = ""
 		} else if in.Enforcement != "" {
@@ -246,14 +254,18 @@ func (s *server) editPhases(ctx context.Context, in *struct {
 	Body adminwire.Edit
 },
 ) (*body[adminwire.Edited], error) {
-	if in.Body.Phases == (adminwire.Phases{}) {
+	if in.Body == (adminwire.Edit{}) {
 		return nil, license.FieldErrorf("phases", "nothing to change is given")
 	}
 	change, err := s.phases(in.Body.Phases)
 	if err != nil {
 		return nil, err
 	}
-	return s.edit(ctx, in.ID, authority.Edit{Event: license.EventEdit, Phases: change})
+	over, err := overage(in.Body.Overage)
+	if err != nil {
+		return nil, err
+	}
+	return s.edit(ctx, in.ID, authority.Edit{Event: license.EventEdit, Phases: change, Overage: over})
 }
 
 func (s *server) acceptClock(ctx context.Context, in *body[adminwire.AcceptClock]) (*body[adminwire.ClockAccepted], error) {
@@ -339,6 +351,7 @@ func (s *server) shown(l license.License, installs []license.Install) adminwire.
 	out := adminwire.NewLicense(l, installs, s.a.Now())
 	if schedule, ok := s.a.Schedule(l); ok {
 		out.PhasesInForce = adminwire.NewPhases(schedule)
+		out.OverageInForce = new(s.a.Overage(l))
 	}
 	return out
 }
@@ -374,7 +387,7 @@ func (s *server) renew(ctx context.Context, in *struct {
 	if err != nil {
 		return nil, err
 	}
-	return s.edit(ctx, in.ID, authority.Edit{Event: license.EventRenew, ExpiresAt: at, For: d, Perpetual: in.Body.Perpetual})
+	return s.edit(ctx, in.ID, authority.Edit{Event: license.EventRenew, ExpiresAt: at, For: d, Perpetual: in.Body.Perpetual, Force: in.Body.Force})
 }
 
 func (s *server) revoke(ctx context.Context, in *struct {

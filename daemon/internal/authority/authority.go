@@ -224,6 +224,9 @@ func (a *Authority) Schedule(l license.License) (license.Schedule, bool) {
 	return p.ScheduleFor(l), ok
 }
 
+// Overage returns how many machines more than it is for a licence lets in.
+func (a *Authority) Overage(l license.License) int { return a.products[l.Product].OverageOf(l) }
+
 // Products returns the configured products' ids.
 func (a *Authority) Products() []string {
 	ids := make([]string, 0, len(a.products))

@@ -91,7 +91,10 @@ func stories() []story {
 				}
 				return nil
 			}
-		}, func(t *testing.T, w *world) { t.Helper(); one(t, w, license.StateActive, license.ActionTransferRequest) }},
+		}, func(t *testing.T, w *world) {
+			t.Helper()
+			one(t, w, license.StateActive, license.ActionTransferRequest)
+		}},
 		{"refuse a fork", func(w *world) func() error { return forked(w, license.ForkRefuseNewest) }, func(t *testing.T, w *world) {
 			t.Helper()
 			one(t, w, license.StateActive, license.ActionFork)
