@@ -2,6 +2,7 @@ package client_test
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -127,6 +128,33 @@ func TestRequestWithoutAnchors(t *testing.T) {
 	s.opts.Anchors = anchors()
 	s.clock.add(time.Hour)
 	check(t, s.open().Import(s.carry(req)))
+}
+
+// A request for a seat says which instance asks, and another name is another request.
+func TestRequestNamesTheInstance(t *testing.T) {
+	s := airGapped(t)
+	ask := func(instance string) token.Request {
+		t.Helper()
+		s.opts.Instance = instance
+		g := s.open()
+		file, err := g.Request(t.Context(), client.OpActivate, client.RequestOptions{Code: code})
+		check(t, err)
+		raw, err := token.ParseRequestFile(file)
+		check(t, err)
+		r, err := token.VerifyRequest(raw)
+		check(t, err)
+		check(t, g.Close())
+		return r
+	}
+	first, again, other := ask("pod-0"), ask("pod-0"), ask("pod-1")
+	if first.Instance != "pod-0" || first.Raw != again.Raw || other.Instance != "pod-1" || ask("").Instance != "" {
+		t.Errorf("%q, %q", first.Instance, other.Instance)
+	}
+	for _, bad := range []string{strings.Repeat("x", 129), "a\nb", "\xff"} {
+		s.opts.Instance = bad
+		_, err := client.Open(t.Context(), s.opts)
+		wantErrField(t, err, "instance")
+	}
 }
 
 // A machine that changed, or another code, makes another request.

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/seed-357fa782/licensed/client/fingerprint"
 	"github.com/seed-357fa782/licensed/license"
@@ -46,6 +48,13 @@ type Options struct {
 	// replaces it.
 	StateDir string
 	Cache    Cache
+
+	// Instance is what this copy of the product is called among those that share the
+	// floating seats of a licence, such as the name of a pod, and stays the same when
+	// it is started anew without its memory: then it takes the seat that it had on
+	// this machine over at once. At most 128 bytes; "" names none. Two copies that
+	// run at the same time must not share a name: each would end the other.
+	Instance string
 
 	// Fingerprint collects what the machine shows; nil is fingerprint.Collect.
 	Fingerprint func(context.Context) (fingerprint.Set, error)
@@ -88,6 +97,9 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if !o.BuildTime.IsZero() && (o.BuildTime.Unix() < 0 || !o.BuildTime.Before(license.Forever)) {
 		return o, license.FieldErrorf("build_time", "the time of the build is before 1970 or after 9999")
+	}
+	if len(o.Instance) > 128 || !utf8.ValidString(o.Instance) || strings.ContainsFunc(o.Instance, unicode.IsControl) {
+		return o, license.FieldErrorf("instance", "the name of the instance is longer than 128 bytes, or is no plain text")
 	}
 	if o.Cache == nil {
 		dir := o.StateDir

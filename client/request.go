@@ -141,7 +141,9 @@ func (g *Guard) draft(m memory, w wish) (draft, error) {
 		Fingerprint: g.view.Load().machine.Digests(g.opts.Product),
 	}}
 	r := &d.request
-	if !byNewKey(w.op) {
+	if byNewKey(w.op) {
+		r.Instance = g.opts.Instance
+	} else {
 		if m.License == "" {
 			return draft{}, license.Errorf(license.NoLicense, "there is no licence yet; activate one first")
 		}
@@ -154,7 +156,8 @@ func (g *Guard) draft(m memory, w wish) (draft, error) {
 	if d.subject, err = digestOf(struct {
 		Op                        Op
 		Code, From, License, Prev string
-	}{r.Op, r.Code.Reveal(), r.From, r.License, r.Prev}); err != nil {
+		Instance                  string `json:",omitempty"`
+	}{r.Op, r.Code.Reveal(), r.From, r.License, r.Prev, r.Instance}); err != nil {
 		return draft{}, err
 	}
 	if w.op == OpDeactivate {

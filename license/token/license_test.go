@@ -61,6 +61,7 @@ func TestLicenseRoundTrip(t *testing.T) {
 	want.Customer = "<Ärzte> & Söhne\u2028"
 	want.Features["a<b"] = license.FeatureText("x&y")
 	want.StatusMaxAge = 36 * time.Hour
+	want.Trial = true
 	payload, err := want.Payload()
 	if err != nil {
 		t.Fatal(err)
@@ -97,12 +98,45 @@ func TestLicenseRoundTrip(t *testing.T) {
 	}
 }
 
+// A licence for two products is for the programs of both, and of no other; one
+// for a single product keeps the plain form of aud.
+func TestLicenseOfSeveralProducts(t *testing.T) {
+	l := testLicense()
+	l.Product, l.Also = "suite", []string{product}
+	payload, err := l.Payload()
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := token.SignLicense(payload, signingKey(t, "current"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for asked, also := range map[string]string{product: "suite", "suite": product} {
+		got, err := token.VerifyLicense(raw, keySet(t), token.Expect{Product: asked})
+		if err != nil || got.Product != asked || len(got.Also) != 1 || got.Also[0] != also {
+			t.Errorf("%s: %v, %v", asked, got.Also, err)
+		}
+	}
+	if _, err := token.VerifyLicense(raw, keySet(t), token.Expect{Product: "third"}); license.ReasonOf(err) != license.WrongProduct {
+		t.Error(err)
+	}
+	var claims struct {
+		Aud any `json:"aud"`
+	}
+	l.Also = nil
+	payload, err = l.Payload()
+	if err != nil || json.Unmarshal(payload, &claims) != nil || claims.Aud != "suite" {
+		t.Errorf("%v, %v", claims.Aud, err)
+	}
+}
+
 func TestPayloadRefusesWhatNobodyCouldRead(t *testing.T) {
 	for name, change := range map[string]func(*token.License){
 		"no issuer":          func(l *token.License) { l.Issuer = "" },
 		"no id":              func(l *token.License) { l.ID = "" },
 		"no licence id":      func(l *token.License) { l.LicenseID = "" },
 		"no product":         func(l *token.License) { l.Product = "" },
+		"an empty audience":  func(l *token.License) { l.Also = []string{""} },
 		"no dates":           func(l *token.License) { l.Dates = license.Dates{} },
 		"phases in disorder": func(l *token.License) { l.Dates.WarnAt = l.Dates.ExpiresAt.Add(time.Second) },
 		"lease beyond exp":   func(l *token.License) { l.Dates.LeaseUntil = l.Dates.Exp.Add(time.Second) },
