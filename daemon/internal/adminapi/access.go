@@ -70,6 +70,11 @@ var table = map[string]access{
 	"marketplace":  readsAll(authority.RoleViewer),
 	"tokens":       readsAll(authority.RoleAdmin),
 
+	"transfers":        reads(),
+	"approve-transfer": writes(),
+	"deny-transfer":    writes(),
+	"upgrade":          writes(),
+
 	"issue":          writes(),
 	"renew":          writes(),
 	"edit":           writes(),
