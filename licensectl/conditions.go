@@ -27,30 +27,33 @@ var (
 // changing has a row for every command that changes something, which those are that
 // accept --yes; a test says which has none.
 var changing = map[string]conditions{
-	"issue":          ofStore,
-	"renew":          ofLicense,
-	"edit":           ofLicense,
-	"suspend":        ofLicense,
-	"resume":         ofLicense,
-	"revoke":         ofLicense,
-	"undo-revoke":    ofLicense,
-	"release":        ofLicense,
-	"install remove": ofLicense,
-	"order add":      ofStore,
-	"order edit":     ofStore,
-	"order stage":    ofStore,
-	"order link":     ofStore,
-	"order import":   ofNothing, // it has a dry run of its own, and a row twice changes nothing
-	"identify":       onlyOnce,
-	"proof":          onlyOnce,
-	"sign":           ofNothing, // the same request has the same answer
-	"import":         ofFiles,
-	"request":        ofFiles,
-	"keys init":      ofFiles,
-	"keys rotate":    onlyOnce,
-	"keys keyset":    ofNothing, // one step of several
-	"keys revoke":    ofNothing,
-	"doctor":         ofNothing, // confirming the clock twice confirms it once
+	"issue":            ofStore,
+	"renew":            ofLicense,
+	"edit":             ofLicense,
+	"suspend":          ofLicense,
+	"resume":           ofLicense,
+	"revoke":           ofLicense,
+	"undo-revoke":      ofLicense,
+	"release":          ofLicense,
+	"upgrade":          ofLicense,
+	"install remove":   ofLicense,
+	"order add":        ofStore,
+	"transfer approve": ofLicense,
+	"transfer deny":    ofLicense,
+	"order edit":       ofStore,
+	"order stage":      ofStore,
+	"order link":       ofStore,
+	"order import":     ofNothing, // it has a dry run of its own, and a row twice changes nothing
+	"identify":         onlyOnce,
+	"proof":            onlyOnce,
+	"sign":             ofNothing, // the same request has the same answer
+	"import":           ofFiles,
+	"request":          ofFiles,
+	"keys init":        ofFiles,
+	"keys rotate":      onlyOnce,
+	"keys keyset":      ofNothing, // one step of several
+	"keys revoke":      ofNothing,
+	"doctor":           ofNothing, // confirming the clock twice confirms it once
 
 	"marketplace sync":         ofNothing, // many steps
 	"marketplace outbox retry": ofStore,

@@ -29,7 +29,7 @@ func appHelp(app *cli.App) string {
 // commandHelp is what a command's --help prints.
 func commandHelp(c *cli.Command) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s\n\nUsage:\n  %s\n", upperFirst(c.Usage), strings.ReplaceAll(c.UsageText, "\n", "\n  "))
+	fmt.Fprintf(&b, "%s\n\nUsage:\n  %s\n", upperFirst(c.Usage), usageLines(c.UsageText))
 	about, examples := splitExamples(c.Description)
 	if about != "" {
 		fmt.Fprintf(&b, "\n%s\n", about)
@@ -45,6 +45,31 @@ func commandHelp(c *cli.Command) string {
 		fmt.Fprintf(&b, "\n%s\n", examples)
 	}
 	return b.String()
+}
+
+// usageLines breaks forms that are wider than a screen between their parts: what
+// stands in brackets or belongs to an option stays together.
+func usageLines(forms string) string {
+	var out []string
+	for form := range strings.Lines(forms) {
+		var parts []string
+		for word := range strings.FieldsSeq(form) {
+			if n := len(parts) - 1; n >= 0 && strings.Count(parts[n], "[")+strings.Count(parts[n], "(") > strings.Count(parts[n], "]")+strings.Count(parts[n], ")") {
+				parts[n] += " " + word
+			} else {
+				parts = append(parts, word)
+			}
+		}
+		line := ""
+		for _, part := range parts {
+			if line != "" && width(line)+1+width(part) > maxWidth-2 {
+				out, line = append(out, line), "   "
+			}
+			line += " " + part
+		}
+		out = append(out, line)
+	}
+	return strings.TrimSpace(strings.Join(out, "\n "))
 }
 
 func splitExamples(description string) (about, examples string) {

@@ -298,6 +298,22 @@ func (t *staffTx) Events(ctx context.Context, f store.EventFilter, p store.Page)
 		})
 }
 
+// EventLines lists the log as it is verified, which only all of it can be.
+func (t *staffTx) EventLines(ctx context.Context, f store.EventFilter, p store.Page) ([][]byte, string, error) {
+	if t.p.Scoped() {
+		return nil, "", license.Errorf(license.Forbidden, "the audit log is exported as a whole, and this token is for some products")
+	}
+	return t.Tx.EventLines(ctx, f, p)
+}
+
+// EraseEvents takes personal data out of the log of the whole installation.
+func (t *staffTx) EraseEvents(ctx context.Context, positions ...int64) (int, error) {
+	if t.p.Scoped() {
+		return 0, license.Errorf(license.Forbidden, "personal data is taken out of the whole audit log, and this token is for some products")
+	}
+	return t.Tx.EraseEvents(ctx, positions...)
+}
+
 // Job reads one about a licence that is seen.
 func (t *staffTx) Job(ctx context.Context, id string) (license.Job, error) {
 	j, err := t.Tx.Job(ctx, id)

@@ -14,6 +14,7 @@ import (
 // nothing that a call with a scope can reach.
 var free = []string{
 	"Append",                                                       // what is written is about what is seen
+	"AuditHead", // a position and a digest
 	"LastStatusList", "StatusList", "StatusLists", "PutStatusList", // lists of all installs, which anybody can read
 	"StatusEntry", "StatusEntries", "PutStatusEntry",
 	"Pending", "PutPending", "DeletePending", // of codes that belong to no product yet
