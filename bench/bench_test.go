@@ -81,7 +81,7 @@ func TestPrototypeWritesWhatTheServerWrites(t *testing.T) {
 		check check
 		puts  int // of one request
 	}{
-		"activate": {s.activations, nil, 6},
+		"activate": {s.activations, nil, 5},
 		"refresh":  {s.refreshes, nil, 2},
 		"callback": {s.renewals, accepted, 5},
 	} {

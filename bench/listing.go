@@ -207,7 +207,7 @@ func getBody(ctx context.Context, client *http.Client, path string) ([]byte, err
 // fill makes a store of n licences in all states, with ends from a year ago to
 // two years ahead, of customers who have fifty each and orders of ten.
 func (s *site) fill(ctx context.Context, name string, n int) (*listed, error) {
-	out := &listed{count: n, path: s.path("listed-"+name+".db")}
+	out := &listed{count: n, path: s.path("listed-" + name + ".db")}
 	if err := copyFile(out.path, s.fresh); err != nil {
 		return nil, err
 	}

@@ -288,26 +288,31 @@ func compare(was, is *page, items map[string]*item) error {
 	return nil
 }
 
-// moved notes the keys of an index that the server removed and made. Each ends
-// in the id of its licence.
+// moved notes the keys of an index that the server removed, and those that it
+// wrote. Each ends in the id of its licence.
 func moved(was, is *page, in bucket, items map[string]*item) error {
-	each := func(from, other *bolt.Bucket, value []byte) error {
-		return from.ForEach(func(key, _ []byte) error {
-			if other.Get(key) != nil {
+	each := func(from, other *bolt.Bucket, removed bool) error {
+		return from.ForEach(func(key, value []byte) error {
+			have := other.Get(key)
+			if have != nil && (removed || bytes.Equal(have, value)) {
 				return nil
 			}
 			it := items[string(key[max(0, len(key)-idLen):])]
 			if it == nil {
 				return fmt.Errorf("%q in %s is not of one of the requests", key, bucketNames[in])
 			}
-			it.puts = append(it.puts, put{in: in, key: bytes.Clone(key), value: value})
+			w := put{in: in, key: bytes.Clone(key)}
+			if !removed {
+				w.value = append([]byte{}, value...)
+			}
+			it.puts = append(it.puts, w)
 			return nil
 		})
 	}
-	if err := each(was[in], is[in], nil); err != nil {
+	if err := each(was[in], is[in], true); err != nil {
 		return err
 	}
-	return each(is[in], was[in], []byte{})
+	return each(is[in], was[in], false)
 }
 
 // idLen is the length of a licence's id.

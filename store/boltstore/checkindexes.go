@@ -1,6 +1,7 @@
 package boltstore
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 
@@ -10,7 +11,7 @@ import (
 // indexed checks that a licence is found in every way.
 func (c *checker) indexed(l license.License) error {
 	c.expected[bucketStanding]++
-	if c.b.get(bucketStanding).Get(standingKey(l)) == nil {
+	if value := c.b.get(bucketStanding).Get(standingKey(l)); value == nil || !bytes.Equal(value, standingValue(l)) {
 		return errors.New("it is not listed by its state and end")
 	}
 	return namesOf(l).each(func(kind lookup, value string) error {

@@ -14,19 +14,25 @@ import (
 )
 
 // Licences are found by where they stand and when they end (standing), and by
-// what they are called (lookups). Both hold keys only; they follow from the
-// records, whose other facts are judged by store.Filter.Match.
+// what they are called (lookups). Both follow from the records, whose other facts
+// are judged by store.Filter.Match.
 
 // class is the state of a licence as far as it follows without a clock.
 type class byte
 
-// The classes, in the order of license.StateAt.
+// The classes, in the order of license.StateAt. Whether a licence was activated
+// stands in the value, so that an activation writes one page and not two.
 const (
 	classRevoked class = iota + 1
 	classReleased
 	classSuspended
-	classActivated // active, or expired
-	classIssued    // issued, or expired
+	classOpen // issued, active or expired
+)
+
+// The values of classOpen; those of the other classes are empty.
+var (
+	valueIssued    = []byte{'i'} //nolint:gochecknoglobals // a constant
+	valueActivated = []byte{'a'} //nolint:gochecknoglobals // a constant
 )
 
 func classOf(l license.License) class {
@@ -37,10 +43,18 @@ func classOf(l license.License) class {
 		return classReleased
 	case l.Holds != 0:
 		return classSuspended
-	case !l.ActivatedAt.IsZero():
-		return classActivated
 	}
-	return classIssued
+	return classOpen
+}
+
+func standingValue(l license.License) []byte {
+	switch {
+	case classOf(l) != classOpen:
+		return []byte{}
+	case !l.ActivatedAt.IsZero():
+		return valueActivated
+	}
+	return valueIssued
 }
 
 // perpetual stands for the end of a licence that has none: after all others.
@@ -150,7 +164,7 @@ func (n names) each(fn func(kind lookup, value string) error) error {
 
 // index puts a new licence into the indexes.
 func (t *txn) index(h licenseHead) error {
-	if err := t.putNew(bucketStanding, h.standing, []byte{}); err != nil {
+	if err := t.putNew(bucketStanding, h.standing, h.value); err != nil {
 		return err
 	}
 	return h.names.each(func(kind lookup, value string) error {
@@ -165,7 +179,9 @@ func (t *txn) reindex(was, now licenseHead) error {
 		if err := t.remove(bucketStanding, was.standing); err != nil {
 			return err
 		}
-		if err := t.put(bucketStanding, now.standing, []byte{}); err != nil {
+	}
+	if !bytes.Equal(was.standing, now.standing) || !bytes.Equal(was.value, now.value) {
+		if err := t.put(bucketStanding, now.standing, now.value); err != nil {
 			return err
 		}
 	}
@@ -215,7 +231,14 @@ func (t *txn) selected(f store.Filter) (way, bucketID) {
 	if f.State == "" && f.ExpiringBefore.IsZero() {
 		return t.b.get(bucketLicenses).Cursor(), bucketLicenses
 	}
-	return &recorded{way: t.standing(f), skip: endLen, records: t.b.get(bucketLicenses)}, bucketStanding
+	c := &recorded{way: t.standing(f), skip: endLen, records: t.b.get(bucketLicenses)}
+	switch f.State { //nolint:exhaustive // the others are of any value
+	case license.StateActive:
+		c.only = valueActivated
+	case license.StateIssued:
+		c.only = valueIssued
+	}
+	return c, bucketStanding
 }
 
 // standing is the way through the ends and ids that a filter with a state or an
@@ -233,13 +256,11 @@ func (t *txn) standing(f store.Filter) way {
 	case license.StateSuspended:
 		classes = []class{classSuspended}
 	case license.StateExpired:
-		classes, to = []class{classActivated, classIssued}, second(f.Now)
-	case license.StateActive:
-		classes, from = []class{classActivated}, second(f.Now)
-	case license.StateIssued:
-		classes, from = []class{classIssued}, second(f.Now)
+		classes, to = []class{classOpen}, second(f.Now)
+	case license.StateActive, license.StateIssued:
+		classes, from = []class{classOpen}, second(f.Now)
 	case "":
-		classes = []class{classRevoked, classReleased, classSuspended, classActivated, classIssued}
+		classes = []class{classRevoked, classReleased, classSuspended, classOpen}
 	default: // no licence is in it
 	}
 	if !f.ExpiringBefore.IsZero() {
@@ -262,7 +283,7 @@ func indexLicenses(*buckets, []byte) (convert, error) {
 		if decode(bucketLicenses, key, raw, &l) != nil || l.ID != string(key) {
 			return errUnreadable
 		}
-		put(bucketStanding, standingKey(l), []byte{})
+		put(bucketStanding, standingKey(l), standingValue(l))
 		return namesOf(l).each(func(kind lookup, value string) error {
 			put(bucketLookups, lookupKey(kind, value, l.ID), []byte{})
 			return nil

@@ -160,8 +160,8 @@ func indexesOf(t *testing.T, path string) map[string][]string {
 	out := make(map[string][]string)
 	edit(t, path, func(tx *bolt.Tx) error {
 		for _, name := range []string{"standing", "lookups"} {
-			if err := tx.Bucket([]byte(name)).ForEach(func(key, _ []byte) error {
-				out[name] = append(out[name], string(key))
+			if err := tx.Bucket([]byte(name)).ForEach(func(key, value []byte) error {
+				out[name] = append(out[name], string(key)+string(value))
 				return nil
 			}); err != nil {
 				return err
@@ -300,7 +300,7 @@ func TestIndexOfNoRecord(t *testing.T) {
 	edit(t, path, func(tx *bolt.Tx) error {
 		return errors.Join(
 			tx.Bucket([]byte("lookups")).Put([]byte("cExample GmbH\x00lic_x"), []byte{}),
-			tx.Bucket([]byte("standing")).Put([]byte("\x05\xff\xff\xff\xff\xff\xff\xff\xfflic_x"), []byte{}),
+			tx.Bucket([]byte("standing")).Put([]byte("\x04\xff\xff\xff\xff\xff\xff\xff\xfflic_x"), []byte("i")),
 		)
 	})
 	s := open(t, path)

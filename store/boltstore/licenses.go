@@ -18,7 +18,8 @@ type licenseHead struct {
 	Product  string
 	Channel  string
 	Index    []byte // of the code
-	standing []byte
+	standing []byte // key in the index of that name
+	value    []byte // and its value
 	names    names
 }
 
@@ -27,6 +28,7 @@ func headOf(l license.License) licenseHead {
 		ID: l.ID, Revision: l.Revision, Product: l.Product, Channel: l.Channel,
 		Index:    bytes.Clone(l.Code.Index), // the record belongs to the function, which may change it
 		standing: standingKey(l),
+		value:    standingValue(l),
 		names:    namesOf(l),
 	}
 }

@@ -59,7 +59,7 @@ var layout = [bucketCount]struct {
 	bucketJobsKeys:      {"jobskeys", bolt.DefaultFillPercent},      // key of jobs 0 id of one that waits → seconds, big-endian
 	bucketOrders:        {"orders", bolt.DefaultFillPercent},        // channel 0 order id 0 line → record
 	bucketOrdersLicense: {"orderslicense", bolt.DefaultFillPercent}, // licence id 0 key of an order that is linked to it → nothing
-	bucketStanding:      {"standing", bolt.DefaultFillPercent},      // class, second of the end, big-endian, licence id → nothing
+	bucketStanding:      {"standing", bolt.DefaultFillPercent},      // class, second of the end, big-endian, licence id → whether it was activated
 	bucketLookups:       {"lookups", bolt.DefaultFillPercent},       // kind of value, value 0 licence id → nothing
 }
 

@@ -107,12 +107,20 @@ func (b between) part(key, value []byte) (k, v []byte) {
 }
 
 // recorded is a way through an index: its keys, and the records whose ids stand
-// in them behind what is skipped. Where there is no such record the value is nil.
+// in them behind what is skipped. Where there is no such record the value is nil,
+// and passedOver where only keys of another value are wanted: the record is not
+// looked at then.
 type recorded struct {
 	way
 	skip    int
+	only    []byte // nil: all
 	records *bolt.Bucket
 }
+
+// passedOver stands for a record that is not wanted. It is known by where it lies.
+var passedOver = []byte{0} //nolint:gochecknoglobals // a constant
+
+func isPassedOver(raw []byte) bool { return len(raw) == 1 && &raw[0] == &passedOver[0] }
 
 func (r *recorded) First() (key, value []byte) { return r.record(r.way.First()) }
 
@@ -120,9 +128,12 @@ func (r *recorded) Seek(key []byte) (k, value []byte) { return r.record(r.way.Se
 
 func (r *recorded) Next() (key, value []byte) { return r.record(r.way.Next()) }
 
-func (r *recorded) record(key, _ []byte) (k, value []byte) {
-	if len(key) <= r.skip {
+func (r *recorded) record(key, indexed []byte) (k, value []byte) {
+	switch {
+	case len(key) <= r.skip:
 		return key, nil
+	case r.only != nil && !bytes.Equal(indexed, r.only):
+		return key, passedOver
 	}
 	return key, r.records.Get(key[r.skip:])
 }
