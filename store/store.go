@@ -93,6 +93,9 @@ type Tx interface {
 	UpdateInstall(ctx context.Context, i license.Install) error
 	// Installs returns all installs of a licence, in the order of their ids.
 	Installs(ctx context.Context, licenseID string) ([]license.Install, error)
+	// LiveInstalls returns those of Installs that are license.InstallLive. Those that
+	// have ended are not read, however many there are.
+	LiveInstalls(ctx context.Context, licenseID string) ([]license.Install, error)
 
 	// Append adds an event to the audit log, sealed to the head that the log has in
 	// this transaction (license.AuditHead.Seal) under a salt from crypto/rand, and

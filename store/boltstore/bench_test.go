@@ -171,3 +171,45 @@ func BenchmarkRecord(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkInstalls reads the installs of a licence of which 3,000 have ended.
+func BenchmarkInstalls(b *testing.B) {
+	s := openBench(b)
+	id := benchLicense(1).ID
+	err := s.Update(b.Context(), func(ctx context.Context, tx store.Tx) error {
+		if err := tx.CreateLicense(ctx, benchLicense(1)); err != nil {
+			return err
+		}
+		for n := range 3001 {
+			i := license.Install{ID: fmt.Sprintf("%043d", n), LicenseID: id, State: license.InstallDeactivated, BoundAt: benchTime, Answer: make([]byte, 900)}
+			if n == 1500 {
+				i.State = license.InstallLive
+			}
+			if err := tx.CreateInstall(ctx, i); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	for name, read := range map[string]func(tx store.Tx) ([]license.Install, error){
+		"all":  func(tx store.Tx) ([]license.Install, error) { return tx.Installs(b.Context(), id) },
+		"live": func(tx store.Tx) ([]license.Install, error) { return tx.LiveInstalls(b.Context(), id) },
+	} {
+		b.Run(name, func(b *testing.B) {
+			err := s.View(b.Context(), func(_ context.Context, tx store.Tx) error {
+				for b.Loop() {
+					if got, err := read(tx); err != nil || len(got) == 0 {
+						return fmt.Errorf("%d installs, %w", len(got), err)
+					}
+				}
+				return nil
+			})
+			if err != nil {
+				b.Fatal(err)
+			}
+		})
+	}
+}

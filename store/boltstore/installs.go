@@ -102,6 +102,20 @@ func (t *txn) UpdateInstall(_ context.Context, i license.Install) error {
 
 // Installs returns all installs of a licence, in the order of their ids.
 func (t *txn) Installs(_ context.Context, licenseID string) ([]license.Install, error) {
+	return t.installs(licenseID, nil)
+}
+
+// isLive is what the record of a live install holds. No text in a record does,
+// since quotation marks are escaped there.
+var isLive = []byte(`"state":"` + license.InstallLive + `"`) //nolint:gochecknoglobals // a constant
+
+// LiveInstalls returns those that are live.
+func (t *txn) LiveInstalls(_ context.Context, licenseID string) ([]license.Install, error) {
+	return t.installs(licenseID, isLive)
+}
+
+// installs returns those installs of a licence whose records hold the needle.
+func (t *txn) installs(licenseID string, needle []byte) ([]license.Install, error) {
 	if err := t.readable(); err != nil {
 		return nil, err
 	}
@@ -112,9 +126,15 @@ func (t *txn) Installs(_ context.Context, licenseID string) ([]license.Install, 
 	c := t.b.get(bucketInstalls).Cursor()
 	var out []license.Install
 	for key, raw := c.Seek(prefix); bytes.HasPrefix(key, prefix); key, raw = c.Next() {
+		if !bytes.Contains(raw, needle) {
+			continue
+		}
 		i, err := decodeInstall(key, raw)
 		if err != nil {
 			return nil, err
+		}
+		if needle != nil && i.State != license.InstallLive {
+			continue // the answer behind the record may hold anything
 		}
 		out = append(out, i)
 	}

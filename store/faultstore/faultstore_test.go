@@ -160,6 +160,7 @@ func TestEveryMethodFails(t *testing.T) {
 		"CreateInstall": func(ctx context.Context, tx store.Tx) error { return tx.CreateInstall(ctx, i) },
 		"UpdateInstall": func(ctx context.Context, tx store.Tx) error { return tx.UpdateInstall(ctx, i) },
 		"Installs":      func(ctx context.Context, tx store.Tx) error { _, err := tx.Installs(ctx, "x"); return err },
+		"LiveInstalls":  func(ctx context.Context, tx store.Tx) error { _, err := tx.LiveInstalls(ctx, "x"); return err },
 		"Append": func(ctx context.Context, tx store.Tx) error {
 			_, err := tx.Append(ctx, license.AuditEvent{})
 			return err

@@ -79,6 +79,10 @@ func (t *faultTx) Installs(ctx context.Context, licenseID string) ([]license.Ins
 	return get(t, "Installs", func() ([]license.Install, error) { return t.inner.Installs(ctx, licenseID) })
 }
 
+func (t *faultTx) LiveInstalls(ctx context.Context, licenseID string) ([]license.Install, error) {
+	return get(t, "LiveInstalls", func() ([]license.Install, error) { return t.inner.LiveInstalls(ctx, licenseID) })
+}
+
 func (t *faultTx) Append(ctx context.Context, e license.AuditEvent) (int64, error) {
 	return get(t, "Append", func() (int64, error) { return t.inner.Append(ctx, e) })
 }

@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -63,6 +64,11 @@ func (s suite) installOrder(t *testing.T) {
 				got = append(got, i.ID)
 			}
 			wantSame(t, "order", got, sorted(ids))
+			live, err := tx.LiveInstalls(ctx, l)
+			if err != nil {
+				return err
+			}
+			wantSame(t, "live", live, installs)
 		}
 		none, err := tx.Installs(ctx, "lic_9")
 		if len(none) != 0 {
@@ -97,6 +103,63 @@ func (s suite) caseCounts(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// liveInstalls ends some installs, in every way, and has one live again.
+func (s suite) liveInstalls(t *testing.T) {
+	st := s.open(t)
+	put(t, st, "lic_1", "lic_2")
+	states := license.InstallStates()
+	set := func(state license.InstallState, ids ...string) {
+		t.Helper()
+		update(t, st, func(ctx context.Context, tx store.Tx) error {
+			for _, id := range ids {
+				i, err := tx.Install(ctx, "lic_1", id)
+				if err != nil {
+					return err
+				}
+				i.State = state
+				if err := tx.UpdateInstall(ctx, i); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	want := func(ids ...string) {
+		t.Helper()
+		view(t, st, func(ctx context.Context, tx store.Tx) error {
+			live, err := tx.LiveInstalls(ctx, "lic_1")
+			var got []string
+			for _, i := range live {
+				got = append(got, i.ID)
+			}
+			wantSame(t, "live", got, ids)
+			all, err2 := tx.Installs(ctx, "lic_1")
+			if len(all) != len(states) {
+				t.Errorf("there are %d installs in all, want %d", len(all), len(states))
+			}
+			return errors.Join(err, err2)
+		})
+	}
+	update(t, st, func(ctx context.Context, tx store.Tx) error {
+		for n, state := range states {
+			i := newInstall("lic_1", fmt.Sprint("ins_", n))
+			i.State = state
+			// What else it holds does not make it a live one.
+			i.Seat, i.Environment = `"state":"live"`, `\",\"state\":\"live\"`
+			i.Answer = []byte(`{"state":"live"}`)
+			if err := tx.CreateInstall(ctx, i); err != nil {
+				return err
+			}
+		}
+		return tx.CreateInstall(ctx, newInstall("lic_2", "ins_0"))
+	})
+	want("ins_0")
+	set(license.InstallRemoved, "ins_0")
+	want()
+	set(license.InstallLive, "ins_2", "ins_1")
+	want("ins_1", "ins_2")
 }
 
 // listIDs reads a whole list page by page.

@@ -45,7 +45,7 @@ func Run(t *testing.T, create func(t *testing.T) Opener) {
 			"AuditGapless": s.auditContended,
 		}},
 		{"Order", map[string]func(t *testing.T){
-			"Licenses": s.collation, "Installs": s.installOrder, "CaseCounts": s.caseCounts,
+			"Licenses": s.collation, "Installs": s.installOrder, "LiveInstalls": s.liveInstalls, "CaseCounts": s.caseCounts,
 		}},
 		{"Paging", map[string]func(t *testing.T){
 			"Pages": s.pages, "Limits": s.pageLimits, "WhileAdding": s.pagesWhileAdding,

@@ -219,7 +219,7 @@ func (c *call) regain(ctx context.Context, tx store.Tx, l license.License, old l
 	if l.Mode != license.ModeFloating || c.now.Before(old.LeaseUntil) {
 		return nil
 	}
-	installs, err := tx.Installs(ctx, l.ID)
+	installs, err := tx.LiveInstalls(ctx, l.ID)
 	if err != nil {
 		return fmt.Errorf("list installs of %s: %w", l.ID, err)
 	}

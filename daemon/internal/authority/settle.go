@@ -107,15 +107,12 @@ func (t *settlingTx) UpdateLicense(ctx context.Context, l license.License) error
 			return err
 		}
 	}
-	installs, err := t.Installs(ctx, l.ID)
+	// What has ended stays so, whatever becomes of its licence.
+	installs, err := t.LiveInstalls(ctx, l.ID)
 	if err != nil {
 		return fmt.Errorf("list installs of %s: %w", l.ID, err)
 	}
 	for _, i := range installs {
-		// What has ended stays so, whatever becomes of its licence.
-		if i.State != license.InstallLive {
-			continue
-		}
 		if err := t.settle(ctx, l, i); err != nil {
 			return err
 		}
