@@ -150,7 +150,7 @@ func (s *site) askPages(ctx context.Context, socket string, l listing, in *liste
 		return new(net.Dialer).DialContext(ctx, "unix", socket)
 	}}}
 	defer client.CloseIdleConnections()
-	r := rand.New(rand.NewPCG(seed, 7))
+	r := rand.New(rand.NewPCG(seed, 7)) //nolint:gosec // the same pages each time
 	var each []time.Duration
 	warm := s.sizes.pages / 10
 	for len(each) < s.sizes.pages+warm {
@@ -240,7 +240,7 @@ func (s *site) fillStore(ctx context.Context, out *listed) (err error) {
 	defer func() { err = errors.Join(err, st.Close()) }()
 	now := time.Now().UTC().Truncate(time.Second)
 	var ids license.IDs
-	r := rand.New(rand.NewPCG(uint64(out.count), 3))
+	r := rand.New(rand.NewPCG(uint64(out.count), 3)) //nolint:gosec // the same licences each time
 	part := make([]license.License, 0, min(10_000, out.count))
 	for i := range out.count {
 		l, code, err := s.licence(&ids, now, i, license.ChannelManual)

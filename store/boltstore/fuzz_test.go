@@ -153,8 +153,12 @@ func readAll(t *testing.T, tx store.Tx, key []byte) {
 		cursor = next
 	}
 	for _, filter := range []store.Filter{
-		{Forked: true}, {Customer: "Example GmbH"}, {Order: id}, {Last4: "7K2M", Instance: id},
-		{State: license.StateExpired, Now: benchTime}, {ExpiringBefore: benchTime.AddDate(9, 0, 0), Now: benchTime},
+		{Forked: true},
+		{Customer: "Example GmbH"},
+		{Order: id},
+		{Last4: "7K2M", Instance: id},
+		{State: license.StateExpired, Now: benchTime},
+		{ExpiringBefore: benchTime.AddDate(9, 0, 0), Now: benchTime},
 	} {
 		for _, cursor := range []string{"", id} {
 			_, _, err = tx.Licenses(ctx, filter, store.Page{Cursor: cursor})

@@ -22,16 +22,10 @@ const (
 // scanStep is after how many records a long scan looks whether anybody still waits for it.
 const scanStep = 1024
 
-// list walks a bucket from where the page begins and gives every record that
-// holds all needles to take, which says whether it counts. It returns the
-// cursor of the next page, empty when there is no further record. A page that has
-// looked at many ends early.
-func (t *txn) list(ctx context.Context, id bucketID, p store.Page, needles [][]byte, take func(key, raw []byte) (bool, error)) (string, error) {
-	return walk(ctx, t.b.get(id).Cursor(), id, p, needles, take)
-}
-
-// walk is list along another way than one whole bucket; id tells its cursors
-// from those of other lists.
+// walk goes a way from where the page begins and gives every record that holds
+// all needles to take, which says whether it counts. It returns the cursor of the
+// next page, empty when there is no further record. A page that has looked at many
+// ends early. id tells the cursors of a list from those of others.
 func walk(ctx context.Context, c way, id bucketID, p store.Page, needles [][]byte, take func(key, raw []byte) (bool, error)) (string, error) {
 	after, err := parseCursor(id, p.Cursor)
 	if err != nil {

@@ -84,7 +84,7 @@ func TestOpenOlder(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close() //nolint:errcheck // it was only read
+	defer f.Close()
 	r, err := gzip.NewReader(f)
 	if err != nil {
 		t.Fatal(err)

@@ -168,14 +168,14 @@ func (s suite) cursorsApart(t *testing.T) {
 			}
 			for other, list := range lists {
 				if _, err := list(ctx, tx, store.Page{Cursor: cursor}); other != of {
-					wantField(t, err, "cursor")
+					wantCursorRefused(t, err)
 				} else if err != nil {
 					t.Errorf("%s: %v", of, err)
 				}
 			}
 			for _, bad := range []string{"x", "!", "AAAAAAAA", cursor + "A"} {
 				_, err := list(ctx, tx, store.Page{Cursor: bad})
-				wantField(t, err, "cursor")
+				wantCursorRefused(t, err)
 			}
 		}
 		return nil

@@ -13,11 +13,11 @@ import (
 	"github.com/seed-357fa782/licensed/store"
 )
 
-func wantField(t *testing.T, err error, field string) {
+func wantCursorRefused(t *testing.T, err error) {
 	t.Helper()
 	var e *license.Error
-	if !errors.As(err, &e) || e.Reason != license.BadRequest || e.Field != field {
-		t.Errorf("error is %v, want %s for %s", err, license.BadRequest, field)
+	if !errors.As(err, &e) || e.Reason != license.BadRequest || e.Field != "cursor" {
+		t.Errorf("error is %v, want %s for the cursor", err, license.BadRequest)
 	}
 }
 

@@ -336,7 +336,7 @@ func wantBadCursor(t *testing.T, st store.Store, cursor string, licenses bool) {
 		}
 		return err
 	})
-	wantField(t, err, "cursor")
+	wantCursorRefused(t, err)
 }
 
 func (s suite) pagesFiltered(t *testing.T) {
