@@ -81,7 +81,6 @@ type demonstration struct {
 	// the rotation, and the installed copy.
 	field    *fieldMachine
 	fieldLic adminwire.License
-	oldFile  []byte
 	copyA    *client.Guard
 
 	manual, bought         *client.Guard

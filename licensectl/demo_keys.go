@@ -13,7 +13,7 @@ import (
 
 // rotateKey moves to the next signing key, and shows that nobody notices.
 func (d *demonstration) rotateKey(ctx context.Context) error {
-	d.oldFile = d.copyA.File()
+	old := d.copyA.File()
 	before := d.copyA.License().Claims().KeyID
 	d.command("licensectl keys rotate")
 	r, err := d.admin.Rotate(ctx)
@@ -24,7 +24,7 @@ func (d *demonstration) rotateKey(ctx context.Context) error {
 		return fmt.Errorf("the key %s should be retired, and %s is", before, r.Retired)
 	}
 	verifier := client.Verifier{Anchors: d.anchors, Product: demoProduct}
-	if _, err := verifier.Verify(d.oldFile); err != nil {
+	if _, err := verifier.Verify(old); err != nil {
 		return fmt.Errorf("verify a licence of before: %w", err)
 	}
 	if err := expectUsable(d.copyA); err != nil {
@@ -44,9 +44,9 @@ func (d *demonstration) rotateKey(ctx context.Context) error {
 	return nil
 }
 
-// ceremony makes, signs and installs the next key set, without some keys.
-func (d *demonstration) ceremony(ctx context.Context, anchor string, revoke ...string) error {
-	proposal, err := d.admin.Proposal(ctx, revoke...)
+// ceremony makes, signs and installs the next key set.
+func (d *demonstration) ceremony(ctx context.Context, anchor string) error {
+	proposal, err := d.admin.Proposal(ctx)
 	if err != nil {
 		return fmt.Errorf("request the next key set: %w", err)
 	}
@@ -64,25 +64,34 @@ func (d *demonstration) ceremony(ctx context.Context, anchor string, revoke ...s
 	return nil
 }
 
-// loseKey is the drill for a signing key that somebody else holds.
+// loseKey is the drill for a signing key that somebody else holds: the one that
+// signs, while there is none to rotate to.
 func (d *demonstration) loseKey(ctx context.Context) error {
-	stolen := d.oldKey()
-	d.say("The retired key %s… turns out to be in strange hands.", stolen[:8])
-	d.command("licensectl keys revoke %s -o next.json", stolen)
+	stolen, before := d.copyA.License().Claims().KeyID, d.copyA.File()
+	d.say("The key %s…, which signs, turns out to be in strange hands; the next one is not made yet.", stolen[:8])
+	d.command("licensectl keys revoke %s --reason \"in strange hands\" -o next.json", stolen)
+	if _, err := d.admin.RevokeKeys(ctx, "in strange hands", stolen); err != nil {
+		return fmt.Errorf("mark the stolen key: %w", err)
+	}
+	affected, err := countAffected(ctx, d.admin, byCustomer, nil)
+	if err != nil {
+		return fmt.Errorf("list who must refresh: %w", err)
+	}
+	if affected.Installs == 0 {
+		return fmt.Errorf("no install is known to hold a licence by %s", stolen)
+	}
+	d.command("licensectl keys affected")
+	d.ok("%s", affectedText(affected))
 	d.command("licensectl keys keyset --sign next.json --anchor primary.pem.age -o next.jwt   (offline)")
 	d.command("licensectl keys keyset --install next.jwt")
-	if err := d.ceremony(ctx, "primary.pem.age", stolen); err != nil {
+	if err := d.ceremony(ctx, "primary.pem.age"); err != nil {
 		return err
 	}
-	if err := d.copyA.Refresh(ctx); err != nil {
-		return fmt.Errorf("refresh after the revocation of a key: %w", err)
-	}
-	if err := expectUsable(d.copyA); err != nil {
+	if err := d.refreshAffected(ctx, affected); err != nil {
 		return err
 	}
-	d.ok("the product calls home: licensed, by a key set without it")
 	verifier := client.Verifier{Anchors: d.anchors, Product: demoProduct, Keys: keySetOf(d.copyA)}
-	_, err := verifier.Verify(d.oldFile)
+	_, err = verifier.Verify(before)
 	if err := expectReason(err, license.Forged); err != nil {
 		return err
 	}
@@ -90,17 +99,26 @@ func (d *demonstration) loseKey(ctx context.Context) error {
 	return nil
 }
 
-// oldKey is the key that signed the licence of before the rotation.
-func (d *demonstration) oldKey() string {
-	f, err := token.ParseFile(d.oldFile)
-	if err != nil || len(f.Licenses) == 0 {
-		return ""
+// refreshAffected has the product call home, after which it is not among those
+// that must refresh any more.
+func (d *demonstration) refreshAffected(ctx context.Context, before affectedCounts) error {
+	if err := d.copyA.Refresh(ctx); err != nil {
+		return fmt.Errorf("refresh after the revocation of a key: %w", err)
 	}
-	l, err := token.PeekLicense(f.Licenses[0])
+	if err := expectUsable(d.copyA); err != nil {
+		return err
+	}
+	d.ok("the product calls home: licensed, by a key set without it")
+	d.command("licensectl keys drill")
+	after, err := countAffected(ctx, d.admin, byCustomer, nil)
 	if err != nil {
-		return ""
+		return fmt.Errorf("list who must refresh: %w", err)
 	}
-	return l.KeyID
+	if after.Installs != before.Installs-1 {
+		return fmt.Errorf("%d installs must refresh, and %d must after one has", before.Installs, after.Installs)
+	}
+	d.ok("who holds a licence by it is listed until they have called: %d before, %d now", before.Installs, after.Installs)
+	return nil
 }
 
 func keySetOf(g *client.Guard) string {
