@@ -7,24 +7,31 @@ import (
 	"encoding/hex"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/seed-357fa782/licensed/keys"
 	"github.com/seed-357fa782/licensed/license/token"
 )
 
 func (p *program) keysCeremonyCommand() *cli.Command {
 	return &cli.Command{
 		Name: "ceremony", Usage: "print a record sheet to read aloud from, compare by, and sign on paper",
-		UsageText: "licensectl keys ceremony --dir D\nlicensectl keys ceremony FILE [--anchors F]",
-		Description: "With --dir, of the anchors in a key folder; else of a key set, before it is signed or after, which is verified then.\n" +
+		UsageText: "licensectl keys ceremony --dir D\nlicensectl keys ceremony FILE [--anchors F]\n" +
+			"licensectl keys ceremony --anchor A [--identity I] [--passphrase-file P] [--anchors F]",
+		Description: "With --dir, of the anchors in a key folder; else of a key set, before it is signed or after, which is verified then. With\n" +
+			"--anchor, of an anchor whose private half is opened, and signs nothing: the yearly test.\n" +
 			"Needs no daemon and no network. Fingerprints are in hexadecimal, four at a time: two people compare them, one\n" +
 			"reading from the machine that made them and one from the machine that uses them. docs/key-ceremony.md has the steps.\n\n" +
 			"Examples:\n  licensectl keys ceremony --dir ./keys >anchors.txt\n  licensectl keys ceremony next.json\n  licensectl keys ceremony next.jwt --anchors anchors.json",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "dir", Usage: "the key `FOLDER` whose anchors are recorded", TakesFile: true},
+			&cli.StringFlag{Name: "anchor", Usage: "the anchor's private half, a `FILE` that is opened and no more", TakesFile: true},
+			&cli.StringFlag{Name: "identity", Usage: "the `FILE` that opens it; default: identity beside it or in the folder above", TakesFile: true},
+			passphraseFlag("opens the identity or the anchor"),
 			&cli.StringFlag{Name: "anchors", Value: defaultAnchors, Usage: "`FILE` of anchors that verify a signed key set", TakesFile: true},
 			outputFlag(formTable, formJSON),
 		},
@@ -57,11 +64,24 @@ func (p *program) keysCeremony(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	dir := c.String("dir")
+	dir, anchor := c.String("dir"), c.String("anchor")
+	given := c.NArg()
+	for _, s := range []string{dir, anchor} {
+		if s != "" {
+			given++
+		}
+	}
+	if anchor == "" && (c.IsSet("identity") || c.IsSet("passphrase-file")) {
+		return usagef("--identity and --passphrase-file go with --anchor")
+	}
 	var sheet ceremonySheet
 	switch {
-	case dir != "" && c.NArg() > 0, dir == "" && c.NArg() != 1:
-		return usagef("keys ceremony needs --dir, or one FILE with a key set")
+	case given != 1:
+		return usagef("keys ceremony needs one of --dir, --anchor, and a FILE with a key set")
+	case anchor != "":
+		if sheet, err = openedAnchor(c, anchor); err != nil {
+			return err
+		}
 	case dir != "":
 		anchors, err := loadAnchors(filepath.Join(dir, anchorsFile))
 		if err != nil {
@@ -77,6 +97,30 @@ func (p *program) keysCeremony(c *cli.Context) error {
 		return writeJSON(p.out, sheet)
 	}
 	return p.printSheet(sheet)
+}
+
+// openedAnchor opens an anchor's private half, and finds it among the anchors that
+// products compile in.
+func openedAnchor(c *cli.Context, path string) (ceremonySheet, error) {
+	pass, err := passphrase(c)
+	if err != nil {
+		return ceremonySheet{}, err
+	}
+	anchors, err := loadAnchors(c.String("anchors"))
+	if err != nil {
+		return ceremonySheet{}, err
+	}
+	a, err := keys.OpenAnchor(path, keys.AnchorOptions{Identity: c.String("identity"), Passphrase: pass, Anchors: anchors})
+	if err != nil {
+		return ceremonySheet{}, err
+	}
+	list := ceremonyAnchors(anchors)
+	at := slices.IndexFunc(list, func(k ceremonyKey) bool { return k.KID == a.ID() })
+	if at < 0 {
+		return ceremonySheet{}, fmt.Errorf("%s opens, and %s is none of the anchors in %s", shown(path), a.ID(), shown(c.String("anchors")))
+	}
+	list[at].Rank += ", its private half opens"
+	return ceremonySheet{Anchors: list[at : at+1]}, nil
 }
 
 // sheetOf reads a key set, and verifies it where it is signed.
