@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/seed-357fa782/licensed/daemon/internal/adminapi"
+	"github.com/seed-357fa782/licensed/daemon/internal/authority"
 	"github.com/seed-357fa782/licensed/daemon/internal/httpapi"
 	"github.com/seed-357fa782/licensed/daemon/internal/market"
 	"github.com/seed-357fa782/licensed/daemon/internal/operation"
@@ -177,6 +178,11 @@ func (d *Daemon) opsMux() *http.ServeMux {
 		err := d.authority.Ready(r.Context())
 		if errors.Is(err, license.Clock) { // that has been told
 			say(w, http.StatusServiceUnavailable, "the clock is not trusted")
+			return
+		}
+		if errors.Is(err, authority.ErrSigner) {
+			d.log.ErrorContext(r.Context(), "not ready", "error", err.Error())
+			say(w, http.StatusServiceUnavailable, "the signing key cannot be used")
 			return
 		}
 		if err != nil {

@@ -239,6 +239,10 @@ func (a *Authority) Products() []string {
 // KeySet returns the signed key set in force.
 func (a *Authority) KeySet() token.KeySet { return a.custody.KeySet() }
 
+// ErrSigner is the cause of an error of Ready where the key that signs could not be
+// used, as when the token that holds it is away.
+var ErrSigner = errors.New("the signing key cannot be used")
+
 // Ready reports whether requests can be answered: the store answers, the clock
 // is trusted, and what is signed now verifies.
 func (a *Authority) Ready(ctx context.Context) error {
@@ -251,7 +255,7 @@ func (a *Authority) Ready(ctx context.Context) error {
 		return err
 	}
 	if err := a.custody.Signs(); err != nil {
-		return license.Errorf(license.Internal, "the signing key cannot be used").WithCause(err)
+		return license.Errorf(license.Internal, "the signing key cannot be used").WithCause(errors.Join(ErrSigner, err))
 	}
 	return a.store.View(ctx, func(ctx context.Context, tx store.Tx) error {
 		_, err := tx.Value(ctx, "ready") // never set: that the store says so is the answer

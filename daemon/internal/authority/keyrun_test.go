@@ -222,7 +222,7 @@ func TestSignerFails(t *testing.T) {
 	if _, err := i.send(raw); !errors.Is(err, fail) {
 		t.Fatalf("activated without a key: %v", err)
 	}
-	if err := w.a.Ready(t.Context()); !errors.Is(err, fail) || license.ReasonOf(err) != license.Internal {
+	if err := w.a.Ready(t.Context()); !errors.Is(err, fail) || !errors.Is(err, authority.ErrSigner) || license.ReasonOf(err) != license.Internal {
 		t.Errorf("ready: %v", err)
 	}
 	fail = nil
