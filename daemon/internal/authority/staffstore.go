@@ -298,20 +298,24 @@ func (t *staffTx) Events(ctx context.Context, f store.EventFilter, p store.Page)
 		})
 }
 
-// EventLines lists the log as it is verified, which only all of it can be.
+// EventLines are of all products: an export with gaps would not verify.
 func (t *staffTx) EventLines(ctx context.Context, f store.EventFilter, p store.Page) ([][]byte, string, error) {
 	if t.p.Scoped() {
-		return nil, "", license.Errorf(license.Forbidden, "the audit log is exported as a whole, and this token is for some products")
+		return nil, "", ofAll()
 	}
 	return t.Tx.EventLines(ctx, f, p)
 }
 
-// EraseEvents takes personal data out of the log of the whole installation.
-func (t *staffTx) EraseEvents(ctx context.Context, positions ...int64) (int, error) {
+// EraseEvents is for whoever is responsible for all products.
+func (t *staffTx) EraseEvents(ctx context.Context, positions ...int64) (erased int, err error) {
 	if t.p.Scoped() {
-		return 0, license.Errorf(license.Forbidden, "personal data is taken out of the whole audit log, and this token is for some products")
+		return 0, ofAll()
 	}
 	return t.Tx.EraseEvents(ctx, positions...)
+}
+
+func ofAll() error {
+	return license.Errorf(license.Forbidden, "this is about all products, and the token is for some")
 }
 
 // Job reads one about a licence that is seen.

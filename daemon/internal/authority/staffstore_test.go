@@ -19,6 +19,7 @@ var free = []string{
 	"StatusEntry", "StatusEntries", "PutStatusEntry",
 	"Pending", "PutPending", "DeletePending", // of codes that belong to no product yet
 	"MarkSeen",
+	"AuditHead",                   // a digest
 	"CountJobs",                   // a number
 	"Value", "SetValue", "Values", // the daemon's own
 }
