@@ -3,6 +3,7 @@ package daemon_test
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"net"
@@ -316,7 +317,28 @@ func TestDryRun(t *testing.T) {
 			t.Errorf("%s: %+v", path, p)
 		}
 	}
-	for _, path := range []string{adminwire.PathRotate, adminwire.PathClock, adminwire.PathRequests} {
+	// What is signed for a machine does not leave, and the seat is not taken.
+	request, err := json.Marshal(wire.Request{Request: activation(t, l.Code, "m")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 3 { // the licence is for two machines
+		ans := decode[wire.Answer](t, dry(adminwire.PathRequests, string(request)))
+		if ans.LicenseID != l.ID || ans.InstallID == "" || ans.License != "" || ans.Keys != "" || ans.Time != "" {
+			t.Errorf("%+v", ans)
+		}
+		request = []byte(`{"request":"` + activation(t, l.Code, rand.Text()) + `"}`)
+	}
+	id := decode[adminwire.Identified](t, dry(adminwire.PathIdentify, `{"ref":"`+l.ID+`","device":"HW-1"}`))
+	if id.License.ID != l.ID || id.File != "" {
+		t.Errorf("%+v", id)
+	}
+	keys := func() string { _, text := m.staff(http.MethodGet, adminwire.PathKeys, ""); return text }
+	held := keys()
+	if r := decode[adminwire.Rotated](t, dry(adminwire.PathRotate, "")); r.Current == "" || r.Current == r.Retired || keys() != held {
+		t.Errorf("%+v", r)
+	}
+	for _, path := range []string{adminwire.PathProposal, adminwire.PathKeySet} {
 		if p := decode[wire.Problem](t, dry(path, "{}")); p.Reason != license.BadRequest || p.Field != adminwire.QueryDryRun {
 			t.Errorf("%s: %+v", path, p)
 		}

@@ -50,7 +50,7 @@ var changing = map[string]conditions{
 	"import":           ofFiles,
 	"request":          ofFiles,
 	"keys init":        ofFiles,
-	"keys rotate":      onlyOnce,
+	"keys rotate":      ofStore,
 	"keys keyset":      ofNothing, // one step of several
 	"keys revoke":      ofNothing,
 	"doctor":           ofNothing, // confirming the clock twice confirms it once

@@ -48,7 +48,9 @@ func writesAll() access { return access{least: authority.RoleAdmin, tried: true,
 
 func (a access) madeAgain() access { a.again = true; return a }
 
-func (a access) notTried() access { a.tried = false; return a }
+// canTry marks an operation that asks authority.DryRun before it does something
+// outside the store.
+func (a access) canTry() access { a.tried = true; return a }
 
 // acts is an operation that does something outside the store.
 func acts() access { return access{least: authority.RoleAdmin, keyed: true, beside: true} }
@@ -84,24 +86,24 @@ var table = map[string]access{
 	"undo-revoke":    writes(),
 	"release":        writes(),
 	"remove-install": writes(),
-	"sign":           writes().madeAgain().notTried(),
+	"sign":           writes().madeAgain(),
 	"add-order":      writes(),
 	"order-stage":    writes(),
 	"order-link":     writes(),
 	"edit-order":     writes(),
 	"import-orders":  writes(),
-	"identify":       writes().madeAgain().notTried(),
-	"prove":          writes().madeAgain().notTried(),
+	"identify":       writes().madeAgain(),
+	"prove":          writes(),
 
 	"retry-jobs": writesAll().madeAgain(),
 	"drop-job":   writesAll(),
 	"self-test":  acts(),
 	"sync":       acts(),
 
-	"rotate":       acts(),
+	"rotate":       acts().canTry(),
 	"propose":      acts(),
 	"install-keys": acts(),
-	"accept-clock": acts(),
+	"accept-clock": acts().canTry(),
 
 	"key-revocations": readsAll(authority.RoleViewer),
 	"affected":        readsAll(authority.RoleViewer),

@@ -32,6 +32,9 @@ func (a *Authority) adopt(ctx context.Context, code license.Code, index []byte, 
 	if a.gate.isUnknown("", index, a.now()) {
 		return errUnknownCode
 	}
+	if DryRun(ctx) {
+		return errNotAsked
+	}
 	leave, err := a.gate.enter(ctx, index)
 	if err != nil {
 		return err

@@ -313,6 +313,11 @@ func (a *Authority) AcceptClock(ctx context.Context, actor license.Actor, shown 
 	case before.beforeKey():
 		return before, before, before.Err() // what is signed would not verify
 	}
+	if DryRun(ctx) {
+		after = before
+		after.State, after.Record = ClockTrusted, before.Now
+		return before, after, nil
+	}
 	next := reading{at: before.Now, uptime: g.uptime()}
 	err = g.store.Update(ctx, func(ctx context.Context, tx store.Tx) error {
 		rec, _, _, err := readRecord(ctx, tx)

@@ -68,8 +68,8 @@ func (a *Authority) Identify(ctx context.Context, actor license.Actor, q Identif
 		}
 		return err
 	})
-	if err != nil {
-		return Identified{}, err
+	if err != nil || DryRun(ctx) {
+		return out, err
 	}
 	if out.File, err = a.signDevice(out.Install); err != nil {
 		return Identified{}, err

@@ -97,6 +97,9 @@ func (a *Authority) RotateKeys(ctx context.Context, actor license.Actor) (Rotate
 	if err := a.nextIsGood(ctx, now); err != nil {
 		return Rotated{}, err
 	}
+	if DryRun(ctx) {
+		return a.wouldRotate(now)
+	}
 	r, err := a.custody.Rotate(now)
 	if err != nil {
 		return Rotated{}, fmt.Errorf("rotate the signing key: %w", err)

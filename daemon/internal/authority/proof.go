@@ -55,7 +55,7 @@ func (a *Authority) Prove(ctx context.Context, actor license.Actor, ref OrderRef
 		}
 		return nil
 	})
-	if err != nil {
+	if err != nil || DryRun(ctx) {
 		return token.DeliveryFile{}, err
 	}
 	return token.DeliveryFile{Delivery: raw, Keys: s.keys.Raw}, nil
