@@ -58,7 +58,7 @@ func (p *program) editCommand() *cli.Command {
 	var edit adminwire.Edit
 	return p.changeCommand(change{
 		name: "edit", usage: "change the phases, the leases and the overage of a licence",
-		options: "[--warn DURATION] [--grace DURATION] [--enforcement block|degrade|advisory] [--lease DURATION] [--refresh DURATION] [--overage N]",
+		options: "[OPTIONS]",
 		description: "What is not given stays. The value product takes away what the licence has of its own, so that it follows its product " +
 			"again. Installs get to know of it when they call home next.\n\n" +
 			"Examples:\n" +

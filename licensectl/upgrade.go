@@ -16,7 +16,7 @@ func (p *program) upgradeCommand() *cli.Command {
 	var e end
 	return p.changeCommand(change{
 		name: "upgrade", usage: "make a licence another one in place, or a trial a full one",
-		options: "[--product P] [--feature NAME=VALUE]... [--machines N] [--expires DATE | --for DURATION | --perpetual] [--force]",
+		options: "[OPTIONS] [--expires DATE | --for DURATION | --perpetual]",
 		description: "Id, code and installs stay, and installs get what is new when they call home next. What is not given stays; another product " +
 			"brings its own features. A trial becomes a full licence, and needs an end. Installs of a product that the other one does not accept " +
 			"(accepts) keep a licence from moving to it, unless --force ends them.\n\n" +

@@ -225,11 +225,10 @@ func (d *decoder) list(key string, n ast.Node, v reflect.Value) {
 // overage reads the word refuse, or how many are allowed.
 func (d *decoder) overage(key string, n ast.Node, o *Overage) {
 	if text, _, ok := scalar(n); ok {
-		is, err := parseOverage(text)
-		if err != nil {
+		if err := checkOverage(text); err != nil {
 			d.failf(key, n, "%w", err)
 		}
-		*o = is
+		*o = Overage{}
 		return
 	}
 	var allowed struct {

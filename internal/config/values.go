@@ -107,11 +107,12 @@ func (o Overage) String() string {
 	return "{allow: " + strconv.Itoa(o.Allow) + "}"
 }
 
-func parseOverage(s string) (Overage, error) {
-	if s == "refuse" {
-		return Overage{}, nil
+// checkOverage takes the only word that an overage can be.
+func checkOverage(s string) error {
+	if s != "refuse" {
+		return fmt.Errorf("%q is neither refuse nor {allow: NUMBER}", s)
 	}
-	return Overage{}, fmt.Errorf("%q is neither refuse nor {allow: NUMBER}", s)
+	return nil
 }
 
 // Features are a product's features. A value is true, a [json.Number] or a

@@ -15,7 +15,6 @@ import (
 type licenseHead struct {
 	ID       string
 	Revision int64
-	Product  string
 	Channel  string
 	Index    []byte // of the code
 	standing []byte // key in the index of that name
@@ -25,7 +24,7 @@ type licenseHead struct {
 
 func headOf(l license.License) licenseHead {
 	return licenseHead{
-		ID: l.ID, Revision: l.Revision, Product: l.Product, Channel: l.Channel,
+		ID: l.ID, Revision: l.Revision, Channel: l.Channel,
 		Index:    bytes.Clone(l.Code.Index), // the record belongs to the function, which may change it
 		standing: standingKey(l),
 		value:    standingValue(l),

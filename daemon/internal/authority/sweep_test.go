@@ -1,7 +1,6 @@
 package authority_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"testing"
@@ -181,7 +180,7 @@ func TestSweepConcurrent(t *testing.T) {
 		go func() {
 			for more := true; more; {
 				var err error
-				if _, more, err = a.Sweep(context.Background(), w.clock().Add(-time.Duration(i)*time.Second)); err != nil {
+				if _, more, err = a.Sweep(t.Context(), w.clock().Add(-time.Duration(i)*time.Second)); err != nil {
 					failed <- err
 					return
 				}
