@@ -17,7 +17,7 @@ func TestPhasesOverTheAdminAPI(t *testing.T) {
 	m := start(t, config, nil)
 	l := m.issue()
 	edit := strings.Replace(adminwire.PathEdit, "{id}", l.ID, 1)
-	product := adminwire.Phases{Warn: "30d", Grace: "15d", Enforcement: license.EnforceBlock}
+	product := adminwire.Phases{Warn: "30d", Grace: "15d", Enforcement: license.EnforceBlock, Lease: "14d", Refresh: "1d"}
 	if l.Phases != (adminwire.Phases{}) || l.PhasesInForce == nil || *l.PhasesInForce != product {
 		t.Errorf("%+v, %+v", l.Phases, l.PhasesInForce)
 	}
@@ -29,7 +29,10 @@ func TestPhasesOverTheAdminAPI(t *testing.T) {
 		`{"phases":{"grace":"1500ms"}}`:              "phases.grace",
 		`{"phases":{"grace":"40000d"}}`:              "phases.grace",
 		`{"phases":{"enforcement":"lock"}}`:          "phases.enforcement",
-		`{"phases":{"warn":"1d","lease":"1d"}}`:      "",
+		`{"phases":{"warn":"1d","leases":"1d"}}`:     "",
+		`{"phases":{"lease":"1s"}}`:                  "phases.lease",
+		`{"overage":"some"}`:                         "overage",
+		`{"overage":"-1"}`:                           "overage",
 		`{"phases":{"warn":86400}}`:                  "",
 		`{"phases":{"warn":"1d"},"machines":"many"}`: "",
 	} {
@@ -43,7 +46,7 @@ func TestPhasesOverTheAdminAPI(t *testing.T) {
 	if err := m.admin(http.MethodPost, edit, adminwire.Edit{Phases: own}, &done); err != nil || !done.Changed || done.License.Revision != 2 {
 		t.Fatalf("%+v: %v", done, err)
 	}
-	if done.License.Phases != own || *done.License.PhasesInForce != (adminwire.Phases{Warn: "60d", Grace: "15d", Enforcement: license.EnforceAdvisory}) {
+	if done.License.Phases != own || *done.License.PhasesInForce != (adminwire.Phases{Warn: "60d", Grace: "15d", Enforcement: license.EnforceAdvisory, Lease: "14d", Refresh: "1d"}) {
 		t.Errorf("%+v, %+v", done.License.Phases, done.License.PhasesInForce)
 	}
 	if err := m.admin(http.MethodPost, edit, adminwire.Edit{Phases: done.License.Phases}, &done); err != nil || done.Changed {

@@ -77,7 +77,7 @@ func TestInstallScreens(t *testing.T) {
 func TestTextScreens(t *testing.T) {
 	at := time.Date(2026, 6, 1, 3, 0, 0, 0, time.UTC)
 	l := someLicense()
-	l.Mode, l.Machines = license.ModeNode, 1
+	l.Mode, l.Machines, l.InUse = license.ModeNode, 1, 1
 	l.Installs = []adminwire.Install{
 		{ID: "dev_" + strings.Repeat("t", 39), Kind: license.InstallText, State: license.InstallLive, BoundAt: &at, SeenAt: &at, ForkKinds: []adminwire.Fork{}},
 		{ID: strings.Repeat("m", 43), Seat: "seat_1", State: license.InstallLive, Environment: "metal", BoundAt: &at, SeenAt: &at, ForkKinds: []adminwire.Fork{}},
