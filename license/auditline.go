@@ -137,14 +137,18 @@ func (l *AuditLine) take(name string, value []byte, at, count int) bool {
 		return name == "personal" && value[0] == '{'
 	}
 	var err error
+	var ok bool
 	switch name {
 	case "seq":
 		l.Seq, err = strconv.ParseInt(string(value), 10, 64)
 		return count == 1 && err == nil && l.Seq > 0
 	case "action":
-		return json.Unmarshal(value, &l.Action) == nil
+		action, ok := textMember(value)
+		l.Action = Action(action)
+		return ok
 	case "license":
-		return json.Unmarshal(value, &l.License) == nil
+		l.License, ok = textMember(value)
+		return ok
 	case "sealed":
 		l.Sealed = true
 		return hashMember(&l.sealed, value)
@@ -169,6 +173,16 @@ func (l *AuditLine) prevMember() []byte {
 
 func hashMember(to *[sha256.Size]byte, value []byte) bool {
 	return len(value) == auditHashLen+2 && value[0] == '"' && decodeHash(to, value[1:len(value)-1])
+}
+
+func textMember(value []byte) (s string, ok bool) {
+	if value[0] != '"' {
+		return "", false
+	}
+	if bytes.IndexByte(value, '\\') < 0 {
+		return string(value[1 : len(value)-1]), true
+	}
+	return s, json.Unmarshal(value, &s) == nil
 }
 
 // Raw is the line.

@@ -16,6 +16,7 @@ const (
 	TypeTime       = "license-time+jwt"
 	TypeStatusList = "statuslist+jwt"
 	TypeDelivery   = "license-delivery+jwt"
+	TypeCheckpoint = "audit-checkpoint+jwt"
 )
 
 // Limits of what is read.

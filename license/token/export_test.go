@@ -41,6 +41,7 @@ func claimForms() map[string]claimForm {
 		"list":           {statusListShape, reflect.TypeFor[statusListClaims]()},
 		"time":           {timeShape, reflect.TypeFor[timeClaims]()},
 		"proof":          {deliveryShape, reflect.TypeFor[deliveryClaims]()},
+		"checkpoint":     {checkpointShape, reflect.TypeFor[checkpointClaims]()},
 		"proof document": {deliveryDocumentShape, reflect.TypeFor[deliveryDocument]()},
 		"header":         {headerShape, reflect.TypeFor[joseHeader]()},
 		"anchors":        {anchorsShape, reflect.TypeFor[anchorsDocument]()},

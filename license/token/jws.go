@@ -81,6 +81,7 @@ var (
 	formTime       = form{typ: TypeTime, noun: "signed time"}
 	formStatusList = form{typ: TypeStatusList, noun: "status list"}
 	formDelivery   = form{typ: TypeDelivery, noun: "proof of delivery"}
+	formCheckpoint = form{typ: TypeCheckpoint, noun: "checkpoint"}
 )
 
 // err gives a fault its reason: Damaged or Forged, and BadRequest with its
