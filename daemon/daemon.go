@@ -133,6 +133,7 @@ func (d *Daemon) Start() error {
 	})
 	d.serving.Go(func() { d.authority.RunOutbox(ctx, d.reportJob) })
 	d.serving.Go(func() { d.authority.RunKeys(ctx, d.reportKeys) })
+	d.serving.Go(func() { d.authority.RunCheckpoints(ctx, d.reportCheckpoint) })
 	d.startWatch(ctx)
 	sweeper := &sweep.Sweeper{Authority: d.authority, Log: d.log, Now: d.now}
 	d.serving.Go(func() { sweeper.Run(ctx) })
@@ -183,6 +184,10 @@ func (d *Daemon) reportJob(o authority.JobOutcome) {
 	}
 }
 
+func (d *Daemon) reportCheckpoint(err error) {
+	d.log.Warn("the audit log cannot be signed; what was added since its last checkpoint is held by its hashes only", "error", err.Error())
+}
+
 // Stop answers what is under way, until ctx ends, and closes everything. It
 // can be called more than once.
 func (d *Daemon) Stop(ctx context.Context) error {
@@ -196,6 +201,11 @@ func (d *Daemon) Stop(ctx context.Context) error {
 			d.cancel()
 		}
 		d.serving.Wait()
+		if d.cancel != nil {
+			if err := d.authority.CloseAudit(context.WithoutCancel(ctx)); err != nil {
+				d.reportCheckpoint(err)
+			}
+		}
 		errs = append(errs, d.unwind())
 		d.stopErr = errors.Join(errs...)
 		d.log.Info("licensed has stopped")

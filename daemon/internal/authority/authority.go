@@ -133,7 +133,8 @@ type Authority struct {
 	guard       *guard
 	health      *healthBook
 	syncs       syncRuns
-	jobs        chan struct{}    // holds a token when there may be something to do
+	jobs        chan struct{} // holds a token when there may be something to do
+	checkpoints checkpoints
 	certificate func() time.Time // Options.Certificate
 	rotateEvery time.Duration
 }
@@ -158,7 +159,8 @@ func New(o Options) (*Authority, error) {
 	}
 	dated := recorded{Store: o.Store, guard: a.guard}
 	a.lists = newStatusLists(dated, a)
-	a.below = settled{Store: dated, undo: a.undo, lists: a.lists, queued: a.wakeOutbox, dueAt: a.dueAt}
+	a.checkpoints.wake = make(chan struct{}, 1)
+	a.below = settled{Store: dated, undo: a.undo, lists: a.lists, queued: a.wakeOutbox, dueAt: a.dueAt, audited: a.checkpoints.wrote}
 	a.keys = &callKeys{a: a, busy: make(map[string]bool)}
 	a.store = staffed{Store: a.below, market: a.byMarket, keys: a.keys}
 	for _, ch := range o.Channels {

@@ -21,6 +21,8 @@ type settled struct {
 	queued func()
 	// dueAt says when the sweep has to look at a licence that was changed.
 	dueAt func(was, is license.License) (time.Time, bool)
+	// audited is told how many entries were added to the audit log.
+	audited func(entries int64)
 }
 
 // Update runs fn on a Tx that settles, and has what it settled published.
@@ -39,6 +41,9 @@ func (s settled) Update(ctx context.Context, fn func(ctx context.Context, tx sto
 	if t != nil && t.queued {
 		s.queued()
 	}
+	if t != nil && err == nil {
+		s.audited(t.audited)
+	}
 	return err
 }
 
@@ -51,6 +56,8 @@ type settlingTx struct {
 	queued bool                // a job was written
 	dueAt  func(was, is license.License) (time.Time, bool)
 
+	audited int64 // entries that were added to the audit log
+
 	// What was read or written last, since a record is mostly read just before
 	// it is replaced. The zero ids are of none.
 	license license.License
@@ -59,6 +66,15 @@ type settlingTx struct {
 
 // listNew is the index of a place that stands for a whole new list.
 const listNew = -1
+
+// Append adds to the audit log, and counts.
+func (t *settlingTx) Append(ctx context.Context, e license.AuditEvent) (int64, error) {
+	seq, err := t.Tx.Append(ctx, e)
+	if err == nil {
+		t.audited++
+	}
+	return seq, err
+}
 
 // License reads, and remembers.
 func (t *settlingTx) License(ctx context.Context, id string) (license.License, error) {
