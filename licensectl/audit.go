@@ -30,9 +30,9 @@ func auditFlags(more ...cli.Flag) []cli.Flag {
 func (p *program) auditCommand() *cli.Command {
 	return &cli.Command{
 		Name: "audit", Category: "Service", Usage: "see who has changed what",
-		UsageText: "licensectl audit list [OPTIONS]\nlicensectl audit export [OPTIONS] >audit.jsonl",
+		UsageText: "licensectl audit list|export|verify|head|checkpoint|erase [OPTIONS]",
 		Description: "Every change is written to the audit log in the transaction that makes it: when, who, from where, what it was and what it is.\n" +
-			"No code and no key is in it.",
+			"No code and no key is in it. The entries are a chain of hashes that the daemon signs.",
 		Subcommands: []*cli.Command{
 			{
 				Name: "list", Usage: "list entries, oldest first", UsageText: "licensectl audit list [OPTIONS]",
@@ -47,9 +47,11 @@ func (p *program) auditCommand() *cli.Command {
 			},
 			{
 				Name: "export", Usage: "write all entries to standard output, one JSON document a line", UsageText: "licensectl audit export [OPTIONS] >audit.jsonl",
-				Description: "Example:\n  licensectl audit export --since 2027-01-01 >2027.jsonl",
-				Flags:       auditFlags(), Action: p.auditExport,
+				Description: "The lines are those that the daemon keeps, byte for byte; audit verify checks them. A selection by licence or\n" +
+					"action is no chain and cannot be checked.\n\nExample:\n  licensectl audit export --since 2027-01-01 >2027.jsonl",
+				Flags: auditFlags(), Action: p.auditExport,
 			},
+			p.auditVerifyCommand(), p.auditHeadCommand(), p.auditCheckpointCommand(), p.auditEraseCommand(),
 		},
 		Action: unknownCommand,
 	}
@@ -123,22 +125,12 @@ func (p *program) auditExport(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	o.Limit = maxBatch
 	progress := p.progress("%d entries")
 	defer progress.done()
-	total, out := 0, json.NewEncoder(p.out)
-	out.SetEscapeHTML(false)
-	_, err = eventPages(c, admin, o).each("", true, func(page []adminwire.Event) error {
-		for _, e := range page {
-			if err := out.Encode(e); err != nil {
-				return fmt.Errorf("write the entries: %w", err)
-			}
-		}
-		total += len(page)
+	total, err := exportLines(c.Context, admin, o, p.out, func(total int) {
 		if !p.colorful {
 			progress.show(total)
 		}
-		return nil
 	})
 	if err != nil && total > 0 {
 		err = fmt.Errorf("after %s: %w", count(total, "entry", "entries"), err)
@@ -151,11 +143,11 @@ func (p *program) printEvents(f string, list adminwire.EventList) error {
 	case formJSON:
 		return writeJSON(p.out, list)
 	case formCSV:
-		records := [][]string{{"seq", "at", "actor", "name", "address", "action", "license", "install", "product", "request", "changes", "note"}}
+		records := [][]string{{"seq", "at", "actor", "name", "address", "action", "license", "install", "product", "request", "changes", "note", "erased"}}
 		for _, e := range list.Events {
 			records = append(records, []string{
 				strconv.FormatInt(e.Seq, 10), e.At.UTC().Format(time.RFC3339), string(e.Actor.Kind), e.Actor.Name, e.Actor.Addr, string(e.Action),
-				e.License, e.Install, e.Product, e.Request, changes(e), e.Note,
+				e.License, e.Install, e.Product, e.Request, changes(e), e.Note, erasedText(e),
 			})
 		}
 		return writeCSV(p.out, records...)
@@ -165,10 +157,18 @@ func (p *program) printEvents(f string, list adminwire.EventList) error {
 	}
 	t := newTable("SEQ", "TIME (UTC)", "~WHO", "ACTION", "LICENCE", "WHAT")
 	for _, e := range list.Events {
-		what := strings.Join(slices.DeleteFunc([]string{changes(e), e.Note}, func(s string) bool { return s == "" }), "; ")
+		what := strings.Join(slices.DeleteFunc([]string{changes(e), e.Note, erasedText(e)}, func(s string) bool { return s == "" }), "; ")
 		t.add(strconv.FormatInt(e.Seq, 10), e.At.UTC().Format("2006-01-02 15:04:05"), actorText(e.Actor), string(e.Action), cmp.Or(e.License, "-"), what)
 	}
 	return t.flush(p.out)
+}
+
+// erasedText says that something was taken out of an entry.
+func erasedText(e adminwire.Event) string {
+	if e.Erased {
+		return "personal data erased"
+	}
+	return ""
 }
 
 // changes are the facts of an entry that changed, in a line.
@@ -195,12 +195,18 @@ func changes(e adminwire.Event) string {
 	return strings.Join(out, ", ")
 }
 
+// longFact is how long a text may be, in bytes, that stands in a line as it is.
+const longFact = 256
+
 // fact is a value of JSON in a line.
 func fact(v any) string {
 	switch v := v.(type) {
 	case nil:
 		return "none"
 	case string:
+		if len(v) > longFact { // a token
+			return strings.ToValidUTF8(v[:longFact/2], "") + "…"
+		}
 		return cmp.Or(v, `""`)
 	}
 	text, err := json.Marshal(v)

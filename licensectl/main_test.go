@@ -47,6 +47,8 @@ func TestScripts(t *testing.T) {
 			"callback":     callback,
 			"orders-file":  ordersFile,
 			"certificate":  certificate,
+			"rewrite":      rewrite,
+			"pick":         pick,
 		},
 	})
 }

@@ -313,6 +313,7 @@ type Event struct {
 	Before  map[string]any `json:"before,omitempty"`
 	After   map[string]any `json:"after,omitempty"`
 	Note    string         `json:"note,omitempty"`
+	Erased  bool           `json:"erased,omitempty" doc:"Personal data was taken out of it."`
 }
 
 // Actor is who caused an event.
@@ -326,7 +327,7 @@ type Actor struct {
 func NewEvent(e license.AuditEvent) Event {
 	return Event{
 		Seq: e.Seq, At: e.At.UTC(), Actor: Actor(e.Actor), Action: e.Action, License: e.License, Install: e.Install,
-		Product: e.Product, Request: e.Request, Before: e.Before, After: e.After, Note: e.Note,
+		Product: e.Product, Request: e.Request, Before: e.Before, After: e.After, Note: e.Note, Erased: e.Erased,
 	}
 }
 

@@ -67,13 +67,13 @@ func Register(mux *http.ServeMux, o Options) *API {
 	operation.Register(api, post("revoke", adminwire.PathRevoke, "Revoke a licence"), s.revoke)
 	operation.Register(api, post("remove-install", adminwire.PathRemove, "End one install of a licence"), s.removeInstall)
 	operation.Register(api, post("sign", adminwire.PathRequests, "Answer a request file of a machine without network"), s.sign)
-	operation.Register(api, get("events", adminwire.PathEvents, "The audit log, oldest first"), s.events)
 	operation.Register(api, get("keys", adminwire.PathKeys, "The key set in force"), s.keys)
 	operation.Register(api, get("anchors", adminwire.PathAnchors, "The anchors' public halves, primary first"), s.anchors)
 	operation.Register(api, post("rotate", adminwire.PathRotate, "Move to the next signing key"), s.rotate)
 	operation.Register(api, post("propose", adminwire.PathProposal, "Make the next key set, unsigned"), s.propose)
 	operation.Register(api, post("install-keys", adminwire.PathKeySet, "Put a signed key set in force"), s.install)
 	operation.Register(api, post("accept-clock", adminwire.PathClock, "Confirm the server's clock"), s.acceptClock)
+	s.registerAudit(api)
 	s.registerOrders(api)
 	s.registerPolicies(api)
 	s.registerMarketplaces(api)
@@ -419,25 +419,6 @@ func (s *server) sign(ctx context.Context, in *body[wire.Request]) (*body[wire.A
 	staff := actor(ctx)
 	ans, err := s.a.Request(ctx, in.Body.Request, code, authority.Caller{Addr: staff.Addr, Staff: &staff})
 	return &body[wire.Answer]{wire.Answer(ans)}, err
-}
-
-func (s *server) events(ctx context.Context, in *struct {
-	License string         `query:"license" maxLength:"128"`
-	Action  license.Action `query:"action" maxLength:"64"`
-	Since   time.Time      `query:"since" doc:"Only what happened at or after this instant."`
-	PageInput
-},
-) (*body[adminwire.EventList], error) {
-	events, next, err := s.a.Events(ctx, authority.EventFilter{License: in.License, Action: in.Action, Since: in.Since},
-		authority.Page{Limit: in.Limit, Cursor: in.Cursor})
-	if err != nil {
-		return nil, err
-	}
-	out := adminwire.EventList{Events: make([]adminwire.Event, 0, len(events)), Next: next}
-	for _, e := range events {
-		out.Events = append(out.Events, adminwire.NewEvent(e))
-	}
-	return &body[adminwire.EventList]{out}, nil
 }
 
 func (s *server) keys(context.Context, *empty) (*body[adminwire.KeyList], error) {
