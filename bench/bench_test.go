@@ -132,6 +132,9 @@ func contents(t *testing.T, path string) map[string]string {
 			}
 			for i, b := range p {
 				err := b.ForEach(func(k, v []byte) error {
+					if bucket(i) == audit && bytes.Contains(v, []byte(`"action":"audit.checkpoint"`)) {
+						return nil // of the server's end
+					}
 					all[string(bucketNames[i])+" "+string(k)] = string(v)
 					return nil
 				})

@@ -253,10 +253,14 @@ func compare(was, is *page, items map[string]*item) error {
 	found := 0
 	for ; key != nil; key, value = events.Next() {
 		var e struct {
-			License string `json:"license"`
+			License string         `json:"license"`
+			Action  license.Action `json:"action"`
 		}
 		if err := json.Unmarshal(value, &e); err != nil {
 			return fmt.Errorf("read an audit event: %w", err)
+		}
+		if e.Action == license.ActionCheckpoint { // of the daemon's end
+			continue
 		}
 		it := items[e.License]
 		if it == nil || it.puts != nil {
