@@ -110,6 +110,11 @@ var table = map[string]access{
 	"revoke-keys":     acts(),
 	"keep-key":        acts(),
 
+	"event-lines":  readsAll(authority.RoleViewer),
+	"event-head":   readsAll(authority.RoleViewer),
+	"checkpoint":   writesAll().madeAgain(),
+	"erase-events": writesAll().madeAgain(),
+
 	"create-token": writesAll(),
 	"revoke-token": writesAll(),
 }

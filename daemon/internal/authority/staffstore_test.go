@@ -13,6 +13,7 @@ import (
 // free are the methods of store.Tx that show and change nothing of one product, or
 // nothing that a call with a scope can reach.
 var free = []string{
+	"AuditHead",                                                    // a hash
 	"Append",                                                       // what is written is about what is seen
 	"AuditHead", // a position and a digest
 	"LastStatusList", "StatusList", "StatusLists", "PutStatusList", // lists of all installs, which anybody can read
