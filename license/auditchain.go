@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math"
 	"strconv"
 	"strings"
@@ -228,10 +229,10 @@ func PersonalFact(name string) bool { return name == "customer" }
 func (e AuditEvent) split() (open AuditEvent, private *auditPrivate) {
 	open = e
 	var p auditPrivate
-	any := false
+	found := false
 	take := func(from, to *string) {
 		if *from != "" {
-			*to, *from, any = *from, "", true
+			*to, *from, found = *from, "", true
 		}
 	}
 	switch e.Actor.Kind {
@@ -247,7 +248,7 @@ func (e AuditEvent) split() (open AuditEvent, private *auditPrivate) {
 	}
 	open.Before, p.Before = splitFacts(e.Before)
 	open.After, p.After = splitFacts(e.After)
-	if !any && p.Before == nil && p.After == nil {
+	if !found && p.Before == nil && p.After == nil {
 		return open, nil
 	}
 	return open, &p
@@ -287,9 +288,7 @@ func joinFacts(open, private map[string]any) map[string]any {
 	if open == nil {
 		return private
 	}
-	for name, v := range private {
-		open[name] = v
-	}
+	maps.Copy(open, private)
 	return open
 }
 

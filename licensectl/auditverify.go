@@ -133,7 +133,7 @@ func (p *program) verifyAudit(c *cli.Context, v token.AuditVerifier, name string
 	if err != nil {
 		return token.AuditReport{}, usagef("the file cannot be read: %v", err)
 	}
-	defer f.Close()
+	defer f.Close() //nolint:errcheck // it was only read
 	if info, err := f.Stat(); err == nil && info.IsDir() {
 		return token.AuditReport{}, usagef("%s is a folder", shown(name))
 	}

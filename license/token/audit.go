@@ -114,14 +114,8 @@ func (a *auditRun) run(ctx context.Context) error {
 	}
 }
 
-// at gives a fault its place.
-func (a *auditRun) at(f *license.AuditFault) error {
-	f.Line = a.lines.line
-	return f
-}
-
 func (a *auditRun) fault(kind license.AuditFaultKind, seq int64, format string, args ...any) error {
-	return a.at(&license.AuditFault{Kind: kind, Seq: seq, Detail: fmt.Sprintf(format, args...)})
+	return &license.AuditFault{Kind: kind, Line: a.lines.line, Seq: seq, Detail: fmt.Sprintf(format, args...)}
 }
 
 func (a *auditRun) entry(raw []byte) error {
@@ -130,9 +124,7 @@ func (a *auditRun) entry(raw []byte) error {
 	case err != nil && a.lines.cut:
 		return a.fault(license.AuditTruncated, 0, "the file ends in the middle of it")
 	case err != nil:
-		var e *license.Error
-		errors.As(err, &e)
-		return a.fault(license.AuditDamaged, 0, "%s", e.Detail)
+		return a.fault(license.AuditDamaged, 0, "%s", detailOf(err))
 	}
 	if a.report.First == 0 {
 		a.report.First = l.Seq
@@ -201,7 +193,7 @@ func (a *auditRun) content(l license.AuditLine) error {
 // closer looks closer at what does not follow the entry before.
 func (a *auditRun) closer(f *license.AuditFault, l license.AuditLine) error {
 	want := a.head.Seq + 1
-	a.at(f)
+	f.Line = a.lines.line
 	switch {
 	case f.Kind == license.AuditOutOfOrder && a.recall(l.Seq) == l.Head():
 		f.Kind, f.Detail = license.AuditRepeated, "it is repeated"
@@ -294,8 +286,7 @@ func (a *auditRun) checkpoint(l license.AuditLine) error {
 }
 
 func detailOf(err error) string {
-	var e *license.Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*license.Error](err); ok {
 		return e.Detail
 	}
 	return err.Error()

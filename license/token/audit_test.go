@@ -183,12 +183,21 @@ func TestAuditVerifierFaults(t *testing.T) {
 		"another log":         {l.lines, token.AuditVerifier{Heads: []license.AuditHead{{Seq: 3, Hash: [32]byte{1}}}}, license.AuditOtherHead, 3, 3},
 		"nothing left":        {nil, token.AuditVerifier{Heads: []license.AuditHead{l.head}}, license.AuditOtherHead, 0, 9},
 		"erase of the future": {signed(func(l *auditLog) { l.add(eraseEvent("lic_1", 10)) }), token.AuditVerifier{}, license.AuditDamaged, 10, 10},
-		"checkpoint of a stranger": {signed(func(l *auditLog) { l.add(l.checkpoint(l.head, "current", foreign)) }),
-			token.AuditVerifier{Anchors: anchors}, license.AuditBadCheckpoint, 10, 10},
-		"checkpoint by another key": {signed(func(l *auditLog) { l.add(l.checkpoint(l.head, "removed", keySetToken())) }),
-			token.AuditVerifier{Anchors: anchors}, license.AuditBadCheckpoint, 10, 10},
-		"checkpoint, older keys": {signed(func(l *auditLog) { l.add(l.checkpoint(l.head, "current", older)) }),
-			token.AuditVerifier{Anchors: anchors}, license.AuditBadCheckpoint, 10, 10},
+		"checkpoint of a stranger": {
+			signed(func(l *auditLog) { l.add(l.checkpoint(l.head, "current", foreign)) }),
+			token.AuditVerifier{Anchors: anchors},
+			license.AuditBadCheckpoint, 10, 10,
+		},
+		"checkpoint by another key": {
+			signed(func(l *auditLog) { l.add(l.checkpoint(l.head, "removed", keySetToken())) }),
+			token.AuditVerifier{Anchors: anchors},
+			license.AuditBadCheckpoint, 10, 10,
+		},
+		"checkpoint, older keys": {
+			signed(func(l *auditLog) { l.add(l.checkpoint(l.head, "current", older)) }),
+			token.AuditVerifier{Anchors: anchors},
+			license.AuditBadCheckpoint, 10, 10,
+		},
 		"checkpoint of another hash": {signed(func(l *auditLog) {
 			l.add(l.checkpoint(license.AuditHead{Seq: 9, Hash: [32]byte{1}}, "current", keySetToken()))
 		}), token.AuditVerifier{Anchors: anchors}, license.AuditBadCheckpoint, 10, 10},

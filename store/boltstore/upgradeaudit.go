@@ -34,7 +34,6 @@ func chainAudit(b *buckets, after []byte) (convert, error) {
 		}
 		line, next, err := seal(head, e)
 		if err != nil && !bad { // it reads as an event and cannot be written as one
-			bad = true
 			line, next, err = seal(head, unreadableEvent(raw))
 		}
 		if err != nil {

@@ -167,7 +167,8 @@ func (s suite) auditErase(t *testing.T) {
 	update(t, st, func(ctx context.Context, tx store.Tx) error {
 		for _, e := range []license.AuditEvent{
 			newEvent(license.ActionIssue, "lic_1"), newEvent(license.ActionIssue, "lic_2"),
-			{At: base, Actor: license.Actor{Kind: license.ActorSystem}, Action: license.ActionKeysRotate}, newEvent(license.ActionRenew, "lic_1"),
+			{At: base, Actor: license.Actor{Kind: license.ActorSystem}, Action: license.ActionKeysRotate},
+			newEvent(license.ActionRenew, "lic_1"),
 		} {
 			if _, err := tx.Append(ctx, e); err != nil {
 				return err
