@@ -19,6 +19,7 @@ import (
 
 	"github.com/seed-357fa782/licensed/daemon/internal/authority"
 	"github.com/seed-357fa782/licensed/daemon/internal/sweep"
+	"github.com/seed-357fa782/licensed/daemon/internal/webhook"
 	"github.com/seed-357fa782/licensed/internal/config"
 	"github.com/seed-357fa782/licensed/keys"
 	"github.com/seed-357fa782/licensed/store"
@@ -55,6 +56,7 @@ type Daemon struct {
 	ring      *keys.Ring
 	store     store.Store
 	authority *authority.Authority
+	webhooks  *webhook.Sender
 	servers   []*server
 
 	selfTestMark string // known to this process only; see market.Options
@@ -105,7 +107,7 @@ func New(ctx context.Context, o Options) (_ *Daemon, err error) {
 			err = errors.Join(err, d.unwind())
 		}
 	}()
-	for _, step := range []func(context.Context) error{d.openStore, d.openKeys, d.makeAuthority, d.listen} {
+	for _, step := range []func(context.Context) error{d.openStore, d.openKeys, d.makeAuthority, d.makeWebhooks, d.listen} {
 		if err := step(ctx); err != nil {
 			return nil, err
 		}
@@ -134,6 +136,7 @@ func (d *Daemon) Start() error {
 	d.serving.Go(func() { d.authority.RunOutbox(ctx, d.reportJob) })
 	d.serving.Go(func() { d.authority.RunKeys(ctx, d.reportKeys) })
 	d.serving.Go(func() { d.authority.RunCheckpoints(ctx, d.reportCheckpoint) })
+	d.serving.Go(func() { d.webhooks.Run(ctx) })
 	d.startWatch(ctx)
 	sweeper := &sweep.Sweeper{Authority: d.authority, Log: d.log, Now: d.now}
 	d.serving.Go(func() { sweeper.Run(ctx) })

@@ -240,7 +240,7 @@ func (d *Daemon) status(ctx context.Context) adminwire.Status {
 	for _, m := range d.config.Marketplaces {
 		s.Channels = append(s.Channels, m.Name)
 	}
-	s.Marketplaces = d.marketplaces(ctx)
+	s.Marketplaces, s.Webhooks = d.marketplaces(ctx), d.webhookLines(ctx)
 	if text := d.probesMissing(ctx); s.Ready && text != "" {
 		s.Ready, s.NotReady = false, text
 	}

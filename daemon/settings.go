@@ -10,6 +10,7 @@ import (
 
 	"github.com/seed-357fa782/licensed/daemon/internal/authority"
 	"github.com/seed-357fa782/licensed/daemon/internal/market"
+	"github.com/seed-357fa782/licensed/daemon/internal/webhook"
 	"github.com/seed-357fa782/licensed/internal/config"
 	"github.com/seed-357fa782/licensed/keys"
 	"github.com/seed-357fa782/licensed/license"
@@ -25,6 +26,8 @@ type settings struct {
 	channels  []authority.Channel
 	entries   []market.Options // but for what only a running daemon has
 	upstreams []*market.Upstream
+	webhooks  []webhook.Endpoint
+	secrets   []*webhookSecrets
 	cert      *certificate // nil without TLS
 	// adminCert is that of the admin listener, adminClients who signs the
 	// certificates of those who may reach it; nil without.
@@ -51,13 +54,7 @@ func loadConfig(o Options) (config.Config, error) {
 	if err != nil {
 		return config.Config{}, &ConfigError{err}
 	}
-	later := func(key string, used bool) error {
-		if !used {
-			return nil
-		}
-		return c.KeyError(key, errors.New("this version does not have it yet"))
-	}
-	errs := []error{c.CheckFiles(), checkToken(c), later("webhooks", len(c.Webhooks) > 0)}
+	errs := []error{c.CheckFiles(), checkToken(c)}
 	if err := open.Check(c.Store); err != nil {
 		errs = append(errs, c.KeyError("store", err))
 	}
@@ -81,6 +78,9 @@ func makeSettings(c config.Config, now func() time.Time) (settings, error) {
 	fail("products", authority.CheckProducts(s.products))
 	for i, m := range c.Marketplaces {
 		s.addMarketplace(m, now, func(key string, err error) { fail(fmt.Sprintf("marketplaces[%d].%s", i, key), err) })
+	}
+	for i, w := range c.Webhooks {
+		s.addWebhook(w, func(key string, err error) { fail(fmt.Sprintf("webhooks[%d].%s", i, key), err) })
 	}
 	if c.Public.TLS.Enabled() {
 		s.cert = &certificate{files: c.Public.TLS, now: now}

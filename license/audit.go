@@ -87,6 +87,14 @@ const (
 	ActionTransferApprove  Action = "transfer.approve"
 	ActionTransferDeny     Action = "transfer.deny"
 	ActionFloatingTakeover Action = "install.takeover" // the same instance took its own floating seat back
+
+	ActionMarketplaceHealth Action = "marketplace.health" // an entry began to fail, or does so no more
+	ActionWebhookEnable     Action = "webhook.enable"     // by the merchant
+	ActionWebhookDisable    Action = "webhook.disable"    // by the merchant, the receiver (410), or after days of silence
+	ActionWebhookReplay     Action = "webhook.replay"     // by the merchant
+	ActionWebhookSkip       Action = "webhook.skip"       // by the merchant
+	ActionWebhookForget     Action = "webhook.forget"     // by the merchant, of one that is not configured any more
+	ActionWebhookGiveUp     Action = "webhook.give_up"    // one event could not be delivered
 )
 
 // ActionOf is the audit action of an event.

@@ -59,6 +59,9 @@ var changing = map[string]conditions{
 	"marketplace outbox retry": ofStore,
 	"marketplace outbox drop":  ofStore,
 
+	"audit checkpoint": ofStore,
+	"audit erase":      ofStore,
+
 	"token create": {dryRun: true}, // its text is shown once
 	"token revoke": ofStore,
 }

@@ -352,6 +352,8 @@ type Status struct {
 	NotReady   string    `json:"not_ready,omitempty" doc:"Why requests cannot be answered."`
 	// Marketplaces holds the entries in one line each.
 	Marketplaces []MarketplaceLine `json:"marketplaces"`
+	// Webhooks holds the endpoints that are told about events in one line each.
+	Webhooks []WebhookLine `json:"webhooks"`
 }
 
 // Clock is how the daemon's clock stands to the newest change that was made

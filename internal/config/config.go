@@ -216,9 +216,26 @@ type Limits struct {
 
 // Webhook is an address that is told about events.
 type Webhook struct {
-	URL        string   `yaml:"url"`
-	SecretFile string   `yaml:"secret_file" config:"secret"`
-	Events     []string `yaml:"events"` // none: all
+	// Name is what its position is kept under: the host of URL.
+	Name string `yaml:"name"`
+	// URL is https://, or http:// where its host is loopback.
+	URL string `yaml:"url"`
+	// SecretFile and SecretFiles name what requests are signed with: "whsec_" and
+	// base64. There are several while one takes the place of another.
+	SecretFile  string   `yaml:"secret_file" config:"secret"`
+	SecretFiles []string `yaml:"secret_files" config:"secret"`
+	Events      []string `yaml:"events"`   // types, or groups as license.*; none: all
+	Products    []string `yaml:"products"` // whose licences it is told of; none: all
+	Include     []string `yaml:"include"`  // what it is told besides: "customer", "actor", "note"
+	CAFile      string   `yaml:"ca_file" config:"path"`
+}
+
+// Secrets are the paths of all files with secrets, the newest first.
+func (w Webhook) Secrets() []string {
+	if w.SecretFile == "" {
+		return w.SecretFiles
+	}
+	return append([]string{w.SecretFile}, w.SecretFiles...)
 }
 
 // Default is the configuration of a daemon that is started without any, with

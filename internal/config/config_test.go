@@ -142,7 +142,11 @@ func TestLoadFull(t *testing.T) {
 		Limits:     config.Limits{RequestsPerMinute: 10, UnknownCodesPerMinute: 20},
 		UndoWindow: 48 * hour,
 		Webhooks: []config.Webhook{{
-			URL: "https://crm.example.com/hook", SecretFile: dir + "/secrets/hook", Events: []string{"license.issued"},
+			Name: "crm.example.com", URL: "https://crm.example.com/hook", SecretFile: dir + "/secrets/hook", Events: []string{"license.issued"},
+		}, {
+			Name: "books", URL: "https://books.example.com/hook", SecretFiles: []string{dir + "/secrets/books", dir + "/secrets/books-next"},
+			Events: []string{"license.*", "keys.rotated"}, Products: []string{"cad-pro"}, Include: []string{"customer", "actor", "note"},
+			CAFile: dir + "/ca.pem",
 		}},
 	}
 	if diff := cmp.Diff(want, got, compare); diff != "" {
@@ -376,6 +380,13 @@ func TestRefusals(t *testing.T) {
 		{"limit", "limits: {requests_per_minute: -1}\n", "limits.requests_per_minute: -1 is not between"},
 		{"webhook", "webhooks: [{events: [a]}]\n", "licensed.yaml:1: webhooks[0].url: must be set"},
 		{"webhook event", "webhooks: [{url: 'https://h', events: ['']}]\n", "webhooks[0].events[0]: the entry is empty"},
+		{"webhook without a secret", "webhooks: [{url: 'https://h'}]\n", "webhooks[0].secret_file: must be set; licensectl webhook secret makes a secret"},
+		{"webhook in plain text", "webhooks: [{url: 'http://crm.example.com/hook', secret_file: s}]\n", "webhooks[0].url: http:// is for this machine only"},
+		{"webhook's name", "webhooks: [{name: 'CRM/1', url: 'https://h', secret_file: s}]\n", "webhooks[0].name: \"CRM/1\" is no name for a webhook"},
+		{"webhooks of one host", "webhooks: [{url: 'https://h/a', secret_file: s}, {url: 'https://h/b', secret_file: s}]\n", "webhooks[1].name: h is webhooks[0].name already"},
+		{"webhook's product", "webhooks: [{url: 'https://h', secret_file: s, products: [x]}]\n", "webhooks[0].products[0]: there is no product \"x\""},
+		{"webhook's include", "webhooks: [{url: 'https://h', secret_file: s, include: [code]}]\n", "webhooks[0].include[0]: \"code\" is not one of customer, actor, note"},
+		{"webhook's secrets", "webhooks: [{url: 'https://h', secret_file: s, secret_files: [a, b, c, d]}]\n", "webhooks[0].secret_files: there are 5 secrets, and may be 4"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -189,6 +189,9 @@ func (c *Config) complete(dir string) {
 	} else if path, ok := strings.CutPrefix(c.Store, boltScheme); ok {
 		c.Store = boltScheme + resolve(path)
 	}
+	for i := range c.Webhooks {
+		c.Webhooks[i].setName()
+	}
 	c.IssuerGiven = c.Issuer != ""
 	if c.Issuer == "" && isLoopback(c.Public.Listen) {
 		scheme := "http://"

@@ -96,14 +96,11 @@ func (c Config) validate() error {
 	v.duration("undo_window", c.UndoWindow, true)
 	v.within("limits.requests_per_minute", c.Limits.RequestsPerMinute, 0, 1_000_000)
 	v.within("limits.unknown_codes_per_minute", c.Limits.UnknownCodesPerMinute, 0, 1_000_000)
+	hooks := map[string]string{}
 	for i, w := range c.Webhooks {
 		key := element("webhooks", i)
-		if _, err := parseURL(w.URL, "http", "https"); err != nil {
-			v.check(key+".url", err)
-		}
-		for j, e := range w.Events {
-			v.notEmpty(element(key+".events", j), e)
-		}
+		v.webhook(key, w, ids)
+		v.unique(key+".name", w.Name, hooks)
 	}
 	return errors.Join(v.errs...)
 }

@@ -110,10 +110,17 @@ var table = map[string]access{
 	"revoke-keys":     acts(),
 	"keep-key":        acts(),
 
-	"event-lines":  readsAll(authority.RoleViewer),
-	"event-head":   readsAll(authority.RoleViewer),
-	"checkpoint":   writesAll().madeAgain(),
-	"erase-events": writesAll().madeAgain(),
+	"event-lines":     readsAll(authority.RoleViewer),
+	"event-head":      readsAll(authority.RoleViewer),
+	"checkpoint":      writesAll().madeAgain(),
+	"erase-events":    writesAll().madeAgain(),
+	"webhooks":        readsAll(authority.RoleViewer),
+	"test-webhook":    acts(),
+	"enable-webhook":  writesAll().madeAgain(),
+	"disable-webhook": writesAll().madeAgain(),
+	"replay-webhook":  writesAll().madeAgain(),
+	"skip-webhook":    writesAll().madeAgain(),
+	"forget-webhook":  writesAll().madeAgain(),
 
 	"create-token": writesAll(),
 	"revoke-token": writesAll(),
@@ -134,7 +141,7 @@ func (s *server) scoped(ctx context.Context, st adminwire.Status) adminwire.Stat
 		return st
 	}
 	st.Products = slices.DeleteFunc(slices.Clone(st.Products), func(p string) bool { return !c.Principal.Sees(p) })
-	st.Channels, st.Marketplaces = []string{}, []adminwire.MarketplaceLine{}
+	st.Channels, st.Marketplaces, st.Webhooks = []string{}, []adminwire.MarketplaceLine{}, []adminwire.WebhookLine{}
 	st.Store, st.StoreBytes, st.DataDir, st.Disk = "", 0, "", nil
 	return st
 }

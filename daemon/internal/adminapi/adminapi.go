@@ -22,7 +22,7 @@ import (
 	"github.com/seed-357fa782/licensed/license/wire"
 )
 
-// Options of the admin API; Authority and Status are required.
+// Options of the admin API; Authority, Status and Webhooks are required.
 type Options struct {
 	Authority *authority.Authority
 	Status    func(context.Context) adminwire.Status
@@ -31,6 +31,7 @@ type Options struct {
 	SelfTest func(ctx context.Context, channel, address string) (adminwire.SelfTest, error)
 	// Duration reads durations as the configuration does: Go's plus d.
 	Duration func(string) (time.Duration, error)
+	Webhooks Webhooks
 	Version  string
 }
 
@@ -79,6 +80,7 @@ func Register(mux *http.ServeMux, o Options) *API {
 	s.registerMarketplaces(api)
 	s.registerKeys(api)
 	s.registerTokens(api)
+	registerWebhooks(api, o.Webhooks)
 	out := &API{API: api, s: s}
 	out.describe()
 	return out

@@ -135,6 +135,7 @@ type Authority struct {
 	syncs       syncRuns
 	jobs        chan struct{} // holds a token when there may be something to do
 	checkpoints checkpoints
+	events      chan struct{}    // holds a token when the audit log may have grown
 	certificate func() time.Time // Options.Certificate
 	rotateEvery time.Duration
 }
@@ -149,6 +150,7 @@ func New(o Options) (*Authority, error) {
 		undo: o.UndoWindow, random: o.Random, ids: &license.IDs{Random: o.Random}, clock: o.Now, gate: newGate(o.UnknownCodes), certificate: o.Certificate, rotateEvery: o.RotateEvery,
 		products: make(map[string]license.Product), byMarket: make(map[string]string), jobs: make(chan struct{}, 1),
 	}
+	a.events = make(chan struct{}, 1)
 	a.health, a.syncs.running = newHealthBook(o.Channels), make(map[string]*syncRun)
 	if a.clock == nil {
 		a.clock = time.Now //nolint:forbidigo // the one default of Now
@@ -160,7 +162,7 @@ func New(o Options) (*Authority, error) {
 	dated := recorded{Store: o.Store, guard: a.guard}
 	a.lists = newStatusLists(dated, a)
 	a.checkpoints.wake = make(chan struct{}, 1)
-	a.below = settled{Store: dated, undo: a.undo, lists: a.lists, queued: a.wakeOutbox, dueAt: a.dueAt, audited: a.checkpoints.wrote}
+	a.below = settled{Store: dated, undo: a.undo, lists: a.lists, queued: a.wakeOutbox, dueAt: a.dueAt, audited: a.audited}
 	a.keys = &callKeys{a: a, busy: make(map[string]bool)}
 	a.store = staffed{Store: a.below, market: a.byMarket, keys: a.keys}
 	for _, ch := range o.Channels {

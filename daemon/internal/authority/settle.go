@@ -41,8 +41,8 @@ func (s settled) Update(ctx context.Context, fn func(ctx context.Context, tx sto
 	if t != nil && t.queued {
 		s.queued()
 	}
-	if t != nil && err == nil {
-		s.audited(t.audited)
+	if t != nil && t.audited > 0 {
+		s.audited(t.audited) // after an error too
 	}
 	return err
 }

@@ -260,6 +260,14 @@ func (t *staffTx) Installs(ctx context.Context, licenseID string) ([]license.Ins
 	return t.Tx.Installs(ctx, licenseID)
 }
 
+// LiveInstalls lists those of a licence that is seen which have not ended.
+func (t *staffTx) LiveInstalls(ctx context.Context, licenseID string) ([]license.Install, error) {
+	if ok, err := t.sees(ctx, licenseID); err != nil || !ok {
+		return nil, err
+	}
+	return t.Tx.LiveInstalls(ctx, licenseID)
+}
+
 // CreateInstall adds one to a licence that is seen.
 func (t *staffTx) CreateInstall(ctx context.Context, i license.Install) error {
 	if err := t.must(ctx, i.LicenseID); err != nil {

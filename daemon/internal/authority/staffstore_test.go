@@ -15,7 +15,7 @@ import (
 var free = []string{
 	"AuditHead",                                                    // a hash
 	"Append",                                                       // what is written is about what is seen
-	"AuditHead", // a position and a digest
+	"AuditHead",                                                    // a position and a digest
 	"LastStatusList", "StatusList", "StatusLists", "PutStatusList", // lists of all installs, which anybody can read
 	"StatusEntry", "StatusEntries", "PutStatusEntry",
 	"Pending", "PutPending", "DeletePending", // of codes that belong to no product yet

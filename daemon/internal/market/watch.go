@@ -54,8 +54,14 @@ func (w *Watch) Look(ctx context.Context) {
 		switch {
 		case ctx.Err() != nil:
 			return
-		case err != nil && w.due(name):
-			w.Log.WarnContext(ctx, "there is no telling how a marketplace is doing", "marketplace", name, "error", err.Error())
+		case err != nil:
+			if w.due(name) {
+				w.Log.WarnContext(ctx, "there is no telling how a marketplace is doing", "marketplace", name, "error", err.Error())
+			}
+			continue
+		}
+		if err := w.Authority.NoteHealth(ctx, h); err != nil && w.due(name+" record") {
+			w.Log.WarnContext(ctx, "how a marketplace is doing cannot be recorded; it is tried again", "marketplace", name, "error", err.Error())
 		}
 		for _, p := range h.Problems {
 			if p.Level == authority.LevelNote || !w.due(name+" "+string(p.Code)+" "+string(p.Level)) {
