@@ -115,8 +115,9 @@ func (e *endpoint) look(ctx context.Context) (time.Duration, error) {
 		return 0, err
 	}
 	if e.choose(e.now()) == nil {
-		if len(e.lanes) == 0 && e.read-e.state.After >= passMost && !e.leased() {
-			if err := e.save(ctx); err != nil {
+		passed := len(e.lanes) == 0 && e.read-e.state.After >= passMost && !e.leased()
+		if passed || e.state.Lease.Owner == e.sender.o.Owner { // or the lease could not be given up when the work was done
+			if err := e.release(ctx); err != nil {
 				return 0, err
 			}
 		}

@@ -1,0 +1,495 @@
+package webhook_test
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/seed-357fa782/licensed/daemon/internal/authority"
+	"github.com/seed-357fa782/licensed/daemon/internal/webhook"
+	"github.com/seed-357fa782/licensed/internal/adminwire"
+	"github.com/seed-357fa782/licensed/license"
+	"github.com/seed-357fa782/licensed/store/faultstore"
+)
+
+func isPut(u faultstore.Update) bool { return u.Called("SetValue") && !u.Called("Append") }
+
+// onPut fails the writes of positions.
+func onPut(f faultstore.Fault) func(faultstore.Update) faultstore.Fault {
+	return func(u faultstore.Update) faultstore.Fault {
+		if isPut(u) {
+			return f
+		}
+		return faultstore.None
+	}
+}
+
+// A process that is killed between a delivery and the position leaves it to the
+// next one, which delivers again: under the same id, and after the lease of the one
+// that is gone.
+func TestKilledBeforeThePosition(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		r := w.start(endpoint())
+		time.Sleep(time.Minute)
+		begun := false
+		w.faults.FailUpdate(func(u faultstore.Update) faultstore.Fault {
+			if !isPut(u) {
+				return faultstore.None
+			}
+			if !begun { // the lease
+				begun = true
+				return faultstore.None
+			}
+			return faultstore.NotDone
+		})
+		l := w.issue()
+		w.change(l, license.EventSuspend)
+		synctest.Wait()
+		r.stop()
+		w.faults.Reset()
+		w.a = w.authority()
+		_, first := w.receiver.all()
+		w.start(endpoint())
+		time.Sleep(20 * time.Second)
+		if _, now := w.receiver.all(); len(now) != len(first) {
+			t.Error("the lease of the one that was killed does not count")
+		}
+		time.Sleep(20 * time.Second)
+		_, taken := w.receiver.all()
+		if len(first) != 2 || len(taken) != 4 || taken[0].ID != taken[2].ID || taken[1].ID != taken[3].ID {
+			t.Errorf("%d, then %d deliveries", len(first), len(taken))
+		}
+		if s := w.state("crm"); s.Waiting != 0 {
+			t.Errorf("state %+v", s)
+		}
+	})
+}
+
+// A restart delivers nothing twice, and what failed before is remembered.
+func TestRestart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		r := w.start(endpoint())
+		bad := w.issue()
+		synctest.Wait()
+		w.receiver.answers(func(_ http.ResponseWriter, _ *http.Request, d delivery) int {
+			if d.license() == bad.ID {
+				return http.StatusConflict
+			}
+			return http.StatusOK
+		})
+		w.change(bad, license.EventSuspend)
+		w.change(bad, license.EventResume)
+		for range 20 {
+			w.issue()
+		}
+		synctest.Wait()
+		r.stop()
+		w.change(bad, license.EventRelease) // while nobody is there
+		w.a = w.authority()
+		w.receiver.status(http.StatusOK)
+		w.receiver.forget()
+		w.start(endpoint())
+		time.Sleep(time.Minute)
+		want := []string{"license.suspended", "license.resumed", "license.released"}
+		if got := w.receiver.took(); !slices.Equal(got, want) {
+			t.Errorf("after the restart %v", got)
+		}
+	})
+}
+
+// Positions that cannot be written: what is there is delivered for as long as the
+// lease lasts, and everything once they can be; nothing is delivered without end
+// that a restart would deliver again.
+func TestStoreReadOnly(t *testing.T) {
+	for name, fault := range map[string]faultstore.Fault{"not done": faultstore.NotDone, "done but fails": faultstore.DoneButFails} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				w.start(endpoint())
+				synctest.Wait()
+				w.faults.FailUpdate(onPut(fault))
+				for range 3 {
+					w.issue()
+				}
+				time.Sleep(3 * time.Minute)
+				if _, taken := w.receiver.all(); fault == faultstore.NotDone && len(taken) != 0 {
+					t.Errorf("%d were delivered without a lease", len(taken))
+				}
+				if !strings.Contains(w.log.String(), "cannot be read or kept") {
+					t.Error("the log does not tell")
+				}
+				w.faults.Reset()
+				time.Sleep(3 * time.Minute)
+				got := map[string]bool{}
+				_, taken := w.receiver.all()
+				for _, d := range taken {
+					got[d.ID] = true
+				}
+				if len(got) != 3 || w.state("crm").Waiting != 0 {
+					t.Errorf("%d of 3 were delivered, in %d requests", len(got), len(taken))
+				}
+			})
+		})
+	}
+}
+
+// Of two daemons on one store one sends, and the other takes over from one that
+// stops.
+func TestTwoDaemons(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		first := w.start(endpoint())
+		other := w.authority()
+		w.startOn(other, endpoint())
+		for range 50 {
+			w.issue()
+			time.Sleep(100 * time.Millisecond)
+		}
+		time.Sleep(time.Minute)
+		tried, taken := w.receiver.all()
+		if len(taken) != 50 || len(tried) != 50 {
+			t.Errorf("50 events were delivered by %d requests", len(taken))
+		}
+		first.stop()
+		w.issue() // by an authority whose own sender is gone
+		time.Sleep(time.Minute)
+		if _, taken := w.receiver.all(); len(taken) != 51 {
+			t.Errorf("after one has stopped: %d", len(taken))
+		}
+	})
+}
+
+// Each fault of the store at each step leaves every event delivered.
+func TestStoreFaults(t *testing.T) {
+	for _, fault := range []faultstore.Fault{faultstore.NotDone, faultstore.DoneButFails, faultstore.Again} {
+		for n := 1; n <= 8; n++ {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				w.start(endpoint())
+				puts := 0
+				w.faults.FailUpdate(func(u faultstore.Update) faultstore.Fault {
+					if !isPut(u) {
+						return faultstore.None
+					}
+					if puts++; puts == n {
+						return fault
+					}
+					return faultstore.None
+				})
+				for range 4 {
+					w.change(w.issue(), license.EventSuspend)
+					time.Sleep(2 * time.Second)
+				}
+				time.Sleep(3 * time.Minute)
+				got := map[string]bool{}
+				_, taken := w.receiver.all()
+				for _, d := range taken {
+					got[d.ID] = true
+				}
+				if len(got) != 8 || w.state("crm").Waiting != 0 {
+					t.Errorf("fault %d at write %d: %d of 8 delivered", fault, n, len(got))
+				}
+			})
+		}
+	}
+}
+
+// While the clock is not trusted nothing is sent: receivers would refuse it.
+func TestClockNotTrusted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.start(endpoint())
+		w.issue()
+		time.Sleep(time.Minute)
+		if _, err := w.a.RecordClock(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		l := w.issue()
+		synctest.Wait()
+		off := -24 * time.Hour
+		w.now = func() time.Time { return time.Now().Add(off) }
+		w.receiver.forget()
+		if _, _, err := w.a.Edit(t.Context(), admin, l.ID, authority.Edit{Event: license.EventSuspend}); err == nil {
+			t.Fatal("the clock is trusted")
+		}
+		time.Sleep(10 * time.Minute)
+		if tried, _ := w.receiver.all(); len(tried) != 0 {
+			t.Errorf("%d attempts", len(tried))
+		}
+	})
+}
+
+// More events of one licence than are noted are found in the log again, and come
+// in their order, also after a restart.
+func TestManyHeldEvents(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		r := w.start(endpoint())
+		bad, good := w.issue(), w.issue()
+		synctest.Wait()
+		w.receiver.forget()
+		failing := func(_ http.ResponseWriter, _ *http.Request, d delivery) int {
+			if d.license() == bad.ID {
+				return http.StatusInternalServerError
+			}
+			return http.StatusOK
+		}
+		w.receiver.answers(failing)
+		const events = 400
+		for i := range events / 2 {
+			w.change(bad, license.EventSuspend)
+			w.change(bad, license.EventResume)
+			if i%10 == 0 {
+				w.change(good, license.EventRenew)
+				time.Sleep(time.Second)
+			}
+		}
+		time.Sleep(2 * time.Second)
+		s := w.state("crm")
+		if len(s.Held) != 1 || s.Held[0].Events > 128 || !s.Held[0].More || !s.WaitingMore || len(w.receiver.took()) != events/20 {
+			t.Fatalf("state %+v, %d taken", s, len(w.receiver.took()))
+		}
+		r.stop()
+		w.a = w.authority()
+		w.receiver.status(http.StatusOK)
+		w.receiver.forget()
+		w.start(endpoint())
+		time.Sleep(2 * time.Hour)
+		_, taken := w.receiver.all()
+		if len(taken) != events || !slices.IsSortedFunc(taken, func(a, b delivery) int { return int(a.Data.Seq - b.Data.Seq) }) {
+			t.Errorf("%d of %d, or not in order", len(taken), events)
+		}
+		if s := w.state("crm"); len(s.Held) != 0 || s.Waiting != 0 {
+			t.Errorf("state %+v", s)
+		}
+	})
+}
+
+// Both secrets sign while one takes the place of the other.
+func TestTwoSecrets(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		var list []webhook.Secret
+		for _, text := range []string{newer, secret} {
+			s, err := webhook.ParseSecret(text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			list = append(list, s)
+		}
+		w.start(endpoint(func(e *webhook.Endpoint) { e.Secrets = func() []webhook.Secret { return list } }))
+		w.issue()
+		synctest.Wait()
+		_, taken := w.receiver.all() // the receiver has verified the older
+		if len(taken) != 1 || len(taken[0].Signatures) != 2 || verify(newer, taken[0].Header, taken[0].Body) != nil {
+			t.Errorf("deliveries %+v", taken)
+		}
+	})
+}
+
+func ptr[T any](v T) *T { return &v }
+
+// What was delivered is delivered again under the same id, all or of one licence.
+func TestReplay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		r := w.start(endpoint())
+		a, b := w.issue(), w.issue()
+		time.Sleep(time.Hour)
+		since := time.Now()
+		w.change(a, license.EventSuspend)
+		w.change(b, license.EventSuspend)
+		w.change(a, license.EventResume)
+		time.Sleep(time.Minute)
+		ids := map[int64]string{}
+		_, before := w.receiver.all()
+		for _, d := range before {
+			ids[d.Data.Seq] = d.ID
+		}
+		for name, c := range map[string]struct {
+			sel  adminwire.WebhookSelection
+			want []int64
+		}{
+			"after":          {adminwire.WebhookSelection{After: ptr(int64(1))}, []int64{2, 3, 4, 5}},
+			"all":            {adminwire.WebhookSelection{After: ptr(int64(0))}, []int64{1, 2, 3, 4, 5}},
+			"since":          {adminwire.WebhookSelection{Since: &since}, []int64{3, 4, 5}},
+			"a licence":      {adminwire.WebhookSelection{After: ptr(int64(0)), License: a.ID}, []int64{1, 3, 5}},
+			"a licence late": {adminwire.WebhookSelection{Since: &since, License: a.ID}, []int64{3, 5}},
+			"nothing":        {adminwire.WebhookSelection{Since: ptr(since.Add(time.Hour))}, nil},
+		} {
+			w.receiver.forget()
+			edited, err := r.ReplayWebhook(t.Context(), admin, "crm", c.sel)
+			if err != nil || edited.Changed != (c.want != nil) {
+				t.Fatal(name, edited, err)
+			}
+			time.Sleep(time.Minute)
+			_, taken := w.receiver.all()
+			var got []int64
+			for _, d := range taken {
+				got = append(got, d.Data.Seq)
+				if d.ID != ids[d.Data.Seq] {
+					t.Errorf("%s: %d has id %s now", name, d.Data.Seq, d.ID)
+				}
+			}
+			slices.Sort(got)
+			if !slices.Equal(got, c.want) {
+				t.Errorf("%s: %v, want %v", name, got, c.want)
+			}
+		}
+		if w.audited(license.ActionWebhookReplay) != 5 {
+			t.Error("a replay is in the audit log")
+		}
+		for name, sel := range map[string]adminwire.WebhookSelection{
+			"neither": {}, "both": {After: ptr(int64(0)), Since: &since}, "beyond": {After: ptr(int64(1000))}, "licence": {After: ptr(int64(0)), License: "lic_0"},
+		} {
+			if _, err := r.ReplayWebhook(t.Context(), admin, "crm", sel); err == nil {
+				t.Errorf("%s: taken", name)
+			}
+		}
+		if w.state("crm").Waiting != 0 {
+			t.Error("a refused replay changed something")
+		}
+	})
+}
+
+// A replay while events of the licence are held keeps them in order.
+func TestReplayWhileHeld(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		r := w.start(endpoint())
+		l := w.issue()
+		synctest.Wait()
+		w.receiver.status(http.StatusInternalServerError)
+		w.change(l, license.EventSuspend)
+		w.change(l, license.EventResume)
+		time.Sleep(time.Second * 2)
+		for _, sel := range []adminwire.WebhookSelection{{After: ptr(int64(0)), License: l.ID}, {After: ptr(int64(0))}} {
+			if _, err := r.ReplayWebhook(t.Context(), admin, "crm", sel); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+		}
+		w.receiver.forget()
+		w.receiver.status(http.StatusOK)
+		time.Sleep(time.Hour)
+		if got := w.receiver.took(); !slices.Equal(got, []string{"license.issued", "license.suspended", "license.resumed"}) {
+			t.Errorf("got %v", got)
+		}
+	})
+}
+
+// What waits can be left out, of one licence or all.
+func TestSkip(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		r := w.start(endpoint())
+		a, b := w.issue(), w.issue()
+		synctest.Wait()
+		w.receiver.forget()
+		w.receiver.status(http.StatusNotFound)
+		w.change(a, license.EventSuspend)
+		w.change(b, license.EventSuspend)
+		time.Sleep(2 * time.Second)
+		if _, err := r.SkipWebhook(t.Context(), admin, "crm", adminwire.WebhookSkip{Subject: "lic_nobody"}); license.ReasonOf(err) != license.NotFound {
+			t.Error(err)
+		}
+		if edited, err := r.SkipWebhook(t.Context(), admin, "crm", adminwire.WebhookSkip{Subject: a.ID}); err != nil || !edited.Changed || edited.Webhook.Waiting != 1 {
+			t.Errorf("%+v %v", edited, err)
+		}
+		w.receiver.status(http.StatusOK)
+		time.Sleep(time.Hour)
+		if _, taken := w.receiver.all(); len(taken) != 1 || taken[0].license() != b.ID {
+			t.Errorf("taken %+v", taken)
+		}
+		if _, err := r.DisableWebhook(t.Context(), admin, "crm"); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		w.change(a, license.EventResume)
+		if _, err := r.SkipWebhook(t.Context(), admin, "crm", adminwire.WebhookSkip{All: true}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := r.EnableWebhook(t.Context(), admin, "crm"); err != nil {
+			t.Fatal(err)
+		}
+		w.change(b, license.EventResume)
+		time.Sleep(time.Minute)
+		if got := w.receiver.took(); !slices.Equal(got, []string{"license.suspended", "license.resumed"}) {
+			t.Errorf("got %v", got)
+		}
+	})
+}
+
+// An endpoint that is taken out of the configuration keeps its position until it
+// is forgotten; a name that is not known is an error.
+func TestRemovedFromConfiguration(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		r := w.start(endpoint())
+		w.issue()
+		time.Sleep(time.Minute)
+		if _, err := r.ForgetWebhook(t.Context(), admin, "crm"); license.ReasonOf(err) != license.Conflict {
+			t.Error(err)
+		}
+		r.stop()
+		w.a = w.authority()
+		other := w.start(endpoint(func(e *webhook.Endpoint) { e.Name = "books" }))
+		w.issue()
+		time.Sleep(time.Minute)
+		list, err := other.Webhooks(t.Context())
+		if err != nil || len(list) != 2 || list[1].Name != "crm" || list[1].State != adminwire.WebhookUnconfigured || list[1].Position != 1 {
+			t.Errorf("%+v %v", list, err)
+		}
+		other.stop()
+		w.a = w.authority()
+		w.receiver.forget()
+		again := w.start(endpoint()) // back: it goes on from where it stopped
+		time.Sleep(time.Minute)
+		if got := w.receiver.took(); len(got) != 1 {
+			t.Errorf("got %v", got)
+		}
+		if edited, err := again.ForgetWebhook(t.Context(), admin, "books"); err != nil || !edited.Changed {
+			t.Error(edited, err)
+		}
+		for _, name := range []string{"books", "nobody", "", "a\x00b"} {
+			if _, err := again.ForgetWebhook(t.Context(), admin, name); license.ReasonOf(err) != license.NotFound {
+				t.Errorf("%q: %v", name, err)
+			}
+			if _, err := again.EnableWebhook(t.Context(), admin, name); license.ReasonOf(err) != license.NotFound {
+				t.Errorf("%q: %v", name, err)
+			}
+			if _, err := again.TestWebhook(t.Context(), name); license.ReasonOf(err) != license.NotFound {
+				t.Errorf("%q: %v", name, err)
+			}
+		}
+	})
+}
+
+// A test delivery shows what was sent and answered, and counts for nothing.
+func TestTestDelivery(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		r := w.start(endpoint())
+		w.receiver.answers(func(rw http.ResponseWriter, _ *http.Request, _ delivery) int {
+			rw.WriteHeader(http.StatusForbidden)
+			_, _ = rw.Write([]byte("not you\n"))
+			return 0
+		})
+		got, err := r.TestWebhook(t.Context(), "crm")
+		if err != nil || got.OK || got.HTTPStatus != 403 || got.Answer != "not you" || got.Failure != "HTTP 403: not you" || !strings.Contains(string(got.Sent), `"type":"webhook.test"`) {
+			t.Errorf("%+v %v", got, err)
+		}
+		w.receiver.status(http.StatusOK)
+		if got, err := r.TestWebhook(t.Context(), "crm"); err != nil || !got.OK || got.Signatures != 1 {
+			t.Errorf("%+v %v", got, err)
+		}
+		if s := w.state("crm"); s.FailedAt != nil || s.DeliveredAt != nil {
+			t.Errorf("state %+v", s)
+		}
+	})
+}
