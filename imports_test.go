@@ -86,6 +86,10 @@ var importRules = []importRule{
 		pkg: "daemon/internal/market", allow: []string{"daemon/internal/authority", "license/...", "koogallery"},
 		why: "adapters translate for authority, and never know each other",
 	},
+	{
+		pkg: "daemon/internal/webhook", allow: []string{"daemon/internal/authority", "license/...", "internal/adminwire"},
+		why: "adapters translate for authority, and never know each other; endpoints are shown in the forms of the admin API",
+	},
 	{pkg: "daemon/internal/console", allow: []string{"daemon/internal/authority", "license/..."}, why: "adapters translate for authority, and never know each other"},
 	{pkg: "daemon/internal/sweep", allow: []string{"daemon/internal/authority", "license/..."}, why: "adapters translate for authority, and never know each other"},
 	{pkg: "daemon/internal/metrics", allow: []string{"github.com/prometheus/..."}, why: "it reads the plain numbers of others, so that they link no metrics library"},

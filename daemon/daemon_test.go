@@ -337,7 +337,11 @@ func TestCheckConfig(t *testing.T) {
 	}{
 		"good":       {config, ""},
 		"database":   {config + "\nstore: postgres://user@host/db\n", "store"},
-		"webhooks":   {config + "\nwebhooks: [{url: \"https://x.example\", secret_file: key.pem}]\n", "webhooks"},
+		"webhook":    {config + "\nwebhooks: [{url: \"https://x.example\", secret_file: hook, events: [license.*]}]\n", ""},
+		"its secret": {config + "\nwebhooks: [{url: \"https://x.example\", secret_file: key.pem}]\n", "webhooks[0].secret_file"},
+		"its second": {config + "\nwebhooks: [{url: \"https://x.example\", secret_file: hook, secret_files: [ak]}]\n", "webhooks[0].secret_files[0]"},
+		"its events": {config + "\nwebhooks: [{url: \"https://x.example\", secret_file: hook, events: [licence.issued]}]\n", "webhooks[0].events"},
+		"its roots":  {config + "\nwebhooks: [{url: \"https://x.example\", secret_file: hook, ca_file: ca.pem}]\n", "webhooks[0].ca_file"},
 		"tls":        {strings.Replace(config, "public: {", "public: {tls: {cert_file: key.pem, key_file: key.pem}, ", 1), "public.tls"},
 		"anchors":    {config + "\nkeys: {anchors_file: cert.pem}\n", "keys.anchors_file"},
 		"ca":         {strings.Replace(fmt.Sprintf(marketConfig, "https://x.example"), "old-key, access-key", "key.pem", 1), "open_api"},
@@ -347,6 +351,7 @@ func TestCheckConfig(t *testing.T) {
 		dir := t.TempDir()
 		for file, content := range map[string]string{
 			"licensed.yaml": c.yaml, "cert.pem": cert, "key.pem": key, "ca.pem": "not a certificate", "ak": "ak", "sk": "sk",
+			"hook": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n",
 		} {
 			if err := os.WriteFile(filepath.Join(dir, file), []byte(content), 0o600); err != nil {
 				t.Fatal(err)

@@ -69,15 +69,21 @@ func (p *program) readEvents(c *cli.Context) (adminclient.EventOptions, error) {
 	if s == "" {
 		return o, nil
 	}
-	if d, err := config.ParseDuration(s); err == nil && d > 0 {
-		o.Since = p.now().UTC().Add(-time.Duration(d)).Truncate(time.Second)
-		return o, nil
-	}
 	var err error
-	if o.Since, err = parseTime("--since", s); err != nil {
-		return o, usagef("--since %q is neither a time (2027-01-31, 2027-01-31T18:00:00+08:00) nor a duration (24h, 30d)", s)
+	o.Since, err = p.readSince(s)
+	return o, err
+}
+
+// readSince reads --since: an instant, or how long ago it was.
+func (p *program) readSince(s string) (time.Time, error) {
+	if d, err := config.ParseDuration(s); err == nil && d > 0 {
+		return p.now().UTC().Add(-time.Duration(d)).Truncate(time.Second), nil
 	}
-	return o, nil
+	at, err := parseTime("--since", s)
+	if err != nil {
+		return at, usagef("--since %q is neither a time (2027-01-31, 2027-01-31T18:00:00+08:00) nor a duration (24h, 30d)", s)
+	}
+	return at, nil
 }
 
 func (p *program) auditList(c *cli.Context) error {

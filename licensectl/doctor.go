@@ -82,6 +82,7 @@ func (p *program) doctor(c *cli.Context, f string, admin *adminclient.Client) er
 	}
 	d.Checks = append(d.Checks, diskCheck(s)...)
 	d.Checks = append(d.Checks, marketplaceChecks(s)...)
+	d.Checks = append(d.Checks, webhookChecks(s)...)
 	if due := p.ordersDue(c.Context, admin); due != nil {
 		d.Checks = append(d.Checks, ordersCheck(due))
 	}

@@ -102,7 +102,7 @@ func (p *program) app() *cli.App {
 			p.issueCommand(), p.listCommand(), p.showCommand(), p.installCommand(), p.renewCommand(), p.editCommand(), p.upgradeCommand(), p.transferCommand(), p.suspendCommand(), p.resumeCommand(),
 			p.revokeCommand(), p.undoRevokeCommand(), p.releaseCommand(), p.orderCommand(), p.identifyCommand(), p.proofCommand(), p.signCommand(),
 			p.requestCommand(), p.importCommand(), p.verifyCommand(), p.fingerprintCommand(),
-			p.keysCommand(), p.statusCommand(), p.doctorCommand(), p.auditCommand(), p.tokenCommand(), p.marketplaceCommand(), p.sandboxCommand(), p.demoCommand(),
+			p.keysCommand(), p.statusCommand(), p.doctorCommand(), p.auditCommand(), p.tokenCommand(), p.marketplaceCommand(), p.webhookCommand(), p.sandboxCommand(), p.demoCommand(),
 		},
 		Reader: p.in, Writer: p.out, ErrWriter: p.err,
 		HideHelpCommand: true, DisableSliceFlagSeparator: true,

@@ -110,6 +110,11 @@ func (p *program) printStatus(s adminwire.Status, due *adminwire.OrdersDue) erro
 			p.note("warning: marketplace %s; %s", c.Detail, c.Mend)
 		}
 	}
+	for _, c := range webhookChecks(s) {
+		if c.Result != checkOK {
+			p.note("warning: webhook %s; %s", c.Detail, c.Mend)
+		}
+	}
 	return nil
 }
 

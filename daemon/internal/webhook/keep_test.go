@@ -292,8 +292,6 @@ func TestTwoSecrets(t *testing.T) {
 	})
 }
 
-func ptr[T any](v T) *T { return &v }
-
 // What was delivered is delivered again under the same id, all or of one licence.
 func TestReplay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -315,12 +313,12 @@ func TestReplay(t *testing.T) {
 			sel  adminwire.WebhookSelection
 			want []int64
 		}{
-			"after":          {adminwire.WebhookSelection{After: ptr(int64(1))}, []int64{2, 3, 4, 5}},
-			"all":            {adminwire.WebhookSelection{After: ptr(int64(0))}, []int64{1, 2, 3, 4, 5}},
+			"after":          {adminwire.WebhookSelection{After: new(int64(1))}, []int64{2, 3, 4, 5}},
+			"all":            {adminwire.WebhookSelection{After: new(int64(0))}, []int64{1, 2, 3, 4, 5}},
 			"since":          {adminwire.WebhookSelection{Since: &since}, []int64{3, 4, 5}},
-			"a licence":      {adminwire.WebhookSelection{After: ptr(int64(0)), License: a.ID}, []int64{1, 3, 5}},
+			"a licence":      {adminwire.WebhookSelection{After: new(int64(0)), License: a.ID}, []int64{1, 3, 5}},
 			"a licence late": {adminwire.WebhookSelection{Since: &since, License: a.ID}, []int64{3, 5}},
-			"nothing":        {adminwire.WebhookSelection{Since: ptr(since.Add(time.Hour))}, nil},
+			"nothing":        {adminwire.WebhookSelection{Since: new(since.Add(time.Hour))}, nil},
 		} {
 			w.receiver.forget()
 			edited, err := r.ReplayWebhook(t.Context(), admin, "crm", c.sel)
@@ -345,7 +343,7 @@ func TestReplay(t *testing.T) {
 			t.Error("a replay is in the audit log")
 		}
 		for name, sel := range map[string]adminwire.WebhookSelection{
-			"neither": {}, "both": {After: ptr(int64(0)), Since: &since}, "beyond": {After: ptr(int64(1000))}, "licence": {After: ptr(int64(0)), License: "lic_0"},
+			"neither": {}, "both": {After: new(int64(0)), Since: &since}, "beyond": {After: new(int64(1000))}, "licence": {After: new(int64(0)), License: "lic_0"},
 		} {
 			if _, err := r.ReplayWebhook(t.Context(), admin, "crm", sel); err == nil {
 				t.Errorf("%s: taken", name)
@@ -368,7 +366,7 @@ func TestReplayWhileHeld(t *testing.T) {
 		w.change(l, license.EventSuspend)
 		w.change(l, license.EventResume)
 		time.Sleep(time.Second * 2)
-		for _, sel := range []adminwire.WebhookSelection{{After: ptr(int64(0)), License: l.ID}, {After: ptr(int64(0))}} {
+		for _, sel := range []adminwire.WebhookSelection{{After: new(int64(0)), License: l.ID}, {After: new(int64(0))}} {
 			if _, err := r.ReplayWebhook(t.Context(), admin, "crm", sel); err != nil {
 				t.Fatal(err)
 			}

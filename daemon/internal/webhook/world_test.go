@@ -249,7 +249,10 @@ type receiver struct {
 	behave func(w http.ResponseWriter, r *http.Request, d delivery) int
 }
 
-func newReceiver(t *testing.T) *receiver { return &receiver{t: t} }
+func newReceiver(t *testing.T) *receiver {
+	t.Helper()
+	return &receiver{t: t}
+}
 
 // answers has the receiver answer as f says, 0 for nothing more.
 func (r *receiver) answers(f func(w http.ResponseWriter, r *http.Request, d delivery) int) {
@@ -313,7 +316,7 @@ func verify(secret string, h http.Header, body []byte) error {
 	mac := hmac.New(sha256.New, key)
 	mac.Write([]byte(h.Get("webhook-id") + "." + h.Get("webhook-timestamp") + "." + string(body)))
 	want := mac.Sum(nil)
-	for _, s := range strings.Split(h.Get("webhook-signature"), " ") {
+	for _, s := range strings.SplitSeq(h.Get("webhook-signature"), " ") {
 		version, text, _ := strings.Cut(s, ",")
 		got, err := base64.StdEncoding.DecodeString(text)
 		if version == "v1" && err == nil && hmac.Equal(got, want) {
