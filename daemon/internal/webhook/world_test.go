@@ -316,7 +316,7 @@ func verify(secret string, h http.Header, body []byte) error {
 	mac := hmac.New(sha256.New, key)
 	mac.Write([]byte(h.Get("webhook-id") + "." + h.Get("webhook-timestamp") + "." + string(body)))
 	want := mac.Sum(nil)
-	for _, s := range strings.SplitSeq(h.Get("webhook-signature"), " ") {
+	for s := range strings.SplitSeq(h.Get("webhook-signature"), " ") {
 		version, text, _ := strings.Cut(s, ",")
 		got, err := base64.StdEncoding.DecodeString(text)
 		if version == "v1" && err == nil && hmac.Equal(got, want) {
