@@ -28,6 +28,7 @@ func TestMain(m *testing.M) {
 
 func TestScripts(t *testing.T) {
 	var running daemons
+	var hooks receivers
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata",
 		RequireExplicitExec: true,
@@ -49,6 +50,8 @@ func TestScripts(t *testing.T) {
 			"certificate":  certificate,
 			"rewrite":      rewrite,
 			"pick":         pick,
+			"receiver":     hooks.command,
+			"wait-for":     waitFor,
 		},
 	})
 }

@@ -45,6 +45,9 @@ type endpoint struct {
 	pending []license.AuditEvent // to be written with the state
 	dirty   bool
 	savedAt time.Time
+	// recent are the events that were done since the state was written: where the
+	// merchant changes it meanwhile they are known still.
+	recent map[int64]bool
 
 	failures int             // in a row
 	firstBad time.Time       // the first of them
@@ -164,12 +167,19 @@ func (e *endpoint) load(ctx context.Context) error {
 	if e.loaded && stored.Revision == e.state.Revision {
 		return nil
 	}
-	e.state, e.loaded, e.dirty, e.pending = stored, true, false, nil
+	if e.recent == nil || stored.After < e.state.After { // set back: they are told again
+		e.recent = make(map[int64]bool)
+	}
+	e.state, e.loaded, e.dirty, e.pending = stored, true, len(e.recent) > 0, nil
 	e.read, e.queued, e.lanes = stored.After, 0, make(map[string]*lane)
 	e.failures, e.failedOf, e.pause = 0, make(map[string]bool), time.Time{}
 	for _, h := range stored.Held {
+		events := slices.DeleteFunc(slices.Clone(h.Events), func(seq int64) bool { return e.recent[seq] })
+		if len(h.Events) > 0 && len(events) == 0 && !h.More {
+			continue
+		}
 		e.lanes[h.Subject] = &lane{
-			subject: h.Subject, events: h.Events, from: h.From, more: h.More, held: true,
+			subject: h.Subject, events: events, from: h.From, more: h.More, held: true,
 			attempts: h.Attempts, since: h.Since, due: h.DueAt, failure: h.Failure,
 		}
 	}
@@ -299,6 +309,7 @@ func (e *endpoint) save(ctx context.Context) error {
 		return fmt.Errorf("keep how far the webhook %s has been told: %w", e.Name, err)
 	}
 	e.state, e.pending, e.dirty, e.savedAt = stored, nil, false, e.sender.now()
+	clear(e.recent)
 	return nil
 }
 

@@ -292,6 +292,48 @@ func TestTwoSecrets(t *testing.T) {
 	})
 }
 
+// A change by the merchant, at a moment when deliveries are not written down yet,
+// has none of them made again.
+func TestChangedWhileSending(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		r := w.start(endpoint())
+		bad := w.issue()
+		synctest.Wait()
+		w.receiver.status(http.StatusInternalServerError)
+		w.change(bad, license.EventSuspend)
+		time.Sleep(2 * time.Second)
+		w.receiver.status(http.StatusOK)
+		time.Sleep(5 * time.Second) // the event that was held is delivered now
+		for range 30 {
+			w.issue()
+		}
+		synctest.Wait()
+		for _, change := range []func() (adminwire.WebhookEdited, error){
+			func() (adminwire.WebhookEdited, error) { return r.DisableWebhook(t.Context(), admin, "crm") },
+			func() (adminwire.WebhookEdited, error) { return r.EnableWebhook(t.Context(), admin, "crm") },
+		} {
+			if _, err := change(); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+		}
+		w.issue()
+		time.Sleep(time.Minute)
+		got := map[string]int{}
+		_, taken := w.receiver.all()
+		for _, d := range taken {
+			got[d.ID]++
+		}
+		if len(got) != 33 || len(taken) != 33 {
+			t.Errorf("%d events were delivered by %d requests", len(got), len(taken))
+		}
+		if s := w.state("crm"); s.Waiting != 0 {
+			t.Errorf("state %+v", s)
+		}
+	})
+}
+
 // What was delivered is delivered again under the same id, all or of one licence.
 func TestReplay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -73,6 +73,9 @@ func (e *endpoint) heldLanes() (n int) {
 func (e *endpoint) enqueue(ev license.AuditEvent) {
 	key := subject(ev)
 	l := e.lanes[key]
+	if e.recent[ev.Seq] && (l == nil || !l.held) {
+		return
+	}
 	if l == nil {
 		l = &lane{subject: key}
 		e.lanes[key] = l
@@ -245,7 +248,7 @@ func (e *endpoint) took(r result) {
 
 // done takes the first event off a lane.
 func (e *endpoint) done(l *lane, seq int64) {
-	e.dirty = true
+	e.dirty, e.recent[seq] = true, true
 	l.events, l.from = l.events[1:], seq
 	l.attempts, l.since, l.due, l.failure = 0, time.Time{}, time.Time{}, ""
 	if !l.held {
