@@ -141,11 +141,13 @@ func waitFor(ts *testscript.TestScript, neg bool, args []string) {
 func TestWebhookChecks(t *testing.T) {
 	t.Parallel()
 	s := adminwire.Status{Webhooks: []adminwire.WebhookLine{
-		{Name: "a", Level: adminwire.LevelOK}, {Name: "b", Level: adminwire.LevelWarn, Problems: []string{"it lags", "it gave up"}},
+		{Name: "a", Level: adminwire.LevelOK},
+		{Name: "b", Level: adminwire.LevelWarn, Problems: []string{"it lags", "it gave up"}},
 		{Name: "c", Level: adminwire.LevelFail, Problems: []string{"disabled"}},
 	}}
 	want := []check{
-		{"webhook", checkOK, "a is told about events", ""}, {"webhook", checkWarn, "b: it lags; it gave up", "see licensectl webhook list"},
+		{"webhook", checkOK, "a is told about events", ""},
+		{"webhook", checkWarn, "b: it lags; it gave up", "see licensectl webhook list"},
 		{"webhook", checkFail, "c: disabled", "see licensectl webhook list"},
 	}
 	if got := webhookChecks(s); fmt.Sprint(got) != fmt.Sprint(want) {

@@ -175,15 +175,15 @@ func TestEventID(t *testing.T) {
 func TestNamesAreThoseOfTheAdminAPI(t *testing.T) {
 	names := map[string]reflect.Type{}
 	shown := reflect.TypeFor[adminwire.License]()
-	for i := range shown.NumField() {
-		name, _, _ := strings.Cut(shown.Field(i).Tag.Get("json"), ",")
-		names[name] = shown.Field(i).Type
+	for f := range shown.Fields() {
+		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		names[name] = f.Type
 	}
 	told := reflect.TypeFor[webhook.ShownLicense]()
-	for i := range told.NumField() {
-		name, _, _ := strings.Cut(told.Field(i).Tag.Get("json"), ",")
-		if names[name] != told.Field(i).Type || name == "code" {
-			t.Errorf("%s is %s, in the admin API %v", name, told.Field(i).Type, names[name])
+	for f := range told.Fields() {
+		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		if names[name] != f.Type || name == "code" {
+			t.Errorf("%s is %s, in the admin API %v", name, f.Type, names[name])
 		}
 	}
 }
