@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"testing"
-	"time"
 
 	"github.com/seed-357fa782/licensed/daemon/internal/authority"
 	"github.com/seed-357fa782/licensed/license"
@@ -154,43 +153,5 @@ func TestNoteHealth(t *testing.T) {
 	events, _, err := w.a.Events(t.Context(), authority.EventFilter{}, authority.Page{})
 	if err != nil || events[0].After["failing"] != true || events[1].After["failing"] != false || fmt.Sprint(events[0].After["problems"]) != "[p_fail]" {
 		t.Errorf("%+v %v", events, err)
-	}
-}
-
-// That keys near their end is recorded once for each threshold, and for a new set
-// anew; a threshold that was missed is not made up for.
-func TestNoteKeyEnds(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
-	const day = 24 * time.Hour
-	var got []string
-	ends := map[string]time.Time{"1": begin.Add(91 * day), "2": begin.Add(500 * day)}
-	note := func(id string, left time.Duration) {
-		t.Helper()
-		end := authority.KeyEnd{What: "key_set", ID: id, At: ends[id]}
-		w.pass(end.At.Add(-left).Sub(w.clock()))
-		for range 2 {
-			if err := w.a.NoteKeyEnds(t.Context(), end, authority.KeyEnd{What: "signing_key", ID: "k", At: begin.Add(4000 * day)}, authority.KeyEnd{What: "none"}); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	note("1", 91*day)
-	note("1", 90*day)
-	note("1", 20*day)
-	note("1", 8*time.Hour)
-	note("1", -time.Hour)
-	note("2", 400*day)
-	note("2", 90*day)
-	events, _, err := w.a.Events(t.Context(), authority.EventFilter{Action: license.ActionKeysExpiring}, authority.Page{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, e := range events {
-		got = append(got, fmt.Sprint(e.After["what"], e.After["id"], " ", e.After["days"]))
-	}
-	want := "[key_set1 90 key_set1 30 key_set1 1 key_set2 90]"
-	if fmt.Sprint(got) != want {
-		t.Errorf("%v, want %v", got, want)
 	}
 }

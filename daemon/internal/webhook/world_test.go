@@ -43,8 +43,13 @@ var admin = license.Actor{Kind: license.ActorAdmin, Name: "jane", Addr: "192.0.2
 
 type custody struct{ *keys.Ring }
 
-func (custody) Keys() []authority.KeyInfo                    { return nil }
-func (custody) Rotate(time.Time) (authority.Rotated, error)  { return authority.Rotated{}, nil }
+func (custody) Keys() []authority.KeyInfo                   { return nil }
+func (custody) Rotate(time.Time) (authority.Rotated, error) { return authority.Rotated{}, nil }
+func (custody) Standing(time.Time) authority.KeyStanding    { return authority.KeyStanding{} }
+func (custody) RotateDue(time.Time, time.Duration) (authority.Rotated, bool, error) {
+	return authority.Rotated{}, false, nil
+}
+
 func (custody) Propose(time.Time, ...string) ([]byte, error) { return nil, nil }
 func (c custody) Install(string, time.Time) error            { return nil }
 
