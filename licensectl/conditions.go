@@ -61,6 +61,11 @@ var changing = map[string]conditions{
 
 	"audit checkpoint": ofStore,
 	"audit erase":      ofStore,
+	"webhook replay":   ofStore,
+	"webhook enable":   ofStore,
+	"webhook disable":  ofStore,
+	"webhook skip":     ofStore,
+	"webhook forget":   ofStore,
 
 	"token create": {dryRun: true}, // its text is shown once
 	"token revoke": ofStore,
