@@ -8,6 +8,7 @@ package store
 
 import (
 	"context"
+	"io"
 	"time"
 
 	"github.com/seed-357fa782/licensed/license"
@@ -60,6 +61,24 @@ type Store interface {
 	// Close waits for what has begun and releases the files. It can be called twice.
 	Close() error
 }
+
+// Backuper is a Store that can write a copy of itself while it serves.
+type Backuper interface {
+	// Backup calls begin, unless it is nil, with the state that is copied and what
+	// there is to know of the copy, and then writes the copy to w.
+	Backup(ctx context.Context, w io.Writer, begin func(ctx context.Context, tx Tx, c Copy) error) error
+}
+
+// Copy says what a copy of a store is.
+type Copy struct {
+	Kind    string         // what can open it: "bolt"
+	Size    int64          // bytes
+	Records map[string]int // how many there are, by what the backend calls them
+}
+
+// ValueRestored is the name of the value that whoever puts a copy in the place of
+// a store leaves in it: the daemon that opens it next has to look what was lost.
+const ValueRestored = "store.restored"
 
 // Tx is one transaction. It is used by one goroutine and ends with the function.
 type Tx interface {
@@ -205,6 +224,14 @@ type Tx interface {
 	SetValue(ctx context.Context, name string, value []byte) error
 	// Values lists those whose name begins with prefix, in the order of their names.
 	Values(ctx context.Context, prefix string, p Page) ([]Value, string, error)
+
+	// Records lists all records of a kind, exactly as they are, in the order of
+	// their keys: what PutRecord takes, in this or another backend.
+	Records(ctx context.Context, kind RecordKind, p Page) ([]Record, string, error)
+	// PutRecord stores a record with its revision and, of an event, its position,
+	// which has to follow the head of the log (else license.BadRequest). Exists if there is one
+	// of its key. Indexes follow. It is for a store that is being filled.
+	PutRecord(ctx context.Context, r Record) error
 }
 
 // Value is a small named value of the daemon itself.

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 
 	bolt "go.etcd.io/bbolt"
 
@@ -262,34 +261,4 @@ func (c *checker) place(ref license.StatusRef) error {
 		return fmt.Errorf("it has place %d, beyond the end of its status list", ref.Index)
 	}
 	return nil
-}
-
-// Backup writes a copy of the store as it stands to w and returns its size.
-// Reading and writing go on meanwhile.
-func (s *Store) Backup(ctx context.Context, w io.Writer) (int64, error) {
-	var n int64
-	err := s.view(ctx, func(ctx context.Context, btx *bolt.Tx) (err error) {
-		n, err = btx.WriteTo(&stopWriter{ctx, w})
-		if err != nil && ctx.Err() != nil {
-			return context.Cause(ctx) // bbolt keeps only its text
-		}
-		return err
-	})
-	if err != nil {
-		return n, fmt.Errorf("back up the store: %w", err)
-	}
-	return n, nil
-}
-
-// stopWriter lets the end of a ctx stop a long copy.
-type stopWriter struct {
-	ctx context.Context //nolint:containedctx // lives for one call of Backup
-	w   io.Writer
-}
-
-func (s *stopWriter) Write(p []byte) (int, error) {
-	if s.ctx.Err() != nil {
-		return 0, context.Cause(s.ctx)
-	}
-	return s.w.Write(p)
 }

@@ -220,9 +220,13 @@ func TestBackup(t *testing.T) {
 	path := filled(t)
 	s := open(t, path)
 	var buf bytes.Buffer
-	n, err := s.Backup(t.Context(), &buf)
-	if err != nil || n != int64(buf.Len()) {
-		t.Fatalf("%d bytes of %d, %v", n, buf.Len(), err)
+	var c store.Copy
+	err := s.Backup(t.Context(), &buf, func(_ context.Context, _ store.Tx, of store.Copy) error {
+		c = of
+		return nil
+	})
+	if err != nil || c.Kind != "bolt" || c.Size != int64(buf.Len()) || c.Records["audit"] == 0 {
+		t.Fatalf("%+v of %d bytes, %v", c, buf.Len(), err)
 	}
 	copied := filepath.Join(t.TempDir(), "copy.db")
 	if err := os.WriteFile(copied, buf.Bytes(), 0o600); err != nil {
@@ -232,10 +236,10 @@ func TestBackup(t *testing.T) {
 		t.Error(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	_, err = s.Backup(ctx, writerFunc(func(p []byte) (int, error) {
+	err = s.Backup(ctx, writerFunc(func(p []byte) (int, error) {
 		cancel()
 		return len(p), nil
-	}))
+	}), nil)
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("error is %v", err)
 	}

@@ -59,7 +59,7 @@ func (t *txn) CreateInstall(_ context.Context, i license.Install) error {
 	if t.b.get(bucketInstalls).Get(key) != nil {
 		return license.Errorf(store.Exists, "there is an install with this id already")
 	}
-	i.Revision = 1
+	i.Revision = t.firstRevision(i.Revision)
 	raw, err := encodeInstall(i)
 	if err != nil {
 		return err

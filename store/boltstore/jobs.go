@@ -109,7 +109,7 @@ func (t *txn) CreateJob(_ context.Context, j license.Job) error {
 	if _, raw := t.findJob(id); raw != nil {
 		return license.Errorf(store.Exists, "there is a job with this id already")
 	}
-	j.Revision = 1
+	j.Revision = t.firstRevision(j.Revision)
 	raw, err := encodeJob(j)
 	if err != nil {
 		return err

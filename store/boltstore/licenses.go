@@ -84,7 +84,7 @@ func (t *txn) CreateLicense(_ context.Context, l license.License) error {
 	if t.b.get(bucketCodes).Get(l.Code.Index) != nil {
 		return license.Errorf(store.Exists, "there is a licence with this code already")
 	}
-	l.Revision = 1
+	l.Revision = t.firstRevision(l.Revision)
 	raw, err := encode(utcLicense(l))
 	if err != nil {
 		return err

@@ -264,3 +264,6 @@ func syncDir(dir string) error {
 	}
 	return errors.Join(d.Sync(), d.Close())
 }
+
+// InUse reports whether Open failed because another process has the file open.
+func InUse(err error) bool { return errors.Is(err, bolterrors.ErrTimeout) }

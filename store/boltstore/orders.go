@@ -52,7 +52,7 @@ func (t *txn) CreateOrder(_ context.Context, o license.Order) error {
 	if t.b.get(bucketOrders).Get(key) != nil {
 		return license.Errorf(store.Exists, "there is this order line already")
 	}
-	o.Revision = 1
+	o.Revision = t.firstRevision(o.Revision)
 	raw, err := encode(utcOrder(o))
 	if err != nil {
 		return err

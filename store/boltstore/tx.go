@@ -91,6 +91,7 @@ type txn struct {
 	writable bool
 	ended    bool
 	journal  []change
+	loading  bool // records come with their revisions: PutRecord
 
 	// headBefore is the head of the audit log as it was before the function added
 	// to it, where it did.

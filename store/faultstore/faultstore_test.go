@@ -214,6 +214,13 @@ func TestEveryMethodFails(t *testing.T) {
 			return tx.MarkSeen(ctx, []byte("x"), time.Unix(0, 0), time.Unix(0, 0))
 		},
 		"Value": func(ctx context.Context, tx store.Tx) error { _, err := tx.Value(ctx, "v"); return err },
+		"Records": func(ctx context.Context, tx store.Tx) error {
+			_, _, err := tx.Records(ctx, store.RecordLicense, store.Page{})
+			return err
+		},
+		"PutRecord": func(ctx context.Context, tx store.Tx) error {
+			return tx.PutRecord(ctx, store.Record{Kind: store.RecordValue, Data: []byte(`{"name":"y","data":"AA"}`)})
+		},
 		"Values": func(ctx context.Context, tx store.Tx) error {
 			_, _, err := tx.Values(ctx, "v", store.Page{})
 			return err

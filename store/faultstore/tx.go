@@ -224,3 +224,14 @@ func (t *faultTx) Values(ctx context.Context, prefix string, p store.Page) ([]st
 	}
 	return t.inner.Values(ctx, prefix, p)
 }
+
+func (t *faultTx) Records(ctx context.Context, kind store.RecordKind, p store.Page) ([]store.Record, string, error) {
+	if err := t.call("Records"); err != nil {
+		return nil, "", err
+	}
+	return t.inner.Records(ctx, kind, p)
+}
+
+func (t *faultTx) PutRecord(ctx context.Context, r store.Record) error {
+	return t.do("PutRecord", func() error { return t.inner.PutRecord(ctx, r) })
+}

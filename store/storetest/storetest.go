@@ -30,7 +30,7 @@ func Run(t *testing.T, create func(t *testing.T) Opener) {
 		{"CRUD", map[string]func(t *testing.T){
 			"Licenses": s.licenses, "LicenseRefused": s.licenseRefused, "Installs": s.installs,
 			"InstallRefused": s.installRefused, "Pending": s.pending, "Values": s.values, "ValueList": s.valueList, "Copies": s.copies,
-			"AnswerBytes": s.answerBytes,
+			"AnswerBytes": s.answerBytes, "Records": s.records, "RecordRefused": s.recordRefused,
 		}},
 		{"Audit", map[string]func(t *testing.T){
 			"Append": s.audit, "NoGap": s.auditNoGap, "Chain": s.auditChain, "Erase": s.auditErase, "Filter": s.auditFilter,
