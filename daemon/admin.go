@@ -25,7 +25,7 @@ const adminTCPListener = "admin-tcp"
 func (d *Daemon) listenAdmin() error {
 	mux := http.NewServeMux()
 	api := adminapi.Register(mux, adminapi.Options{
-		Authority: d.authority, Status: d.status, SelfTest: d.selfTest, Webhooks: d.webhooks, Version: buildinfo.Version(),
+		Authority: d.authority, Status: d.status, SelfTest: d.selfTest, Webhooks: d.webhooks, Store: wholeStore{d.store, d.now}, Version: buildinfo.Version(),
 		Duration: func(s string) (time.Duration, error) {
 			v, err := config.ParseDuration(s)
 			return time.Duration(v), err

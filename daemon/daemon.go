@@ -58,6 +58,8 @@ type Daemon struct {
 	authority *authority.Authority
 	webhooks  *webhook.Sender
 	servers   []*server
+	backups   *backups // nil where none are configured
+	marks     *keptMarks
 
 	selfTestMark string // known to this process only; see market.Options
 
@@ -102,12 +104,13 @@ func New(ctx context.Context, o Options) (_ *Daemon, err error) {
 		config: c, settings: s, log: o.Logger, now: o.Now, startedAt: o.Now().UTC().Truncate(time.Second),
 		failed: make(chan error, 8), closers: []func() error{s.close}, selfTestMark: rand.Text(),
 	}
+	d.backups = d.newBackups()
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, d.unwind())
 		}
 	}()
-	for _, step := range []func(context.Context) error{d.openStore, d.openKeys, d.makeAuthority, d.makeWebhooks, d.listen} {
+	for _, step := range []func(context.Context) error{d.openStore, d.openKeys, d.openMarks, d.makeAuthority, d.compareMarks, d.makeWebhooks, d.listen} {
 		if err := step(ctx); err != nil {
 			return nil, err
 		}
@@ -140,6 +143,10 @@ func (d *Daemon) Start() error {
 	d.startWatch(ctx)
 	sweeper := &sweep.Sweeper{Authority: d.authority, Log: d.log, Now: d.now}
 	d.serving.Go(func() { sweeper.Run(ctx) })
+	d.serving.Go(func() { d.marks.run(ctx) })
+	if d.backups != nil {
+		d.serving.Go(func() { d.backups.run(ctx) })
+	}
 	for _, m := range d.config.Marketplaces {
 		if m.Sync.Daily && m.OpenAPI.Enabled() {
 			d.serving.Go(func() { d.authority.RunReconcile(ctx, m.Name, d.reportReconciled) })

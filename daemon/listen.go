@@ -194,6 +194,10 @@ func (d *Daemon) opsMux() *http.ServeMux {
 			say(w, http.StatusServiceUnavailable, text)
 			return
 		}
+		if d.authority.Restoring() {
+			say(w, http.StatusOK, "ready, in reconcile mode; see licensectl db reconcile status")
+			return
+		}
 		say(w, http.StatusOK, "ready")
 	})
 	return mux
@@ -241,6 +245,8 @@ func (d *Daemon) status(ctx context.Context) adminwire.Status {
 		s.Channels = append(s.Channels, m.Name)
 	}
 	s.Marketplaces, s.Webhooks = d.marketplaces(ctx), d.webhookLines(ctx)
+	s.Backups = d.backups.status(d.now())
+	s.Restore, s.MarksFailing = d.restoreLine(ctx), d.marks.failure()
 	if text := d.probesMissing(ctx); s.Ready && text != "" {
 		s.Ready, s.NotReady = false, text
 	}

@@ -138,15 +138,7 @@ func (m *merchant) admin(method, path string, in, out any) *license.Error {
 	if in == nil {
 		body = nil
 	}
-	c := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return (&net.Dialer{}).DialContext(ctx, "unix", m.d.AdminSocket())
-	}}}
-	rq, err := http.NewRequestWithContext(m.t.Context(), method, "http://admin"+path, bytes.NewReader(body))
-	if err != nil {
-		m.t.Fatal(err)
-	}
-	rq.Header.Set("Content-Type", wire.TypeJSON)
-	rs, text := m.send(c, rq)
+	rs, text := m.call(method, path, body...)
 	if rs.StatusCode >= 400 {
 		var p wire.Problem
 		if err := json.Unmarshal([]byte(text), &p); err != nil {
@@ -160,6 +152,20 @@ func (m *merchant) admin(method, path string, in, out any) *license.Error {
 		}
 	}
 	return nil
+}
+
+// call sends a request to the admin socket.
+func (m *merchant) call(method, path string, body ...byte) (*http.Response, string) {
+	m.t.Helper()
+	c := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "unix", m.d.AdminSocket())
+	}}}
+	rq, err := http.NewRequestWithContext(m.t.Context(), method, "http://admin"+path, bytes.NewReader(body))
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	rq.Header.Set("Content-Type", wire.TypeJSON)
+	return m.send(c, rq)
 }
 
 func (m *merchant) issue() adminwire.License {

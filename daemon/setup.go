@@ -16,6 +16,7 @@ import (
 	"github.com/seed-357fa782/licensed/keys"
 	"github.com/seed-357fa782/licensed/license"
 	"github.com/seed-357fa782/licensed/store"
+	"github.com/seed-357fa782/licensed/store/dump"
 	"github.com/seed-357fa782/licensed/store/open"
 )
 
@@ -95,6 +96,11 @@ func (d *Daemon) openStore(ctx context.Context) error {
 	}
 	d.store = s
 	d.closers = append(d.closers, s.Close)
+	if unfinished, err := dump.Unfinished(ctx, s); err != nil {
+		return err
+	} else if unfinished {
+		return dump.ErrUnfinished
+	}
 	return nil
 }
 
@@ -146,6 +152,7 @@ func (d *Daemon) makeAuthority(ctx context.Context) error {
 		UnknownCodes: d.config.Limits.UnknownCodesPerMinute, Certificate: d.certificateEnd,
 		RotateEvery: time.Duration(d.config.Keys.RotateEvery),
 		UndoWindow:  time.Duration(d.config.UndoWindow),
+		Marks:       d.marks.files,
 	})
 	if err != nil {
 		return &ConfigError{err}

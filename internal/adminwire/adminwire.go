@@ -354,6 +354,10 @@ type Status struct {
 	Marketplaces []MarketplaceLine `json:"marketplaces"`
 	// Webhooks holds the endpoints that are told about events in one line each.
 	Webhooks []WebhookLine `json:"webhooks"`
+	// Restore is there while the daemon is in reconcile mode.
+	Restore      *RestoreLine `json:"restore" doc:"Reconcile mode, in which a restored store finds out what it lost; null where it is not open."`
+	MarksFailing string       `json:"marks_failing,omitempty" doc:"Why the marks beside the store cannot be written."`
+	Backups      *Backups     `json:"backups" doc:"The backups that the daemon makes by itself; null where none are configured."`
 }
 
 // Clock is how the daemon's clock stands to the newest change that was made

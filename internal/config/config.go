@@ -38,6 +38,7 @@ type Config struct {
 	Limits       Limits        `yaml:"limits"`
 	Webhooks     []Webhook     `yaml:"webhooks"`
 	UndoWindow   Duration      `yaml:"undo_window"` // how long a revocation can be undone: 24h
+	Backup       Backup        `yaml:"backup"`
 
 	src source
 }
@@ -268,6 +269,7 @@ func defaults() Config {
 		Limits:   Limits{RequestsPerMinute: 60, UnknownCodesPerMinute: 120},
 
 		UndoWindow: Duration(24 * time.Hour),
+		Backup:     defaultBackup(),
 	}
 }
 

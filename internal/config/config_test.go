@@ -46,6 +46,7 @@ func TestDefault(t *testing.T) {
 		Products: []config.Product{demo()},
 
 		UndoWindow: 24 * hour,
+		Backup:     config.Backup{Every: 24 * hour, Keep: config.Keep{Last: 7, Daily: 14, Weekly: 8, Monthly: 12}},
 	}
 	if diff := cmp.Diff(want, config.Default(dir), compare); diff != "" {
 		t.Errorf("defaults (-want +got):\n%s", diff)
@@ -148,6 +149,9 @@ func TestLoadFull(t *testing.T) {
 			Events: []string{"license.*", "keys.rotated"}, Products: []string{"cad-pro"}, Include: []string{"customer", "actor", "note"},
 			CAFile: dir + "/ca.pem",
 		}},
+		Backup: config.Backup{
+			Dir: filepath.FromSlash("/var/backups/licensed"), Every: 6 * hour, Keep: config.Keep{Last: 4, Daily: 5, Weekly: 6, Monthly: 3},
+		},
 	}
 	if diff := cmp.Diff(want, got, compare); diff != "" {
 		t.Errorf("config (-want +got):\n%s", diff)

@@ -254,7 +254,7 @@ func (c *Config) paths() []pathField {
 func (c Config) CheckFiles() error {
 	var errs []error
 	for _, p := range c.paths() {
-		if *p.value == "" || p.key == "data_dir" || p.key == "admin.socket" {
+		if *p.value == "" || p.key == "data_dir" || p.key == "admin.socket" || p.key == "backup.dir" {
 			continue
 		}
 		var err error

@@ -67,6 +67,7 @@ func (c Config) validate() error {
 	_, err := ParseZone(c.TimeZone)
 	v.check("time_zone", err)
 	v.check("store", checkStore(c.Store))
+	v.backup(c)
 	v.listeners(c)
 	names := map[string]string{}
 	for i, m := range c.Marketplaces {

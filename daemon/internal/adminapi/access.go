@@ -143,5 +143,6 @@ func (s *server) scoped(ctx context.Context, st adminwire.Status) adminwire.Stat
 	st.Products = slices.DeleteFunc(slices.Clone(st.Products), func(p string) bool { return !c.Principal.Sees(p) })
 	st.Channels, st.Marketplaces, st.Webhooks = []string{}, []adminwire.MarketplaceLine{}, []adminwire.WebhookLine{}
 	st.Store, st.StoreBytes, st.DataDir, st.Disk = "", 0, "", nil
+	st.Backups, st.Restore, st.MarksFailing = nil, nil, ""
 	return st
 }

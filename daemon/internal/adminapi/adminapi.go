@@ -33,6 +33,8 @@ type Options struct {
 	Duration func(string) (time.Duration, error)
 	Webhooks Webhooks
 	Version  string
+	// Store hands out the whole store.
+	Store WholeStore
 }
 
 // Register adds the admin API to mux. It is to be served behind its Guard.
@@ -81,6 +83,8 @@ func Register(mux *http.ServeMux, o Options) *API {
 	s.registerKeys(api)
 	s.registerTokens(api)
 	registerWebhooks(api, o.Webhooks)
+	s.registerStore(api, o.Store)
+	s.registerRestore(api)
 	out := &API{API: api, s: s}
 	out.describe()
 	return out

@@ -17,6 +17,9 @@ func (c *call) activate(ctx context.Context) (Answer, error) {
 		return Answer{}, license.FieldErrorf("code", "a code is required to %s", c.req.Op)
 	}
 	index := c.a.codes.Index(c.req.Code)
+	if err := c.askAgain(ctx, "", index); err != nil {
+		return Answer{}, err
+	}
 	inst, err := c.bindByCode(ctx, index, false)
 	if errors.Is(err, errAskMarketplace) {
 		if _, err := license.Bind(c.product.Binding, c.req.Fingerprint); err != nil {
@@ -112,9 +115,15 @@ func (c *call) bindNew(ctx context.Context, tx store.Tx, l license.License) (lic
 	if inst.Binding, err = license.Bind(c.product.Binding, c.req.Fingerprint); err != nil {
 		return license.Install{}, err
 	}
-	installs, err := tx.Installs(ctx, l.ID)
+	if err := c.deadInstall(ctx, tx, l.ID); err != nil {
+		return license.Install{}, err
+	}
+	if err := c.comesBack(ctx, tx, l.ID); err != nil {
+		return license.Install{}, err
+	}
+	installs, err := c.a.installsAndLost(ctx, tx, l.ID)
 	if err != nil {
-		return license.Install{}, fmt.Errorf("list installs of %s: %w", l.ID, err)
+		return license.Install{}, err
 	}
 	if err := c.tooOften(l, installs); err != nil {
 		return license.Install{}, err

@@ -15,6 +15,8 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/seed-357fa782/licensed/license"
@@ -111,6 +113,9 @@ type Options struct {
 	// ClockChanged is told when the clock is not trusted any more, and when it is
 	// again. It must not call the Authority.
 	ClockChanged func(Clock)
+	// Marks keeps outside the store what a restored one has to be told; nil: nobody
+	// does.
+	Marks Marks
 }
 
 // Authority is the licence server's use cases. It is safe for concurrent use.
@@ -137,6 +142,8 @@ type Authority struct {
 	checkpoints checkpoints
 	events      chan struct{}    // holds a token when the audit log may have grown
 	certificate func() time.Time // Options.Certificate
+	restoring   atomic.Pointer[restoring]
+	readAgain   sync.Map // ids of licences whose marketplace was asked since a restore
 	rotateEvery time.Duration
 }
 
@@ -162,7 +169,11 @@ func New(o Options) (*Authority, error) {
 	dated := recorded{Store: o.Store, guard: a.guard}
 	a.lists = newStatusLists(dated, a)
 	a.checkpoints.wake = make(chan struct{}, 1)
-	a.below = settled{Store: dated, undo: a.undo, lists: a.lists, queued: a.wakeOutbox, dueAt: a.dueAt, audited: a.audited}
+	var changed store.Store = dated
+	if o.Marks != nil {
+		changed = marked{Store: dated, marks: o.Marks}
+	}
+	a.below = settled{Store: changed, undo: a.undo, lists: a.lists, queued: a.wakeOutbox, dueAt: a.dueAt, audited: a.audited}
 	a.keys = &callKeys{a: a, busy: make(map[string]bool)}
 	a.store = staffed{Store: a.below, market: a.byMarket, keys: a.keys}
 	for _, ch := range o.Channels {

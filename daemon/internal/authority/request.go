@@ -109,14 +109,15 @@ func (c *call) held(ctx context.Context, op func(context.Context, store.Tx, lice
 	if err != nil {
 		return Answer{}, license.FieldErrorf("license", "the licence held cannot be read").WithCause(err)
 	}
+	if err := c.askAgain(ctx, held.LicenseID, nil); err != nil {
+		return Answer{}, err
+	}
 	var inst license.Install
 	err = c.update(ctx, func(ctx context.Context, tx store.Tx) error {
 		old, err := tx.Install(ctx, held.LicenseID, c.req.InstallID)
 		if errors.Is(err, license.NotFound) {
-			if c.knownOnly {
-				return errTooMany
-			}
-			return errStranger
+			inst, err = c.stranger(ctx, tx, held.LicenseID, op)
+			return err
 		}
 		if err != nil {
 			return fmt.Errorf("look an install up: %w", err)
@@ -190,6 +191,12 @@ func (c *call) again(ctx context.Context, tx store.Tx, l license.License, old li
 		return license.Install{}, mismatch(m)
 	}
 	forked := old.Chain.Forked(c.req.Prev)
+	if forked {
+		var goesOn bool
+		if old, goesOn = c.goesOn(old); goesOn {
+			forked, inst.Chain, inst.DatedAt = false, old.Chain, old.DatedAt
+		}
+	}
 	if forked && c.refusesForks() {
 		return license.Install{}, c.refuseChain(ctx, tx, l, old)
 	}
@@ -305,6 +312,7 @@ func (c *call) deactivate(ctx context.Context, tx store.Tx, old license.Install)
 	case old.State != license.InstallLive && old.State != license.InstallDeactivated:
 		return license.Install{}, license.Errorf(license.Unauthorized, "this install has been given up before")
 	}
+	old, _ = c.goesOn(old)
 	forked := old.State == license.InstallLive && old.Chain.Forked(c.req.Prev)
 	if forked {
 		if err := c.forkedEnd(ctx, tx, old); err != nil {
@@ -343,6 +351,12 @@ func (c *call) retire(ctx context.Context, tx store.Tx, installs []license.Insta
 		action = license.ActionInstallRelease
 	}
 	for _, old := range installs {
+		if old.Revision == 0 { // one that was lost, whose seat was kept
+			if err := c.a.giveUpLost(ctx, tx, old, as); err != nil {
+				return err
+			}
+			continue
+		}
 		old.State, old.EndedAt, old.Answer = as, c.now, nil
 		if err := tx.UpdateInstall(ctx, old); err != nil {
 			return fmt.Errorf("retire an install of %s: %w", old.LicenseID, err)

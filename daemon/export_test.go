@@ -1,0 +1,14 @@
+package daemon
+
+import (
+	"context"
+	"time"
+
+	"github.com/seed-357fa782/licensed/internal/adminwire"
+)
+
+// BackUp does what the loop of backups does when it looks.
+func (d *Daemon) BackUp(ctx context.Context) time.Duration { return d.backups.step(ctx) }
+
+// Backups is how it stands with them.
+func (d *Daemon) Backups() *adminwire.Backups { return d.backups.status(d.now()) }

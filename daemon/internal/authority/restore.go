@@ -1,0 +1,529 @@
+package authority
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/seed-357fa782/licensed/license"
+	"github.com/seed-357fa782/licensed/store"
+)
+
+// A store that was restored from a backup knows nothing of what was done since.
+// Reconcile mode is how it finds out, while it serves: what the marks beside the
+// store say is made again at once; new installs draw from a new status list;
+// installs that the store does not know are known again by the licences that we
+// signed for them; and what is left is listed for the merchant to decide.
+
+// Names of the values that keep the mode. Install ids and licence ids are not
+// secret.
+const (
+	restoreState = "restore/state"
+	restoreItems = "restore/item/" // licence / install, or licence / "-"
+	restoreLost  = "restore/lost/" // licence / install: its seat is kept for it
+	restoreDead  = "restore/dead/" // licence / install: it was ended, and lives no more
+)
+
+// Lost is what is known outside a store of what it has lost.
+type Lost struct {
+	// Restored is the value store.ValueRestored, nil where it is not there: the
+	// file was put back by other means.
+	Restored json.RawMessage
+	Head     store.Head // of the store
+	Mark     store.Head // the newest that was known outside, zero where nothing is
+	// Marks are those of the changes that the store does not have.
+	Marks []Mark
+	// Complete: Marks has all of them.
+	Complete bool
+	Lists    []license.StatusList // of which only ID and SignedAt are set
+	Clock    time.Time            // the newest record, zero where none is known
+}
+
+// Restore is how it stands with reconcile mode.
+type Restore struct {
+	Open       bool            `json:"open"`
+	BegunAt    time.Time       `json:"begun_at"`
+	FinishedAt time.Time       `json:"finished_at,omitzero"`
+	Restored   json.RawMessage `json:"restored,omitzero"`
+	Head       store.Head      `json:"head"`     // where the restored store stood
+	Mark       store.Head      `json:"mark"`     // where the one before it stood
+	Complete   bool            `json:"complete"` // what was lost is known in full
+	Lost       int             `json:"lost"`     // changes that the marks name
+	Applied    int             `json:"applied"`  // licences that were changed by them
+	Adopted    int             `json:"adopted"`  // installs that were known again by their licences
+	List       string          `json:"list"`     // the status list that new installs draw from
+}
+
+// ItemKind says what there is to decide.
+type ItemKind string
+
+// The kinds.
+const (
+	// ItemLicense: a licence that was issued after the backup, which the store does
+	// not have. Its code is unknown. There is nothing to adopt; drop takes note.
+	ItemLicense ItemKind = "lost_license"
+	// ItemInstall: an install that was bound after the backup and has not called
+	// yet. A seat is kept for it, until it calls; drop gives the seat up, and with it
+	// the install.
+	ItemInstall ItemKind = "lost_install"
+	// ItemSeat: an install that was bound after the backup calls, and the licence
+	// has no seat for it. Adopt takes it in beyond the limit; drop ends it.
+	ItemSeat ItemKind = "no_seat"
+	// ItemEdit: a change of a licence of which it is known that it was made, and not
+	// what it was. Drop takes note.
+	ItemEdit ItemKind = "lost_edit"
+)
+
+// Item is something to decide.
+type Item struct {
+	ID      string         `json:"id"`
+	Kind    ItemKind       `json:"kind"`
+	License string         `json:"license"`
+	Install string         `json:"install,omitzero"`
+	Product string         `json:"product,omitzero"`
+	At      time.Time      `json:"at"`
+	Actions []string       `json:"actions,omitzero"` // what was done to it, oldest first
+	Facts   map[string]any `json:"facts,omitzero"`   // what its licence or the marks say
+	Seat    string         `json:"seat,omitzero"`
+	Held    string         `json:"held,omitzero"` // the licence that the install presented
+}
+
+// restoring is what a running Authority knows of the mode.
+type restoring struct {
+	open    bool
+	begunAt time.Time
+	headAt  time.Time
+	dead    bool // there are ended installs that the store has no records of
+}
+
+// NothingLost takes note of a store that was restored and lacks nothing.
+func (a *Authority) NothingLost(ctx context.Context, head store.Head) error {
+	err := a.store.Update(ctx, func(ctx context.Context, tx store.Tx) error {
+		if err := tx.SetValue(ctx, store.ValueRestored, nil); err != nil {
+			return err
+		}
+		_, err := tx.Append(ctx, license.AuditEvent{
+			At: a.now(), Actor: license.Actor{Kind: license.ActorSystem, Name: "restore"}, Action: license.ActionRestore,
+			After: map[string]any{"audit_seq": head.Seq, "audit_digest": head.Digest, "nothing_lost": true},
+		})
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("take note of the restore: %w", err)
+	}
+	return nil
+}
+
+// LoadRestore learns whether reconcile mode is open. It is called once, before
+// anything is served, after BeginRestore where that is.
+func (a *Authority) LoadRestore(ctx context.Context) error {
+	r := &restoring{}
+	err := a.store.View(ctx, func(ctx context.Context, tx store.Tx) error {
+		st, err := readRestore(ctx, tx)
+		if err != nil {
+			return err
+		}
+		dead, _, err := tx.Values(ctx, restoreDead, store.Page{Limit: 1})
+		*r = restoring{open: st.Open, begunAt: st.BegunAt, headAt: st.Head.At, dead: len(dead) > 0}
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("read how it stands with the restore: %w", err)
+	}
+	a.restoring.Store(r)
+	return nil
+}
+
+// readRestore returns the zero Restore where there never was one.
+func readRestore(ctx context.Context, tx store.Tx) (st Restore, err error) {
+	raw, err := tx.Value(ctx, restoreState)
+	if errors.Is(err, license.NotFound) {
+		return Restore{}, nil
+	}
+	if err == nil {
+		err = json.Unmarshal(raw, &st)
+	}
+	return st, err
+}
+
+func writeRestore(ctx context.Context, tx store.Tx, st Restore) error {
+	raw, err := json.Marshal(st)
+	if err != nil {
+		return err
+	}
+	return tx.SetValue(ctx, restoreState, raw)
+}
+
+// BeginRestore opens reconcile mode and makes again what the marks say. It may be
+// repeated where it was broken off: what was made is not made twice.
+func (a *Authority) BeginRestore(ctx context.Context, lost Lost) error {
+	err := a.store.Update(ctx, func(ctx context.Context, tx store.Tx) error { return a.openRestore(ctx, tx, lost) })
+	if err != nil {
+		return fmt.Errorf("open reconcile mode: %w", err)
+	}
+	byLicense, order := make(map[string][]Mark), []string{}
+	for _, m := range lost.Marks {
+		if m.License == "" {
+			continue
+		}
+		if byLicense[m.License] == nil {
+			order = append(order, m.License)
+		}
+		byLicense[m.License] = append(byLicense[m.License], m)
+	}
+	const batch = 100
+	for part := range slices.Chunk(order, batch) {
+		err := a.store.Update(ctx, func(ctx context.Context, tx store.Tx) error {
+			applied := 0
+			for _, id := range part {
+				changed, err := a.applyMarks(ctx, tx, id, byLicense[id])
+				if err != nil {
+					return fmt.Errorf("apply the marks of %s: %w", id, err)
+				}
+				if changed {
+					applied++
+				}
+			}
+			now, err := readRestore(ctx, tx)
+			if err != nil || applied == 0 {
+				return err
+			}
+			now.Applied += applied
+			return writeRestore(ctx, tx, now)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return a.LoadRestore(ctx)
+}
+
+// openRestore writes the state of the mode, the status lists and the clock.
+func (a *Authority) openRestore(ctx context.Context, tx store.Tx, lost Lost) error {
+	st, err := readRestore(ctx, tx)
+	if err != nil || st.Open && st.Mark.Seq == lost.Mark.Seq && st.Mark.Digest == lost.Mark.Digest && lost.Restored == nil {
+		return err // it was broken off, and goes on
+	}
+	now := a.now()
+	st = Restore{
+		Open: true, BegunAt: now, Restored: lost.Restored, Head: lost.Head, Mark: lost.Mark, Complete: lost.Complete, Lost: len(lost.Marks),
+	}
+	if st.List, err = a.restoreLists(ctx, tx, lost.Lists, now); err != nil {
+		return err
+	}
+	if err := restoreClock(ctx, tx, lost.Clock); err != nil {
+		return err
+	}
+	for _, ch := range a.channels { // what a marketplace sold is read again, from the beginning
+		if err := tx.SetValue(ctx, reconcileKey(ch.Name), nil); err != nil {
+			return err
+		}
+	}
+	if err := errors.Join(tx.SetValue(ctx, store.ValueRestored, nil), writeRestore(ctx, tx, st)); err != nil {
+		return err
+	}
+	// The log goes on behind the head that was restored; the entry says what lay
+	// between, so that who compares it with an export from before knows why.
+	_, err = tx.Append(ctx, license.AuditEvent{
+		At: now, Actor: license.Actor{Kind: license.ActorSystem, Name: "restore"}, Action: license.ActionRestore,
+		Before: map[string]any{"audit_seq": lost.Mark.Seq, "audit_digest": lost.Mark.Digest, "known": lost.Complete},
+		After:  map[string]any{"audit_seq": lost.Head.Seq, "audit_digest": lost.Head.Digest, "status_list": st.List},
+	})
+	return err
+}
+
+// restoreLists makes the status lists such that no place is drawn twice and no
+// date goes back: those that there were are full, those that the store does not
+// know are there again, and new installs draw from a new one, whose id is
+// returned.
+func (a *Authority) restoreLists(ctx context.Context, tx store.Tx, known []license.StatusList, now time.Time) (string, error) {
+	newest := ""
+	have, err := tx.StatusLists(ctx)
+	if err != nil {
+		return "", err
+	}
+	all := make(map[string]license.StatusList)
+	for _, l := range have {
+		all[l.ID] = l
+	}
+	for _, k := range known {
+		l, ok := all[k.ID]
+		if !ok { // installs that were lost show it, so it has to be there to be asked
+			l = license.StatusList{ID: k.ID, Length: a.lists.draws.length, Seed: make([]byte, license.StatusSeedLen)}
+			source := a.lists.draws.ids.Random
+			if source == nil {
+				source = rand.Reader
+			}
+			if _, err := io.ReadFull(source, l.Seed); err != nil {
+				return "", err
+			}
+		}
+		if k.SignedAt.After(l.SignedAt) {
+			l.SignedAt, l.Digest = k.SignedAt, nil
+		}
+		all[k.ID] = l
+	}
+	for id, l := range all {
+		l.Next = l.Length
+		newest = max(newest, id)
+		if err := tx.PutStatusList(ctx, l); err != nil {
+			return "", err
+		}
+		a.lists.add(id)
+	}
+	l, err := a.lists.draws.newList(newest, now)
+	if err != nil {
+		return "", err
+	}
+	return l.ID, tx.PutStatusList(ctx, l)
+}
+
+// restoreClock takes the newest record of the clock that is known outside.
+func restoreClock(ctx context.Context, tx store.Tx, known time.Time) error {
+	rec, found, damaged, err := readRecord(ctx, tx)
+	if err != nil || known.IsZero() || found && !damaged && rec.At >= known.Unix() {
+		return err
+	}
+	rec.At = known.Unix()
+	return writeRecord(ctx, tx, rec)
+}
+
+// ClockRecord is the record of the clock that a store keeps, zero where it keeps
+// none that can be read.
+func ClockRecord(ctx context.Context, tx store.Tx) (time.Time, error) {
+	rec, found, damaged, err := readRecord(ctx, tx)
+	if err != nil || !found || damaged {
+		return time.Time{}, err
+	}
+	return time.Unix(rec.At, 0).UTC(), nil
+}
+
+// applyMarks makes the changes of one licence again, and lists what cannot be.
+func (a *Authority) applyMarks(ctx context.Context, tx store.Tx, id string, ms []Mark) (changed bool, err error) {
+	was, err := tx.License(ctx, id)
+	if errors.Is(err, license.NotFound) {
+		return false, a.lostLicense(ctx, tx, id, ms)
+	}
+	if err != nil {
+		return false, err
+	}
+	is, edits := was, []Mark{}
+	for _, m := range ms {
+		if !m.applyTo(&is) {
+			edits = append(edits, m)
+		}
+	}
+	before, after := difference(was, is)
+	if len(after) > 0 {
+		if err := tx.UpdateLicense(ctx, is); err != nil {
+			return false, err
+		}
+	}
+	ended, err := a.applyInstalls(ctx, tx, is, ms)
+	if err != nil {
+		return false, err
+	}
+	if len(ended) > 0 {
+		after["ended"] = ended
+	}
+	if len(edits) > 0 {
+		if err := putItem(ctx, tx, newItem(ItemEdit, id, "", edits)); err != nil {
+			return false, err
+		}
+	}
+	if len(after) == 0 {
+		return false, nil
+	}
+	_, err = tx.Append(ctx, license.AuditEvent{
+		At: a.now(), Actor: license.Actor{Kind: license.ActorSystem, Name: "restore"}, Action: license.ActionRestoreApply,
+		License: id, Product: was.Product, Before: before, After: after,
+	})
+	return true, err
+}
+
+// applyTo changes l as the mark says, and reports false where what it says is
+// not enough.
+func (m Mark) applyTo(l *license.License) bool {
+	switch m.Action { //nolint:exhaustive // the others are not about the licence itself
+	case license.ActionRevoke:
+		if l.RevokedAt.IsZero() {
+			l.RevokedAt, l.RevokeReason = m.At, "made again after a restore"
+		}
+	case license.ActionUndoRevoke:
+		l.RevokedAt, l.RevokeReason = time.Time{}, ""
+	case license.ActionRelease:
+		if l.ReleasedAt.IsZero() {
+			l.ReleasedAt = m.At
+		}
+	case license.ActionSuspend:
+		l.Holds |= license.HoldMerchant
+	case license.ActionResume:
+		l.Holds &^= license.HoldMerchant
+	case license.ActionFreeze:
+		l.Holds |= license.HoldMarketplace
+	case license.ActionUnfreeze:
+		l.Holds &^= license.HoldMarketplace
+	case license.ActionActivate:
+		if l.ActivatedAt.IsZero() {
+			l.ActivatedAt = m.At
+		}
+	case license.ActionRenew, license.ActionSetExpiry, license.ActionConfirm:
+		end, ok := m.Facts["expires_at"]
+		if !ok {
+			return m.Action == license.ActionConfirm
+		}
+		l.ExpiresAt = time.Time{}
+		if text, is := end.(string); is {
+			at, err := time.Parse(time.RFC3339, text)
+			if err != nil {
+				return false
+			}
+			l.ExpiresAt = at.UTC()
+		}
+	case license.ActionEdit:
+		return false
+	}
+	return true
+}
+
+// applyInstalls ends the installs that had ended, and keeps seats for those that
+// the store does not know. It returns the ids of those that it ended.
+func (a *Authority) applyInstalls(ctx context.Context, tx store.Tx, l license.License, ms []Mark) (ended []string, err error) {
+	for id, of := range byInstall(ms) {
+		last := of[len(of)-1]
+		inst, err := tx.Install(ctx, l.ID, id)
+		switch {
+		case errors.Is(err, license.NotFound):
+			if err := a.lostInstall(ctx, tx, l.ID, id, of); err != nil {
+				return nil, err
+			}
+			continue
+		case err != nil:
+			return nil, err
+		case !last.ends() || inst.State != license.InstallLive:
+			continue
+		}
+		inst.State, inst.EndedAt, inst.Answer = last.endState(), last.At, nil
+		if err := tx.UpdateInstall(ctx, inst); err != nil {
+			return nil, err
+		}
+		ended = append(ended, id)
+	}
+	slices.Sort(ended)
+	return ended, nil
+}
+
+// byInstall sorts the marks of installs that began or ended one.
+func byInstall(ms []Mark) map[string][]Mark {
+	out := make(map[string][]Mark)
+	for _, m := range ms {
+		if m.Install != "" && (m.ends() || m.binds()) {
+			out[m.Install] = append(out[m.Install], m)
+		}
+	}
+	return out
+}
+
+func (m Mark) binds() bool {
+	switch m.Action { //nolint:exhaustive // no other binds one
+	case license.ActionActivate, license.ActionBind, license.ActionTransfer:
+		return true
+	}
+	return false
+}
+
+func (m Mark) ends() bool {
+	switch m.Action { //nolint:exhaustive // no other ends one
+	case license.ActionDeactivate, license.ActionRemove, license.ActionReplace, license.ActionEnd:
+		return true
+	}
+	return false
+}
+
+// endState is what became of an install that a mark ends.
+func (m Mark) endState() license.InstallState {
+	if s, ok := m.Facts["state"].(string); ok && slices.Contains(license.InstallStates(), license.InstallState(s)) && s != string(license.InstallLive) {
+		return license.InstallState(s)
+	}
+	return license.InstallRemoved
+}
+
+// lostInstall keeps in mind an install that the store does not know: one that has
+// ended is dead for good, one that lives has its seat kept.
+func (a *Authority) lostInstall(ctx context.Context, tx store.Tx, licenseID, id string, of []Mark) error {
+	last := of[len(of)-1]
+	if last.ends() {
+		return tx.SetValue(ctx, restoreDead+licenseID+"/"+id, []byte(last.endState()))
+	}
+	item := newItem(ItemInstall, licenseID, id, of)
+	if seat, ok := last.Facts["seat"].(string); ok {
+		item.Seat = seat
+	}
+	if item.Seat == "" {
+		return nil // a text, or one of before seats: it takes none
+	}
+	return errors.Join(putItem(ctx, tx, item), tx.SetValue(ctx, restoreLost+licenseID+"/"+id, []byte(item.Seat)))
+}
+
+func (a *Authority) lostLicense(ctx context.Context, tx store.Tx, id string, ms []Mark) error {
+	for inst, of := range byInstall(ms) {
+		if last := of[len(of)-1]; last.ends() {
+			if err := tx.SetValue(ctx, restoreDead+id+"/"+inst, []byte(last.endState())); err != nil {
+				return err
+			}
+		}
+	}
+	return putItem(ctx, tx, newItem(ItemLicense, id, "", ms))
+}
+
+const maxItemActions = 50
+
+func newItem(kind ItemKind, licenseID, install string, ms []Mark) Item {
+	item := Item{ID: itemID(licenseID, install), Kind: kind, License: licenseID, Install: install}
+	for _, m := range ms {
+		item.At = m.At
+		if m.Product != "" {
+			item.Product = m.Product
+		}
+		if len(item.Actions) < maxItemActions {
+			item.Actions = append(item.Actions, string(m.Action))
+		}
+	}
+	return item
+}
+
+// itemID is the id of what there is to decide about a licence, or an install of it.
+func itemID(licenseID, install string) string {
+	if install == "" {
+		install = "-"
+	}
+	return licenseID + "/" + install
+}
+
+func putItem(ctx context.Context, tx store.Tx, item Item) error {
+	raw, err := json.Marshal(item)
+	if err != nil {
+		return err
+	}
+	return tx.SetValue(ctx, restoreItems+item.ID, raw)
+}
+
+func getItem(ctx context.Context, tx store.Tx, id string) (item Item, err error) {
+	if strings.Count(id, "/") != 1 {
+		return item, license.Errorf(license.NotFound, "there is nothing to decide called %q", printable(id))
+	}
+	raw, err := tx.Value(ctx, restoreItems+id)
+	if errors.Is(err, license.NotFound) {
+		return item, license.Errorf(license.NotFound, "there is nothing to decide called %q", printable(id))
+	}
+	if err == nil {
+		err = json.Unmarshal(raw, &item)
+	}
+	return item, err
+}

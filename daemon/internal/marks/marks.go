@@ -1,0 +1,366 @@
+// Package marks keeps, in files beside the store, what a store that is restored
+// from a backup has to be told: how far its audit log had come, what was done
+// since, the status lists, and the clock.
+//
+// marks.jsonl has a line for each change, appended: those that take something
+// away before anybody is told of them, the others within seconds. When it is
+// long it becomes marks.1.jsonl, and what that held is dropped. marks.json has
+// what changes all the time, written every few seconds. Both lag behind the store
+// and are never ahead of what it has on disk.
+//
+// They hold no secret. Who can change them can have a store look restored, or
+// hide that it is.
+package marks
+
+import (
+	"bufio"
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/seed-357fa782/licensed/daemon/internal/authority"
+	"github.com/seed-357fa782/licensed/internal/durable"
+	"github.com/seed-357fa782/licensed/store"
+)
+
+const (
+	stateName  = "marks.json"
+	lineName   = "marks.jsonl"
+	olderName  = "marks.1.jsonl"
+	form       = 1
+	maxLine    = 64 << 10
+	defaultMax = 64 << 20 // bytes of one file of lines
+	maxUnsaved = 16 << 20 // bytes of lines that could not be written
+)
+
+// List is how new a status list was.
+type List struct {
+	ID       string    `json:"id"`
+	SignedAt time.Time `json:"signed_at"` // its newest iat
+}
+
+// State is what changes all the time.
+type State struct {
+	Form  int        `json:"form"`
+	Head  store.Head `json:"head"` // newest entry of the audit log
+	Clock time.Time  `json:"clock,omitzero"`
+	Lists []List     `json:"lists,omitzero"`
+}
+
+// header is the first line of a file of lines.
+type header struct {
+	Marks int   `json:"marks"`
+	From  int64 `json:"from"` // every change behind this position has a line from here on
+}
+
+// Marks are the files in one folder. It is safe for concurrent use.
+type Marks struct {
+	dir    string
+	failed func(error)
+	max    int64
+
+	mu      sync.Mutex
+	file    *os.File
+	size    int64
+	newest  int64  // position of the newest line
+	unsaved []byte // lines that could not be written
+	dirty   bool   // lines are written and not synced
+	failing bool
+	state   State
+	begun   bool
+}
+
+// Open reads the files in dir, which may be missing: then marks begin behind the
+// position that Begin is told. failed is told when marks cannot be
+// written any more, and with nil when they can again.
+func Open(dir string, failed func(error)) (*Marks, error) {
+	m := &Marks{dir: dir, failed: failed, max: defaultMax}
+	raw, err := os.ReadFile(m.path(stateName))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		return nil, fmt.Errorf("read the marks: %w", err)
+	default:
+		if err := json.Unmarshal(raw, &m.state); err != nil || m.state.Form < 1 {
+			return nil, m.damaged(stateName, 1)
+		}
+		if m.state.Form > form {
+			return nil, fmt.Errorf("%s has form %d, and this program knows %d; please use a newer version", m.path(stateName), m.state.Form, form)
+		}
+	}
+	return m, nil
+}
+
+func (m *Marks) path(name string) string { return filepath.Join(m.dir, name) }
+
+func (m *Marks) damaged(name string, line int) error {
+	return fmt.Errorf("line %d of %s cannot be read: the marks are damaged; put back a copy, or delete the files marks*.json* to go on without, "+
+		"and a store that is restored then cannot be told what it lost", line, m.path(name))
+}
+
+// State returns what marks.json said.
+func (m *Marks) State() State {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s := m.state
+	s.Lists = slices.Clone(s.Lists)
+	return s
+}
+
+// Lines returns all marks that there are, oldest first, and the position behind
+// which none is missing; -1 where there never were any.
+func (m *Marks) Lines() (lines []authority.Mark, from int64, err error) {
+	from = -1
+	for _, name := range []string{olderName, lineName} {
+		more, first, _, err := m.read(name)
+		if err != nil {
+			return nil, 0, err
+		}
+		if first >= 0 && (from < 0 || first < from) {
+			from = first
+		}
+		lines = append(lines, more...)
+	}
+	// Changes of one moment can be noted in another order, and twice after a crash.
+	slices.SortStableFunc(lines, func(a, b authority.Mark) int { return cmp.Compare(a.Seq, b.Seq) })
+	lines = slices.CompactFunc(lines, func(a, b authority.Mark) bool { return a.Seq == b.Seq })
+	return lines, from, nil
+}
+
+// read reads one file of lines, and returns how long the part is that is whole: a
+// crash can leave half a line at its end.
+func (m *Marks) read(name string) (lines []authority.Mark, from, whole int64, err error) {
+	f, err := os.Open(m.path(name))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, -1, 0, nil
+	}
+	if err != nil {
+		return nil, 0, 0, fmt.Errorf("read the marks: %w", err)
+	}
+	defer f.Close() //nolint:errcheck // it was only read
+	in := bufio.NewReaderSize(f, maxLine)
+	from = -1
+	for n := 1; ; n++ {
+		raw, err := in.ReadSlice('\n')
+		switch {
+		case errors.Is(err, io.EOF):
+			return lines, from, whole, nil // what stands here was never finished
+		case err != nil:
+			return nil, 0, 0, m.damaged(name, n)
+		}
+		if n == 1 {
+			var h header
+			if err := json.Unmarshal(raw, &h); err != nil || h.Marks != form {
+				return nil, 0, 0, m.damaged(name, n)
+			}
+			from = h.From
+		} else {
+			var l authority.Mark
+			if err := json.Unmarshal(raw, &l); err != nil || l.Seq < 1 {
+				return nil, 0, 0, m.damaged(name, n)
+			}
+			lines = append(lines, l)
+		}
+		whole += int64(len(raw))
+	}
+}
+
+// Begin opens the file for new lines. Where there is none yet it begins behind
+// position from. What was noted before is dropped: the caller notes what is missing.
+func (m *Marks) Begin(from int64) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.begun, m.unsaved = true, nil
+	lines, first, whole, err := m.read(lineName)
+	if err != nil {
+		return err
+	}
+	if first < 0 {
+		return m.create(from)
+	}
+	f, err := os.OpenFile(m.path(lineName), os.O_WRONLY, 0o600)
+	if err != nil {
+		return fmt.Errorf("open the marks: %w", err)
+	}
+	if err := f.Truncate(whole); err != nil {
+		return errors.Join(fmt.Errorf("open the marks: %w", err), f.Close())
+	}
+	m.file, m.size, m.newest = f, whole, first
+	for _, l := range lines {
+		m.newest = max(m.newest, l.Seq)
+	}
+	return nil
+}
+
+// Reset begins anew with the lines of a history that is another one from there on:
+// none is missing behind position from.
+func (m *Marks) Reset(from int64, lines []authority.Mark, head store.Head) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var out bytes.Buffer
+	enc := json.NewEncoder(&out)
+	_ = enc.Encode(header{form, from}) // always can be
+	for _, l := range lines {
+		_ = enc.Encode(l) // of facts that were JSON before
+	}
+	// First what says that the store is behind, last what says that it is not.
+	m.state = State{Form: form, Head: m.state.Head, Clock: m.state.Clock, Lists: m.state.Lists}
+	if err := durable.WriteFile(m.path(lineName), out.Bytes(), 0o600); err != nil {
+		return err
+	}
+	if err := os.Remove(m.path(olderName)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("begin the marks anew: %w", err)
+	}
+	m.state.Head = head
+	return m.saveState()
+}
+
+// create begins a file of lines in the place of the one that there is, under m.mu.
+func (m *Marks) create(from int64) error {
+	raw, err := json.Marshal(header{form, from})
+	if err != nil {
+		return err
+	}
+	raw = append(raw, '\n')
+	if err := durable.WriteFile(m.path(lineName), raw, 0o600); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(m.path(lineName), os.O_WRONLY, 0o600)
+	if err != nil {
+		return fmt.Errorf("open the marks: %w", err)
+	}
+	if m.file != nil {
+		_ = m.file.Close() // synced before
+	}
+	m.file, m.size, m.newest = f, int64(len(raw)), max(from, m.newest)
+	return nil
+}
+
+// Newest is the position of the newest line.
+func (m *Marks) Newest() int64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.newest
+}
+
+// Note appends lines: see authority.Marks.
+func (m *Marks) Note(ms []authority.Mark, now bool) {
+	var out bytes.Buffer
+	enc := json.NewEncoder(&out)
+	for _, l := range ms {
+		_ = enc.Encode(l) // of facts that were JSON before
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, l := range ms {
+		m.newest = max(m.newest, l.Seq)
+	}
+	if len(m.unsaved) <= maxUnsaved {
+		m.unsaved = append(m.unsaved, out.Bytes()...)
+	}
+	m.report(m.write(now))
+}
+
+// write writes what is not yet written, under m.mu. A part of a line that was
+// written is taken back.
+func (m *Marks) write(sync bool) error {
+	switch {
+	case m.file == nil && !m.begun:
+		return nil
+	case m.file == nil:
+		return errors.New("the marks are closed")
+	}
+	if len(m.unsaved) > maxUnsaved { // the disk was full for long: what was noted meanwhile is not known
+		if err := m.create(m.newest); err != nil {
+			return err
+		}
+		m.unsaved = nil
+	}
+	if len(m.unsaved) > 0 {
+		if _, err := m.file.WriteAt(m.unsaved, m.size); err != nil {
+			return errors.Join(err, m.file.Truncate(m.size))
+		}
+		m.size += int64(len(m.unsaved))
+		m.unsaved, m.dirty = nil, true
+	}
+	if sync && m.dirty {
+		if err := m.file.Sync(); err != nil {
+			return err
+		}
+		m.dirty = false
+	}
+	return nil
+}
+
+// report tells of a failure once, and of its end.
+func (m *Marks) report(err error) {
+	if (err != nil) != m.failing && m.failed != nil {
+		m.failed(err)
+	}
+	m.failing = err != nil
+}
+
+// Save puts everything on disk: the lines, and what changes all the time where
+// that has changed. Nothing in s may be ahead of what the store has on disk.
+func (m *Marks) Save(s State) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	err := m.save(s)
+	m.report(err)
+	return err
+}
+
+func (m *Marks) save(s State) error {
+	if err := m.write(true); err != nil {
+		return err
+	}
+	s.Form = form
+	if !same(s, m.state) {
+		m.state = s
+		if err := m.saveState(); err != nil {
+			m.state.Form = 0 // to be written the next time
+			return err
+		}
+	}
+	if m.size < m.max {
+		return nil
+	}
+	if err := os.Rename(m.path(lineName), m.path(olderName)); err != nil {
+		return err
+	}
+	return m.create(m.newest)
+}
+
+func same(a, b State) bool {
+	return a.Form == b.Form && a.Head.Seq == b.Head.Seq && a.Head.Digest == b.Head.Digest && a.Clock.Equal(b.Clock) &&
+		slices.EqualFunc(a.Lists, b.Lists, func(x, y List) bool { return x.ID == y.ID && x.SignedAt.Equal(y.SignedAt) })
+}
+
+func (m *Marks) saveState() error {
+	raw, err := json.Marshal(m.state)
+	if err != nil {
+		return err
+	}
+	return durable.WriteFile(m.path(stateName), append(raw, '\n'), 0o600)
+}
+
+// Close puts the lines on disk.
+func (m *Marks) Close() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.file == nil {
+		return nil
+	}
+	err := errors.Join(m.write(true), m.file.Close())
+	m.file = nil
+	return err
+}

@@ -1,0 +1,278 @@
+package daemon
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sort"
+	"sync"
+	"time"
+
+	"github.com/seed-357fa782/licensed/daemon/internal/authority"
+	"github.com/seed-357fa782/licensed/daemon/internal/marks"
+	"github.com/seed-357fa782/licensed/internal/adminwire"
+	"github.com/seed-357fa782/licensed/license"
+	"github.com/seed-357fa782/licensed/store"
+)
+
+const (
+	// marksEvery is how far the marks that are not pressing lag behind the store.
+	marksEvery = 5 * time.Second
+	// marksOverlap is how many changes may have been noted in another order than
+	// they were made in when a process was killed.
+	marksOverlap = 1000
+)
+
+// keptMarks are the marks beside the store.
+type keptMarks struct {
+	d     *Daemon
+	files *marks.Marks
+
+	mu      sync.Mutex
+	failing string
+}
+
+func (k *keptMarks) report(err error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if err == nil {
+		k.failing = ""
+		k.d.log.Warn("the marks beside the store can be written again")
+		return
+	}
+	k.failing = err.Error()
+	k.d.log.Error("THE MARKS BESIDE THE STORE CANNOT BE WRITTEN: a store that is restored now cannot be told what it lost; it is tried again", "error", err.Error())
+}
+
+func (k *keptMarks) failure() string {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.failing
+}
+
+// openMarks opens the marks, which nothing is written to yet.
+func (d *Daemon) openMarks(context.Context) (err error) {
+	k := &keptMarks{d: d}
+	if k.files, err = marks.Open(d.config.DataDir, k.report); err != nil {
+		return err
+	}
+	d.marks = k
+	d.closers = append(d.closers, func() error { return k.files.Close() })
+	return nil
+}
+
+// run keeps the marks up to date until ctx ends, and once more then.
+func (k *keptMarks) run(ctx context.Context) {
+	t := time.NewTicker(marksEvery)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			k.save(context.WithoutCancel(ctx))
+			return
+		case <-t.C:
+			k.save(ctx)
+		}
+	}
+}
+
+// save writes what the store has on disk, and what changes all the time. What
+// fails is reported by the marks, or met by everybody else who uses the store.
+func (k *keptMarks) save(ctx context.Context) {
+	s, err := k.d.markState(ctx)
+	if err == nil {
+		_ = k.files.Save(s) // told to report
+	}
+}
+
+// markState reads what marks.json says.
+func (d *Daemon) markState(ctx context.Context) (s marks.State, err error) {
+	err = d.store.View(ctx, func(ctx context.Context, tx store.Tx) error {
+		s.Lists = nil
+		if s.Head, err = store.HeadOf(ctx, tx); err != nil {
+			return err
+		}
+		if s.Clock, err = authority.ClockRecord(ctx, tx); err != nil {
+			return err
+		}
+		lists, err := tx.StatusLists(ctx)
+		for _, l := range lists {
+			s.Lists = append(s.Lists, marks.List{ID: l.ID, SignedAt: l.SignedAt})
+		}
+		return err
+	})
+	return s, err
+}
+
+// compareMarks finds out whether the store is the one that the marks are of, and
+// begins reconcile mode where it has lost something.
+func (d *Daemon) compareMarks(ctx context.Context) error {
+	lines, from, err := d.marks.files.Lines()
+	if err != nil {
+		return err
+	}
+	state := d.marks.files.State()
+	known := from >= 0 || state.Form > 0
+	var c comparison
+	err = d.store.View(ctx, func(ctx context.Context, tx store.Tx) error {
+		c, err = compare(ctx, tx, lines, state)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("compare the store with the marks beside it: %w", err)
+	}
+	switch {
+	case c.behind || c.restored != nil && !known:
+		err = d.beginRestore(ctx, c, lines, from, state)
+	case c.restored != nil:
+		d.log.Warn("the store was restored from a backup that lacks nothing", "audit_position", c.head.Seq)
+		err = d.authority.NothingLost(ctx, c.head)
+	}
+	if err != nil {
+		return err
+	}
+	if err := d.authority.LoadRestore(ctx); err != nil {
+		return err
+	}
+	if d.authority.Restoring() {
+		d.log.Warn("THE DAEMON IS IN RECONCILE MODE: its store was restored from a backup; see licensectl db reconcile status")
+	}
+	return d.beginMarks(ctx)
+}
+
+// comparison is how a store stands to the marks beside it.
+type comparison struct {
+	head     store.Head
+	mark     store.Head // the newest that the marks know
+	restored json.RawMessage
+	behind   bool
+	common   int // how many of the lines the store has
+}
+
+func compare(ctx context.Context, tx store.Tx, lines []authority.Mark, state marks.State) (c comparison, err error) {
+	if c.head, err = store.HeadOf(ctx, tx); err != nil {
+		return c, err
+	}
+	if c.restored, err = tx.Value(ctx, store.ValueRestored); err != nil && !errors.Is(err, license.NotFound) {
+		return c, err
+	}
+	has := func(seq int64, digest string) bool {
+		if seq > c.head.Seq {
+			return false
+		}
+		e, readErr := store.EventAt(ctx, tx, seq)
+		err = errors.Join(err, ignore(readErr, license.NotFound))
+		return readErr == nil && store.DigestOf(e) == digest
+	}
+	err = nil
+	// Two histories that part do not meet again.
+	c.common = sort.Search(len(lines), func(i int) bool { return !has(lines[i].Seq, lines[i].Digest()) })
+	c.behind = c.common < len(lines)
+	c.mark = state.Head
+	if len(lines) > 0 {
+		if last := lines[len(lines)-1]; last.Seq > c.mark.Seq {
+			c.mark = store.Head{Seq: last.Seq, At: last.At, Digest: last.Digest()}
+		}
+	}
+	if state.Head.Seq > 0 && !has(state.Head.Seq, state.Head.Digest) {
+		c.behind = true
+	}
+	return c, err
+}
+
+func ignore(err error, reason license.Reason) error {
+	if errors.Is(err, reason) {
+		return nil
+	}
+	return err
+}
+
+// beginRestore tells the store what it lost, and then has the marks follow it.
+// Where that is broken off it is begun again: the marks still say so.
+func (d *Daemon) beginRestore(ctx context.Context, c comparison, lines []authority.Mark, from int64, state marks.State) error {
+	lost := authority.Lost{
+		Restored: c.restored, Head: c.head, Mark: c.mark, Marks: lines[c.common:], Clock: state.Clock,
+		Complete: from >= 0 && from <= c.head.Seq,
+	}
+	for _, l := range state.Lists {
+		lost.Lists = append(lost.Lists, license.StatusList{ID: l.ID, SignedAt: l.SignedAt})
+	}
+	d.log.Warn("the store is behind the marks beside it: it was restored from a backup", "store_position", c.head.Seq,
+		"marks_position", c.mark.Seq, "changes_known", len(lost.Marks), "known_in_full", lost.Complete)
+	if err := d.authority.BeginRestore(ctx, lost); err != nil {
+		return err
+	}
+	head := c.head
+	err := d.store.View(ctx, func(ctx context.Context, tx store.Tx) (err error) {
+		head, err = store.HeadOf(ctx, tx)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if from < 0 {
+		from = c.head.Seq
+	}
+	return d.marks.files.Reset(min(from, c.head.Seq), lines[:c.common], head)
+}
+
+// beginMarks opens the marks for new ones, and notes what a process that was killed
+// did not come to note.
+func (d *Daemon) beginMarks(ctx context.Context) error {
+	lines, from, err := d.marks.files.Lines()
+	if err != nil {
+		return err
+	}
+	noted := make(map[int64]bool, len(lines))
+	for _, l := range lines {
+		noted[l.Seq] = true
+	}
+	var head store.Head
+	err = d.store.View(ctx, func(ctx context.Context, tx store.Tx) (err error) {
+		head, err = store.HeadOf(ctx, tx)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if err := d.marks.files.Begin(head.Seq); err != nil || from < 0 {
+		return err
+	}
+	for at := max(d.marks.files.Newest()-marksOverlap, from); ; {
+		var events []license.AuditEvent
+		err := d.store.View(ctx, func(ctx context.Context, tx store.Tx) (err error) {
+			events, _, err = tx.Events(ctx, store.EventFilter{After: at}, store.Page{Limit: store.MaxPage})
+			return err
+		})
+		if err != nil || len(events) == 0 {
+			return err
+		}
+		var missing []authority.Mark
+		for _, e := range events {
+			at = e.Seq
+			if m, ok := authority.MarkOf(e); ok && !noted[e.Seq] {
+				missing = append(missing, m)
+			}
+		}
+		if len(missing) > 0 {
+			d.marks.files.Note(missing, true)
+		}
+	}
+}
+
+// restoreLine is reconcile mode in a line, nil where it is not open.
+func (d *Daemon) restoreLine(ctx context.Context) *adminwire.RestoreLine {
+	if !d.authority.Restoring() {
+		return nil
+	}
+	st, open, err := d.authority.RestoreStatus(ctx)
+	if err != nil {
+		return &adminwire.RestoreLine{}
+	}
+	line := &adminwire.RestoreLine{BegunAt: st.BegunAt, MadeAt: st.Head.At, Complete: st.Complete}
+	for _, n := range open {
+		line.Open += n
+	}
+	return line
+}
