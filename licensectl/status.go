@@ -94,6 +94,13 @@ func (p *program) printStatus(s adminwire.Status, due *adminwire.OrdersDue) erro
 	if due != nil && due.Open > 0 {
 		f.add("orders", fmt.Sprintf("%d open, %d to be looked at", due.Open, due.Warned))
 	}
+	if r := s.Restore; r != nil {
+		f.add("RECONCILE MODE", fmt.Sprintf("the store was restored as of %s; %d to be decided: licensectl db reconcile list", when(&r.MadeAt, ""), r.Open))
+	}
+	if s.MarksFailing != "" {
+		f.add("MARKS", "cannot be written: "+s.MarksFailing)
+	}
+	f.add("backups", backupsText(s))
 	f.add("key set", fmt.Sprintf("no. %d, valid until %s", s.Keys.Seq, when(&s.Keys.ExpiresAt, "")))
 	f.add("signing key", s.Keys.Current)
 	if err := f.write(p.out); err != nil {
@@ -179,4 +186,20 @@ func roughly(d time.Duration) string {
 		d = d.Truncate(time.Second)
 	}
 	return config.Duration(d).String()
+}
+
+// backupsText says in a line how it stands with the backups.
+func backupsText(s adminwire.Status) string {
+	b := s.Backups
+	switch {
+	case b == nil:
+		return "none are made by schedule (backup.dir)"
+	case b.Failure != "":
+		return "FAILED: " + b.Failure + "; the last good one is of " + when(b.Last, "never")
+	case b.Last == nil:
+		return "none yet, in " + b.Dir
+	case b.Late:
+		return "LATE: the last one is of " + when(b.Last, "")
+	}
+	return fmt.Sprintf("%d in %s, the last one of %s%s", b.Kept, b.Dir, when(b.Last, ""), sizeText(b.Bytes))
 }
