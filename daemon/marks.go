@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
+	"slices"
 	"sort"
 	"sync"
 	"time"
@@ -124,7 +126,7 @@ func (d *Daemon) compareMarks(ctx context.Context) error {
 	}
 	switch {
 	case c.behind || c.restored != nil && !known:
-		err = d.beginRestore(ctx, c, lines, from, state)
+		err = d.beginRestore(ctx, c, from, state)
 	case c.restored != nil:
 		d.log.Warn("the store was restored from a backup that lacks nothing", "audit_position", c.head.Seq)
 		err = d.authority.NothingLost(ctx, c.head)
@@ -147,7 +149,8 @@ type comparison struct {
 	mark     store.Head // the newest that the marks know
 	restored json.RawMessage
 	behind   bool
-	common   int // how many of the lines the store has
+	kept     []authority.Mark // of changes that the store has
+	lost     []authority.Mark // of changes that it does not have
 }
 
 func compare(ctx context.Context, tx store.Tx, lines []authority.Mark, state marks.State) (c comparison, err error) {
@@ -166,12 +169,24 @@ func compare(ctx context.Context, tx store.Tx, lines []authority.Mark, state mar
 		return readErr == nil && store.DigestOf(e) == digest
 	}
 	err = nil
+	own := slices.DeleteFunc(slices.Clone(lines), func(m authority.Mark) bool { return m.Past })
 	// Two histories that part do not meet again.
-	c.common = sort.Search(len(lines), func(i int) bool { return !has(lines[i].Seq, lines[i].Digest()) })
-	c.behind = c.common < len(lines)
+	common := sort.Search(len(own), func(i int) bool { return !has(own[i].Seq, own[i].Digest()) })
+	parted := int64(math.MaxInt64)
+	if common < len(own) {
+		parted, c.behind = own[common].Seq, true
+	}
+	for _, m := range lines {
+		if m.Seq < parted && (!m.Past || m.Seq <= c.head.Seq) {
+			c.kept = append(c.kept, m)
+		} else {
+			c.lost = append(c.lost, m)
+		}
+	}
+	c.behind = c.behind || len(c.lost) > 0
 	c.mark = state.Head
-	if len(lines) > 0 {
-		if last := lines[len(lines)-1]; last.Seq > c.mark.Seq {
+	if len(own) > 0 {
+		if last := own[len(own)-1]; last.Seq > c.mark.Seq {
 			c.mark = store.Head{Seq: last.Seq, At: last.At, Digest: last.Digest()}
 		}
 	}
@@ -190,9 +205,9 @@ func ignore(err error, reason license.Reason) error {
 
 // beginRestore tells the store what it lost, and then has the marks follow it.
 // Where that is broken off it is begun again: the marks still say so.
-func (d *Daemon) beginRestore(ctx context.Context, c comparison, lines []authority.Mark, from int64, state marks.State) error {
+func (d *Daemon) beginRestore(ctx context.Context, c comparison, from int64, state marks.State) error {
 	lost := authority.Lost{
-		Restored: c.restored, Head: c.head, Mark: c.mark, Marks: lines[c.common:], Clock: state.Clock,
+		Restored: c.restored, Head: c.head, Mark: c.mark, Marks: c.lost, Clock: state.Clock,
 		Complete: from >= 0 && from <= c.head.Seq,
 	}
 	for _, l := range state.Lists {
@@ -214,7 +229,11 @@ func (d *Daemon) beginRestore(ctx context.Context, c comparison, lines []authori
 	if from < 0 {
 		from = c.head.Seq
 	}
-	return d.marks.files.Reset(min(from, c.head.Seq), lines[:c.common], head)
+	// What was lost stays on record, for a store that is put back once more.
+	for n := range c.lost {
+		c.lost[n].Seq, c.lost[n].Past = c.head.Seq+1, true
+	}
+	return d.marks.files.Reset(min(from, c.head.Seq), append(c.kept, c.lost...), head)
 }
 
 // beginMarks opens the marks for new ones, and notes what a process that was killed
@@ -226,7 +245,9 @@ func (d *Daemon) beginMarks(ctx context.Context) error {
 	}
 	noted := make(map[int64]bool, len(lines))
 	for _, l := range lines {
-		noted[l.Seq] = true
+		if !l.Past {
+			noted[l.Seq] = true
+		}
 	}
 	var head store.Head
 	err = d.store.View(ctx, func(ctx context.Context, tx store.Tx) (err error) {

@@ -18,6 +18,10 @@ type Mark struct {
 	Install string         `json:"install,omitzero"`
 	Product string         `json:"product,omitzero"`
 	Facts   map[string]any `json:"facts,omitzero"` // those of AuditEvent.After that markFacts names
+	// Past: the change was made in a history that was given up at a restore, and
+	// Seq is the position at which the store took note of that. A store that lacks
+	// that position has to be told of the change again.
+	Past bool `json:"past,omitzero"`
 }
 
 // Digest is that of the audit event (store.DigestOf).

@@ -131,9 +131,18 @@ func (m *Marks) Lines() (lines []authority.Mark, from int64, err error) {
 		lines = append(lines, more...)
 	}
 	// Changes of one moment can be noted in another order, and twice after a crash.
-	slices.SortStableFunc(lines, func(a, b authority.Mark) int { return cmp.Compare(a.Seq, b.Seq) })
-	lines = slices.CompactFunc(lines, func(a, b authority.Mark) bool { return a.Seq == b.Seq })
+	slices.SortStableFunc(lines, func(a, b authority.Mark) int {
+		return cmp.Or(cmp.Compare(a.Seq, b.Seq), cmp.Compare(btoi(b.Past), btoi(a.Past)))
+	})
+	lines = slices.CompactFunc(lines, func(a, b authority.Mark) bool { return a.Seq == b.Seq && !a.Past && !b.Past })
 	return lines, from, nil
+}
+
+func btoi(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 // read reads one file of lines, and returns how long the part is that is whole: a
