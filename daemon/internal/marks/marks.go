@@ -215,15 +215,18 @@ func (m *Marks) Begin(from int64) error {
 func (m *Marks) Reset(from int64, lines []authority.Mark, head store.Head) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	var out bytes.Buffer
-	enc := json.NewEncoder(&out)
-	_ = enc.Encode(header{form, from}) // always can be
-	for _, l := range lines {
-		_ = enc.Encode(l) // of facts that were JSON before
+	first, err := json.Marshal(header{form, from})
+	if err != nil {
+		return err
 	}
+	rest, err := encode(lines)
+	if err != nil {
+		return err
+	}
+	data := slices.Concat(first, []byte{'\n'}, rest)
 	// First what says that the store is behind, last what says that it is not.
 	m.state = State{Form: form, Head: m.state.Head, Clock: m.state.Clock, Lists: m.state.Lists}
-	if err := durable.WriteFile(m.path(lineName), out.Bytes(), 0o600); err != nil {
+	if err := durable.WriteFile(m.path(lineName), data, 0o600); err != nil {
 		return err
 	}
 	if err := os.Remove(m.path(olderName)); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -263,20 +266,28 @@ func (m *Marks) Newest() int64 {
 
 // Note appends lines: see authority.Marks.
 func (m *Marks) Note(ms []authority.Mark, now bool) {
-	var out bytes.Buffer
-	enc := json.NewEncoder(&out)
-	for _, l := range ms {
-		_ = enc.Encode(l) // of facts that were JSON before
-	}
+	out, err := encode(ms)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, l := range ms {
 		m.newest = max(m.newest, l.Seq)
 	}
 	if len(m.unsaved) <= maxUnsaved {
-		m.unsaved = append(m.unsaved, out.Bytes()...)
+		m.unsaved = append(m.unsaved, out...)
 	}
-	m.report(m.write(now))
+	m.report(errors.Join(err, m.write(now)))
+}
+
+// encode writes marks as lines.
+func encode(ms []authority.Mark) ([]byte, error) {
+	var out bytes.Buffer
+	enc := json.NewEncoder(&out)
+	for _, m := range ms {
+		if err := enc.Encode(m); err != nil {
+			return out.Bytes(), fmt.Errorf("write the mark of position %d: %w", m.Seq, err)
+		}
+	}
+	return out.Bytes(), nil
 }
 
 // write writes what is not yet written, under m.mu. A part of a line that was
