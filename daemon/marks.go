@@ -125,6 +125,12 @@ func (d *Daemon) compareMarks(ctx context.Context) error {
 		return fmt.Errorf("compare the store with the marks beside it: %w", err)
 	}
 	switch {
+	case c.onlySigned():
+		d.log.Warn("the store was restored from a backup that lacks nothing but signatures over its audit log", "audit_position", c.head.Seq)
+		if err = d.authority.NothingLost(ctx, c.head); err == nil {
+			c.lost = nil
+			err = d.resetMarks(ctx, c, from)
+		}
 	case c.behind || c.restored != nil && !known:
 		err = d.beginRestore(ctx, c, from, state)
 	case c.restored != nil:
@@ -218,6 +224,22 @@ func (d *Daemon) beginRestore(ctx context.Context, c comparison, from int64, sta
 	if err := d.authority.BeginRestore(ctx, lost); err != nil {
 		return err
 	}
+	// What was lost stays on record, for a store that is put back once more.
+	for n := range c.lost {
+		c.lost[n].Seq, c.lost[n].Past = c.head.Seq+1, true
+	}
+	return d.resetMarks(ctx, c, from)
+}
+
+// onlySigned reports whether all that a restored store lacks is that the head of
+// its audit log was signed, as it is when a daemon stops.
+func (c comparison) onlySigned() bool {
+	return c.restored != nil && len(c.lost) > 0 && c.mark.Seq-c.head.Seq == int64(len(c.lost)) &&
+		!slices.ContainsFunc(c.lost, func(m authority.Mark) bool { return m.Past || m.Action != license.ActionCheckpoint })
+}
+
+// resetMarks has the marks follow the store from now on.
+func (d *Daemon) resetMarks(ctx context.Context, c comparison, from int64) error {
 	head := c.head
 	err := d.store.View(ctx, func(ctx context.Context, tx store.Tx) (err error) {
 		head, err = store.HeadOf(ctx, tx)
@@ -228,10 +250,6 @@ func (d *Daemon) beginRestore(ctx context.Context, c comparison, from int64, sta
 	}
 	if from < 0 {
 		from = c.head.Seq
-	}
-	// What was lost stays on record, for a store that is put back once more.
-	for n := range c.lost {
-		c.lost[n].Seq, c.lost[n].Past = c.head.Seq+1, true
 	}
 	return d.marks.files.Reset(min(from, c.head.Seq), append(c.kept, c.lost...), head)
 }
