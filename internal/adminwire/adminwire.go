@@ -20,6 +20,7 @@ const (
 	PathOpenAPI    = "/admin/openapi.json"
 	PathStatus     = Prefix + "/status"
 	PathLicenses   = Prefix + "/licenses"
+	PathBulk       = Prefix + "/licenses/bulk"
 	PathLookup     = Prefix + "/lookup"
 	PathLicense    = Prefix + "/licenses/{id}"
 	PathRenew      = Prefix + "/licenses/{id}/renew"

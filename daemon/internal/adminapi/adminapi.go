@@ -49,6 +49,9 @@ func Register(mux *http.ServeMux, o Options) *API {
 
 	operation.Register(api, get("status", adminwire.PathStatus, "How the daemon is doing"), s.getStatus)
 	operation.Register(api, post("issue", adminwire.PathLicenses, "Issue licences"), s.issue)
+	many := post("issue-many", adminwire.PathBulk, "Issue one licence for each row: all of them, or none")
+	many.MaxBodyBytes = adminwire.MaxBulk
+	operation.Register(api, many, s.issueMany)
 	operation.Register(api, get("list", adminwire.PathLicenses, "List licences, oldest first"), s.list)
 	operation.Register(api, get("show", adminwire.PathLicense, "One licence with its installs"), s.show)
 	operation.Register(api, post("lookup", adminwire.PathLookup, "Find a licence by id or by code"), s.lookup)
@@ -131,23 +134,10 @@ func (s *server) getStatus(ctx context.Context, _ *empty) (*body[adminwire.Statu
 }
 
 func (s *server) issue(ctx context.Context, in *body[adminwire.Issue]) (*body[adminwire.LicenseList], error) {
-	b := in.Body
-	o := authority.Order{
-		Product: b.Product, Customer: b.Customer, Order: b.Order, Perpetual: b.Perpetual, Machines: b.Machines, Count: b.Count,
-		Overage: b.Overage, Trial: b.Trial,
-	}
-	var err error
-	if o.ExpiresAt, o.For, err = s.end(b.ExpiresAt, b.For); err != nil {
-		return nil, err
-	}
-	if o.Features, err = features(b.Features); err != nil {
-		return nil, err
-	}
-	own, err := s.phases(b.Phases)
+	o, err := s.issueOrder(in.Body)
 	if err != nil {
 		return nil, err
 	}
-	o.Phases = own(license.Phases{})
 	issued, err := s.a.Issue(ctx, actor(ctx), o)
 	if err != nil {
 		return nil, err
@@ -166,6 +156,27 @@ func (s *server) issued(ctx context.Context, issued []authority.Issued) adminwir
 		out.Licenses = append(out.Licenses, l)
 	}
 	return out
+}
+
+// issueOrder reads what is to be issued.
+func (s *server) issueOrder(b adminwire.Issue) (authority.Order, error) {
+	o := authority.Order{
+		Product: b.Product, Customer: b.Customer, Order: b.Order, Perpetual: b.Perpetual, Machines: b.Machines, Count: b.Count,
+		Overage: b.Overage, Trial: b.Trial,
+	}
+	var err error
+	if o.ExpiresAt, o.For, err = s.end(b.ExpiresAt, b.For); err != nil {
+		return o, err
+	}
+	if o.Features, err = features(b.Features); err != nil {
+		return o, err
+	}
+	own, err := s.phases(b.Phases)
+	if err != nil {
+		return o, err
+	}
+	o.Phases = own(license.Phases{})
+	return o, nil
 }
 
 // features reads the values that a feature can have; false takes one away.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/seed-357fa782/licensed/license"
@@ -46,30 +47,7 @@ func (a *Authority) Issue(ctx context.Context, actor license.Actor, o Order) ([]
 	if err != nil {
 		return nil, err
 	}
-	out := make([]Issued, max(o.Count, 1))
-	for i := range out {
-		if out[i], err = a.issueOne(l, now); err != nil {
-			return nil, err
-		}
-	}
-	err = a.store.Update(ctx, func(ctx context.Context, tx store.Tx) error {
-		for _, is := range out {
-			if err := tx.CreateLicense(ctx, is.License); err != nil {
-				return fmt.Errorf("issue: %w", err)
-			}
-			_, after := difference(license.License{}, is.License)
-			if _, err := tx.Append(ctx, license.AuditEvent{
-				At: now, Actor: actor, Action: license.ActionIssue, License: is.License.ID, Product: is.License.Product, After: after,
-			}); err != nil {
-				return fmt.Errorf("audit an issue: %w", err)
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	return out, nil
+	return a.create(ctx, actor, now, slices.Repeat([]license.License{l}, max(o.Count, 1)))
 }
 
 // draft checks an order and makes the licence that it asks for, but for id and code.
