@@ -19,11 +19,18 @@ const maxBatch = 1000
 func (p *program) issueCommand() *cli.Command {
 	return &cli.Command{
 		Name: "issue", Category: "Licences", Usage: "make licences and print their codes",
-		UsageText: "licensectl issue --product P (--expires DATE | --for DURATION | --perpetual | --trial) [OPTIONS]",
-		Description: "A code is shown this once: the daemon keeps it encrypted.\n\n" +
+		UsageText: "licensectl issue --product P (--expires DATE | --for DURATION | --perpetual | --trial) [OPTIONS]\n" +
+			"licensectl issue --from FILE [--codes OUT.csv] [OPTIONS]",
+		Description: "A code is shown this once: the daemon keeps it encrypted.\n" +
+			"--from reads a file with a line for each licence: CSV, whose first line names the columns out of " + strings.Join(issueColumns, ", ") +
+			" (features as export=true;projects=10, phases as warn=60d;grace=30d), or, as FILE.jsonl, JSON Lines with these members. What a " +
+			"line leaves out is taken from the options. All faults are named by line before anything is issued; then licences are issued a " +
+			"thousand at a time, each thousand whole or not at all. With --codes the codes are written there and are on disk before the next " +
+			"thousand; after a lost connection the same command goes on where it stood, within a day, and issues nothing twice.\n\n" +
 			"Examples:\n" +
 			"  licensectl issue --product demo --for 365d --customer 'Example Ltd'\n" +
-			"  licensectl issue --product demo --expires 2027-01-31 --machines 5 --feature export=true -n 20 -o csv",
+			"  licensectl issue --product demo --expires 2027-01-31 --machines 5 --feature export=true -n 20 -o csv\n" +
+			"  licensectl issue --from resellers.csv --product demo --for 365d --codes codes.csv",
 		Flags: slices.Concat([]cli.Flag{
 			&cli.StringFlag{Name: "product", Usage: "the product's `ID` (required)"},
 			&cli.StringFlag{Name: "customer", Usage: "`NAME` of who gets it"},
@@ -33,6 +40,8 @@ func (p *program) issueCommand() *cli.Command {
 			&cli.IntFlag{Name: "overage", Usage: "let in so `MANY` machines more, instead of the product's"},
 			&cli.BoolFlag{Name: "trial", Usage: "to try the product out; without an end it lasts as long as the product says"},
 			&cli.IntFlag{Name: "count", Aliases: []string{"n"}, Value: 1, Usage: "make so `MANY`"},
+			&cli.StringFlag{Name: "from", Usage: "issue what this `FILE` asks for, CSV or JSON Lines; - reads CSV from standard input", TakesFile: true},
+			&cli.StringFlag{Name: "codes", Usage: "with --from: write the codes to this CSV `FILE`, or go on with it", TakesFile: true},
 			yesFlag(), outputFlag(formTable, formJSON, formCSV),
 		}, endFlags("now"), phaseFlags("instead of the product's")),
 		Action: p.issue,
@@ -46,6 +55,14 @@ func (p *program) issue(c *cli.Context) error {
 	f, err := form(c, formTable, formJSON, formCSV)
 	if err != nil {
 		return err
+	}
+	switch {
+	case c.String("from") != "":
+		return p.issueFrom(c)
+	case c.IsSet("from"):
+		return usagef("--from needs a FILE")
+	case c.IsSet("codes"):
+		return usagef("--codes goes with --from")
 	}
 	order, e, total, err := p.readIssue(c)
 	if err != nil {

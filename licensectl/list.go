@@ -150,7 +150,7 @@ type pager interface {
 func (p *program) pager(form string, forked bool) pager {
 	switch form {
 	case formJSON:
-		return &jsonPager{w: p.out}
+		return &jsonPager[adminwire.License]{w: p.out}
 	case formCSV:
 		return &csvPager{w: p.out}
 	}
@@ -239,12 +239,12 @@ func csvRow(l adminwire.License) []string {
 }
 
 // jsonPager writes one document without holding it all.
-type jsonPager struct {
+type jsonPager[T any] struct {
 	w     io.Writer
 	begun bool
 }
 
-func (g *jsonPager) page(list []adminwire.License) error {
+func (g *jsonPager[T]) page(list []T) error {
 	for _, l := range list {
 		data, err := json.MarshalIndent(l, "    ", "  ")
 		if err != nil {
@@ -261,7 +261,7 @@ func (g *jsonPager) page(list []adminwire.License) error {
 	return nil
 }
 
-func (g *jsonPager) end(next string) error {
+func (g *jsonPager[T]) end(next string) error {
 	if !g.begun {
 		return writeJSON(g.w, adminwire.LicenseList{Licenses: []adminwire.License{}, Next: next})
 	}

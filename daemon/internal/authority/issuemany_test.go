@@ -44,8 +44,13 @@ func TestIssueManyWrong(t *testing.T) {
 	w := newWorld(t)
 	good := authority.Order{Product: "cad", Perpetual: true}
 	_, err := w.a.IssueMany(t.Context(), license.Actor{}, []authority.Order{
-		good, {Product: "none", Perpetual: true}, good, {Product: "cad"}, {Product: "cad", Perpetual: true, Customer: "a\x00"},
-		{Product: "cad", Perpetual: true, Count: 2}, good,
+		good,
+		{Product: "none", Perpetual: true},
+		good,
+		{Product: "cad"},
+		{Product: "cad", Perpetual: true, Customer: "a\x00"},
+		{Product: "cad", Perpetual: true, Count: 2},
+		good,
 	})
 	rows, ok := errors.AsType[authority.RowErrors](err)
 	if !ok || !errors.Is(err, license.BadRequest) {
