@@ -116,6 +116,9 @@ func (p *program) orderEditCommand() *cli.Command {
 }
 
 func (p *program) orderEdit(c *cli.Context) error {
+	if _, err := arguments(c, "the id of an ORDER"); err != nil {
+		return err
+	}
 	edit := adminwire.EditOrder{OrderLine: readLine(c), Note: strings.TrimSpace(c.String("note"))}
 	if c.IsSet("product") {
 		edit.Offer = new(c.String("product"))
@@ -135,7 +138,7 @@ func (p *program) orderEdit(c *cli.Context) error {
 		}
 	}
 	if edit.Offer == nil && edit.Amount == nil && edit.Customer == nil && edit.OrderedAt == nil && edit.ExpiresAt == nil && !edit.NoEnd {
-		return usagef("say what is to be changed; see %s --help", commandName(c))
+		return usagef("order edit needs at least one of --product, --amount, --customer, --ordered and --expires; see %s --help", commandName(c))
 	}
 	args, f, admin, err := p.begin(c, []string{formTable, formJSON}, "the id of an ORDER")
 	if err != nil {

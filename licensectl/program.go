@@ -54,8 +54,13 @@ func newProgram() *program {
 
 // run executes a command line and returns the exit status.
 func (p *program) run(ctx context.Context, args []string) int {
-	app := p.app()
-	err := app.RunContext(ctx, reorder(app, args))
+	var err error
+	if len(args) > 1 && args[1] == completeCommand {
+		err = p.printSuggestions(args[2:])
+	} else {
+		app := p.app()
+		err = app.RunContext(ctx, reorder(app, args))
+	}
 	if err == nil {
 		return exitDone
 	}
@@ -104,6 +109,7 @@ func (p *program) app() *cli.App {
 			p.requestCommand(), p.importCommand(), p.verifyCommand(), p.fingerprintCommand(),
 			p.keysCommand(), p.statusCommand(), p.doctorCommand(), p.auditCommand(), p.tokenCommand(), p.marketplaceCommand(), p.webhookCommand(),
 			p.dbCommand(), p.dumpCommand(), p.loadCommand(), p.sandboxCommand(), p.demoCommand(),
+			p.completionCommand(), p.manCommand(),
 		},
 		Reader: p.in, Writer: p.out, ErrWriter: p.err,
 		HideHelpCommand: true, DisableSliceFlagSeparator: true,
