@@ -66,6 +66,9 @@ type Install struct {
 	// Contested: another install on its seat was bound to what looks like another
 	// machine (Binding.Apart).
 	Contested bool `json:"contested,omitzero"`
+	// MovedOff: the merchant's staff has moved the licence off its machine, and that
+	// move is counted already (License.Transfers): the next machine takes its seat.
+	MovedOff bool `json:"moved_off,omitzero"`
 	// Reactivation is how often its seat had been activated again within one lease
 	// when it was bound, this time included; 0 for the first activation.
 	Reactivation int `json:"reactivation,omitzero"`

@@ -46,7 +46,7 @@ func (p *program) installRemove(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	i, err := installNamed(l, args[1])
+	i, err := installNamed("install remove", l, args[1])
 	if err != nil {
 		return err
 	}
@@ -67,9 +67,9 @@ func (p *program) installRemove(c *cli.Context) error {
 
 // installNamed returns the install whose id begins with prefix. Nothing, as of a
 // variable that is not set, names none, also where there is only one.
-func installNamed(l adminwire.License, prefix string) (found adminwire.Install, err error) {
+func installNamed(command string, l adminwire.License, prefix string) (found adminwire.Install, err error) {
 	if strings.TrimSpace(prefix) == "" {
-		return adminwire.Install{}, usagef("install remove needs the id of an INSTALL; see licensectl install list %s", l.ID)
+		return adminwire.Install{}, usagef("%s needs the id of an INSTALL; see licensectl install list %s", command, l.ID)
 	}
 	for _, i := range l.Installs {
 		switch {

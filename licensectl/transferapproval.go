@@ -12,14 +12,6 @@ import (
 	"github.com/seed-357fa782/licensed/internal/adminwire"
 )
 
-func (p *program) transferCommand() *cli.Command {
-	return &cli.Command{
-		Name: "transfer", Category: "Licences", Usage: "decide about moves of licences to other machines",
-		UsageText:   "licensectl transfer COMMAND",
-		Subcommands: p.transferApprovals(), Action: unknownCommand,
-	}
-}
-
 // transferApprovals are the commands about moves that wait for the staff.
 func (p *program) transferApprovals() []*cli.Command {
 	return []*cli.Command{

@@ -23,3 +23,8 @@ func (c *Client) IssueMany(ctx context.Context, rows []adminwire.BulkRow, key st
 	})
 	return out, err
 }
+
+// MoveOff frees the seat of one machine of a licence for another.
+func (c *Client) MoveOff(ctx context.Context, id string, t adminwire.MoveOff) (adminwire.MovedOff, error) {
+	return post[adminwire.MovedOff](ctx, c, withID(adminwire.PathTransfer, id), t)
+}

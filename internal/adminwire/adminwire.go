@@ -32,6 +32,7 @@ const (
 	PathRelease    = Prefix + "/licenses/{id}/release"
 	PathUpgrade    = Prefix + "/licenses/{id}/upgrade"
 	PathRemove     = Prefix + "/licenses/{id}/installs/{install}/remove"
+	PathTransfer   = Prefix + "/licenses/{id}/transfer"
 	PathRequests   = Prefix + "/requests"
 	PathEvents     = Prefix + "/events"
 	PathKeys       = Prefix + "/keys"

@@ -72,6 +72,7 @@ func Register(mux *http.ServeMux, o Options) *API {
 	}
 	operation.Register(api, post("revoke", adminwire.PathRevoke, "Revoke a licence"), s.revoke)
 	operation.Register(api, post("remove-install", adminwire.PathRemove, "End one install of a licence"), s.removeInstall)
+	operation.Register(api, post("transfer", adminwire.PathTransfer, "Free a seat for another machine, which counts as a transfer"), s.moveOff)
 	operation.Register(api, post("sign", adminwire.PathRequests, "Answer a request file of a machine without network"), s.sign)
 	operation.Register(api, get("keys", adminwire.PathKeys, "The key set in force"), s.keys)
 	operation.Register(api, get("anchors", adminwire.PathAnchors, "The anchors' public halves, primary first"), s.anchors)

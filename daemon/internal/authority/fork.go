@@ -128,6 +128,9 @@ func (c *call) ended(ctx context.Context, tx store.Tx, l license.License, old li
 	if old.State == license.InstallRemoved || old.Chain.Repeats(c.req.ID, c.req.Digest) != license.RequestNew {
 		return refusal
 	}
+	if old.MovedOff { // it could not know
+		return license.Errorf(license.Replaced, "the vendor has moved this licence to another machine; "+activateAgain)
+	}
 	told := old.Forks[license.ForkRetired].Count > 0 && !old.Forks.Has(c.req.ID)
 	if told && c.refusesForks() {
 		refusal = license.Errorf(license.CloneDetected,

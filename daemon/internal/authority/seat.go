@@ -273,7 +273,9 @@ func (c *call) survey(l license.License, installs []license.Install) survey {
 		if !i.OnMachine() {
 			continue
 		}
-		s.tenures[i.Seat] = s.tenures[i.Seat].with(i)
+		if !i.MovedOff { // else the machine that comes next takes its place
+			s.tenures[i.Seat] = s.tenures[i.Seat].with(i)
+		}
 		live := l.Sits(i, c.now)
 		if live {
 			s.live[i.Seat] = append(s.live[i.Seat], i)
@@ -326,10 +328,11 @@ func (t tenure) with(i license.Install) tenure {
 // operations did it.
 func (s survey) moved(machines int) bool {
 	had := len(s.tenures)
-	if s.mine == "" {
+	mine, was := s.tenures[s.mine]
+	if s.mine == "" || !was {
 		return had+1 > machines
 	}
-	left := s.tenures[s.mine].left
+	left := mine.left
 	for seat, t := range s.tenures {
 		if seat != s.mine && !t.taken.Before(left) {
 			return had > machines
