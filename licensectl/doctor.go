@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -15,7 +16,7 @@ import (
 
 	"github.com/seed-357fa782/licensed/internal/adminclient"
 	"github.com/seed-357fa782/licensed/internal/adminwire"
-	"github.com/seed-357fa782/licensed/license"
+	"github.com/seed-357fa782/licensed/internal/buildinfo"
 )
 
 // Results of a check.
@@ -43,13 +44,17 @@ type diagnosis struct {
 func (p *program) doctorCommand() *cli.Command {
 	return &cli.Command{
 		Name: "doctor", Category: "Service", Usage: "check the service, and say how to mend what is wrong; confirm its clock",
-		UsageText: "licensectl doctor\nlicensectl doctor --accept-clock",
-		Description: "Checks clock, keys, permissions and disk of the daemon, and its marketplace entries. Exits 1 where a check fails; a warning does not.\n" +
+		UsageText: "licensectl doctor\nlicensectl doctor --config FILE\nlicensectl doctor --accept-clock",
+		Description: "Checks clock, keys, permissions, store and disk of the daemon, and its marketplace entries. Exits 1 where a check fails; a warning does not.\n" +
+			"With --config it looks at the configuration as well, at the files that it names and at their certificates, and where no daemon " +
+			"runs at everything that can be seen without one: keys, permissions, file system, clock, and whether the marketplaces can be reached. " +
+			"Run it as the user that runs the daemon.\n" +
 			"A daemon signs nothing while its clock is before its last record or more than 30 days past it. With --accept-clock what the " +
 			"clock shows is confirmed, and becomes the last record. Look at another clock before you do: what is signed under a wrong " +
 			"one is remembered by every customer's machine.\n\n" +
-			"Examples:\n  licensectl doctor\n  licensectl doctor -o json\n  licensectl doctor --accept-clock",
+			"Examples:\n  licensectl doctor\n  licensectl doctor --config /etc/licensed/licensed.yaml -o json\n  licensectl doctor --accept-clock",
 		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "config", Usage: "the daemon's configuration `FILE`: look at that, too, and at the daemon that it is for", TakesFile: true},
 			&cli.BoolFlag{Name: "accept-clock", Usage: "confirm what the daemon's clock shows"},
 			yesFlag(), outputFlag(formTable, formJSON),
 		},
@@ -58,38 +63,74 @@ func (p *program) doctorCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			if c.Bool("accept-clock") {
+			switch {
+			case c.IsSet("config") && c.String("config") == "":
+				return usagef("--config needs a FILE")
+			case c.IsSet("config") && c.Bool("accept-clock"):
+				return usagef("--config does not go with --accept-clock")
+			case c.IsSet("config"):
+				return p.doctorConfig(c, f)
+			case c.Bool("accept-clock"):
 				return p.acceptClock(c, f, admin)
 			}
-			return p.doctor(c, f, admin)
+			list := p.doctor(c.Context, admin, c.String("server"))
+			if err := c.Err(); err != nil {
+				return err
+			}
+			return p.printDiagnosis(f, list)
 		},
 	}
 }
 
-func (p *program) doctor(c *cli.Context, f string, admin *adminclient.Client) error {
-	s, err := admin.Status(c.Context)
+// doctor asks a daemon, and looks at what can be seen of it on this machine.
+func (p *program) doctor(ctx context.Context, admin *adminclient.Client, server string) []check {
+	s, err := admin.Status(ctx)
 	if err != nil {
-		if c.Err() != nil {
-			return err
+		return []check{unreachable(err)}
+	}
+	list := append([]check{serving(s), clockCheck(s, p.now())}, keyChecks(s)...)
+	if socket, local := strings.CutPrefix(server, "unix:"); local {
+		seen := permissions(s, socket)
+		if list = append(list, seen...); len(seen) > 0 { // it runs on this machine
+			list = append(list, folderChecks(s.DataDir, fileSystem)...)
 		}
-		d := diagnosis{Checks: []check{unreachable(err)}}
-		return p.printDiagnosis(f, d)
 	}
-	d := diagnosis{Checks: []check{serving(s), clockCheck(s, p.now())}}
-	d.Checks = append(d.Checks, keyChecks(s)...)
-	if socket, local := strings.CutPrefix(c.String("server"), "unix:"); local {
-		d.Checks = append(d.Checks, permissions(s, socket)...)
+	list = append(list, storeCheck(s))
+	list = append(list, diskCheck(s)...)
+	list = append(list, marketplaceChecks(s)...)
+	list = append(list, webhookChecks(s)...)
+	if due := p.ordersDue(ctx, admin); due != nil {
+		list = append(list, ordersCheck(due))
 	}
-	d.Checks = append(d.Checks, diskCheck(s)...)
-	d.Checks = append(d.Checks, marketplaceChecks(s)...)
-	d.Checks = append(d.Checks, webhookChecks(s)...)
-	if due := p.ordersDue(c.Context, admin); due != nil {
-		d.Checks = append(d.Checks, ordersCheck(due))
-	}
-	return p.printDiagnosis(f, d)
+	return list
 }
 
-func (p *program) printDiagnosis(f string, d diagnosis) error {
+// doctorConfig looks at an installation by its configuration, and asks its daemon
+// where one runs.
+func (p *program) doctorConfig(c *cli.Context, f string) error {
+	settings, usable, list := configChecks(c.String("config"), p.now())
+	if !usable {
+		return p.printDiagnosis(f, list)
+	}
+	server := "unix:" + settings.Admin.Socket
+	admin, err := adminclient.New(server, adminclient.Options{UserAgent: "licensectl/" + buildinfo.Read().Version})
+	if err != nil {
+		return p.printDiagnosis(f, append(list, unreachable(err)))
+	}
+	defer admin.Close()
+	asked := p.doctor(c.Context, admin, server)
+	if err := c.Err(); err != nil {
+		return err
+	}
+	if len(asked) == 1 { // it does not answer
+		asked[0].Result, asked[0].Mend = checkWarn, "start it; what follows is what can be seen without it"
+		asked = append(asked, stoppedChecks(c.Context, settings, p.now())...)
+	}
+	return p.printDiagnosis(f, append(list, asked...))
+}
+
+func (p *program) printDiagnosis(f string, checks []check) error {
+	d := diagnosis{Checks: checks}
 	for _, c := range d.Checks {
 		switch c.Result {
 		case checkWarn:
@@ -122,11 +163,7 @@ func (p *program) printDiagnosis(f string, d diagnosis) error {
 }
 
 func unreachable(err error) check {
-	detail := err.Error()
-	if e, ok := errors.AsType[*license.Error](err); ok && e.Detail != "" {
-		detail = e.Detail
-	}
-	return check{"daemon", checkFail, detail, "nothing else can be checked until it answers"}
+	return check{"daemon", checkFail, detailOf(err), "nothing else can be checked until it answers"}
 }
 
 // serving says whether requests are answered. What the clock has to do with it
@@ -228,7 +265,14 @@ func permissions(s adminwire.Status, socket string) []check {
 	if runtime.GOOS == "windows" || s.DataDir == "" {
 		return nil
 	}
-	paths := []string{s.DataDir, filepath.Join(s.DataDir, "keys"), socket}
+	paths := []string{s.DataDir, filepath.Join(s.DataDir, "keys")}
+	identity := filepath.Join(s.DataDir, "keys", "identity")
+	if _, err := os.Lstat(identity); err == nil { // a token can hold the keys in its place
+		paths = append(paths, identity)
+	}
+	if socket != "" {
+		paths = append(paths, socket)
+	}
 	if store, ok := strings.CutPrefix(s.Store, "bolt:"); ok {
 		paths = append(paths, store)
 	}
@@ -238,6 +282,7 @@ func permissions(s adminwire.Status, socket string) []check {
 		switch {
 		case errors.Is(err, fs.ErrNotExist) && path == s.DataDir:
 			return nil // the daemon runs elsewhere, and its socket is reached from here
+		case errors.Is(err, fs.ErrNotExist) && socket == "": // not made yet, or elsewhere
 		case err != nil:
 			unseen = append(unseen, path)
 		case info.Mode().Perm()&0o077 != 0:
@@ -251,6 +296,11 @@ func permissions(s adminwire.Status, socket string) []check {
 		return []check{{name, checkWarn, "there is no looking at " + strings.Join(unseen, ", "), "run this as the user that runs the daemon"}}
 	}
 	return []check{{Name: name, Result: checkOK, Detail: "data folder, keys, store and socket are for the daemon's user only"}}
+}
+
+// storeCheck says where the store is, and how large.
+func storeCheck(s adminwire.Status) check {
+	return check{Name: "store", Result: checkOK, Detail: cmp.Or(s.Store, "it is not named") + sizeText(s.StoreBytes)}
 }
 
 // Space on the disk of the data folder, below which writing will stop soon.
