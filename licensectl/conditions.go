@@ -37,6 +37,7 @@ var changing = map[string]conditions{
 	"release":          ofLicense,
 	"install remove":   ofLicense,
 	"upgrade":          ofLicense,
+	"transfer":         ofLicense,
 	"transfer approve": ofStore,
 	"transfer deny":    ofStore,
 	"order add":        ofStore,

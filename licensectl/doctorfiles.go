@@ -45,7 +45,7 @@ func configChecks(path string, now time.Time) (config.Config, bool, []check) {
 	for _, t := range []struct {
 		listener string
 		tls      config.TLS
-	}{{"public", c.Public.TLS}, {"admin", c.Admin.TLS}} {
+	}{{"public", c.Public.TLS}, {"admin", config.TLS{CertFile: c.Admin.TLS.CertFile, KeyFile: c.Admin.TLS.KeyFile}}} {
 		if t.tls.Enabled() {
 			list = append(list, certificateCheck(t.listener, t.tls, now))
 		}

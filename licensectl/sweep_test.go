@@ -71,14 +71,17 @@ func TestSweep(t *testing.T) {
 		if strings.Contains(c.UsageText, "…") { // it takes any number of arguments
 			return
 		}
-		if status, text := call(path, "one", "two", "three", "four", "five"); status != exitUsage || !regexp.MustCompile(`one|two|three|four|five`).MatchString(text) {
+		if status, text := call(path, append(slices.Clone(wanted[name]), "one", "two", "three", "four", "five")...); status != exitUsage || !regexp.MustCompile(`one|two|three|four|five`).MatchString(text) {
 			t.Errorf("%s with five arguments: exit %d, %q", name, status, text)
 		}
 	})
 }
 
-// wanted are options that a command wants before it looks at its form.
-var wanted = map[string][]string{"order edit": {"--amount", "1"}}
+// wanted are options that a command wants before it looks at its arguments and its form.
+var wanted = map[string][]string{
+	"order edit":   {"--amount", "1"},
+	"token create": {"--name", "x", "--role", "viewer"},
+}
 
 // A form that a command cannot print is refused by name, with those that it can.
 func TestSweepForms(t *testing.T) {

@@ -28,6 +28,9 @@ type access struct {
 	beside bool
 	// again: a call whose answer was lost is made again, which changes nothing then.
 	again bool
+	// made: an answer that has made nothing is not kept: it names what is wrong, and
+	// that may be mended elsewhere than in the call.
+	made bool
 	// open: anybody may read it.
 	open bool
 }
@@ -47,6 +50,8 @@ func writes() access {
 func writesAll() access { return access{least: authority.RoleAdmin, tried: true, keyed: true} }
 
 func (a access) madeAgain() access { a.again = true; return a }
+
+func (a access) onlyMade() access { a.made = true; return a }
 
 // canTry marks an operation that asks authority.DryRun before it does something
 // outside the store.
@@ -78,6 +83,8 @@ var table = map[string]access{
 	"upgrade":          writes(),
 
 	"issue":          writes(),
+	"issue-many":     writes().onlyMade(),
+	"transfer":       writes(),
 	"renew":          writes(),
 	"edit":           writes(),
 	"suspend":        writes(),

@@ -32,15 +32,23 @@ func (s *server) issueMany(ctx context.Context, in *body[adminwire.BulkIssue]) (
 	if err != nil {
 		return nil, err
 	}
+	return &body[adminwire.BulkIssued]{bulkIssued(ctx, issued)}, nil
+}
+
+// bulkIssued is the answer that shows what was made, or what would be.
+func bulkIssued(ctx context.Context, issued []authority.Issued) adminwire.BulkIssued {
 	out := adminwire.BulkIssued{Licenses: make([]adminwire.BulkLicense, 0, len(issued)), Errors: []adminwire.BulkError{}}
 	for _, i := range issued {
 		l := adminwire.BulkLicense{ID: i.License.ID, Code: i.Code.Reveal()}
+		if authority.DryRun(ctx) {
+			l.ID, l.Code = "", ""
+		}
 		if end := i.License.ExpiresAt; !end.IsZero() {
 			l.ExpiresAt = &end
 		}
 		out.Licenses = append(out.Licenses, l)
 	}
-	return &body[adminwire.BulkIssued]{out}, nil
+	return out
 }
 
 // rowsWrong is the answer that names rows.

@@ -81,7 +81,9 @@ func (v *visit) first() {
 	v.next.ServeHTTP(rec, v.r)
 	v.tellConflict(rec)
 	var err error
+	_, changed := v.call.Keyed()
 	switch {
+	case v.route.made && !changed:
 	case rec.status < http.StatusMultipleChoices:
 		head := fmt.Sprintf("%d %s\n", rec.status, rec.header.Get("Content-Type"))
 		err = a.KeepAnswer(ctx, v.call, append([]byte(head), rec.body.Bytes()...))
@@ -125,6 +127,13 @@ func (v *visit) remake(kept *authority.Kept) ([]byte, error) {
 			return nil, errLost(v.route.id, kept.At)
 		}
 		out, err = s.reissued(ctx, made.Licenses)
+	case "BulkIssued":
+		if len(made.Licenses) == 0 {
+			return nil, errLost(v.route.id, kept.At)
+		}
+		var issued []authority.Issued
+		issued, err = s.a.Reissued(ctx, made.Licenses)
+		out = bulkIssued(ctx, issued)
 	case "Edited":
 		if len(made.Changed) > 1 || len(made.Changed) == 0 {
 			return nil, errLost(v.route.id, kept.At)
