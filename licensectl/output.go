@@ -5,11 +5,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"strings"
 	"unicode"
 
 	"github.com/urfave/cli/v2"
+	"golang.org/x/term"
 )
 
 // The forms of output.
@@ -51,8 +53,37 @@ func writeJSON(w io.Writer, v any) error {
 	return nil
 }
 
-// maxWidth is what a table may take up.
+// maxWidth is what a table may take up where the output does not know better.
 const maxWidth = 100
+
+// unbounded is more than any table takes up: nothing is cut for a file or a pipe.
+const unbounded = 1 << 20
+
+// screenWriter is standard output: it knows how wide a table may be.
+type screenWriter struct {
+	io.Writer
+	columns int
+}
+
+func columnsOf(w io.Writer) int {
+	if s, ok := w.(screenWriter); ok {
+		return s.columns
+	}
+	return maxWidth
+}
+
+// standardOutput is as wide as its terminal, 60 columns at least.
+func standardOutput(f *os.File) screenWriter {
+	fd := int(f.Fd()) //nolint:gosec // a file's number is small
+	if !term.IsTerminal(fd) {
+		return screenWriter{f, unbounded}
+	}
+	columns, _, err := term.GetSize(fd)
+	if err != nil || columns <= 0 {
+		columns = maxWidth
+	}
+	return screenWriter{f, max(columns, 60)}
+}
 
 // gap stands between two columns.
 const gap = "  "
@@ -87,14 +118,17 @@ func (t *table) add(cells ...string) {
 func (t *table) flush(w io.Writer) error {
 	rows := t.rows
 	if t.widths == nil {
-		t.fit()
+		t.fit(columnsOf(w))
 		rows = append([][]string{slices.Clone(t.head)}, rows...)
 	}
 	t.rows = nil
 	var b strings.Builder
 	for _, row := range rows {
 		for i := range row {
-			row[i] = pad(cut(row[i], t.widths[i]), t.widths[i])
+			if columnsOf(w) < unbounded {
+				row[i] = cut(row[i], t.widths[i])
+			}
+			row[i] = pad(row[i], t.widths[i])
 		}
 		b.WriteString(strings.TrimRight(strings.Join(row, gap), " ") + "\n")
 	}
@@ -104,7 +138,7 @@ func (t *table) flush(w io.Writer) error {
 
 // fit chooses the widths: what the cells need, and where that is too much the
 // widest of the elastic columns shrink.
-func (t *table) fit() {
+func (t *table) fit(most int) {
 	t.widths = make([]int, len(t.head))
 	total := len(gap) * (len(t.head) - 1)
 	for i, name := range t.head {
@@ -115,7 +149,7 @@ func (t *table) fit() {
 		total += t.widths[i]
 	}
 	const least = 6
-	for ; total > maxWidth; total-- {
+	for ; total > most; total-- {
 		widest := -1
 		for i, e := range t.elastic {
 			if e && t.widths[i] > max(least, width(t.head[i])) && (widest < 0 || t.widths[i] > t.widths[widest]) {

@@ -42,7 +42,7 @@ type program struct {
 func newProgram() *program {
 	terminal := func(f *os.File) bool { return term.IsTerminal(int(f.Fd())) }
 	return &program{
-		in: os.Stdin, out: os.Stdout, err: os.Stderr,
+		in: os.Stdin, out: standardOutput(os.Stdout), err: os.Stderr,
 		interactive: terminal(os.Stdin) && terminal(os.Stderr),
 		colorful:    terminal(os.Stdout) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb",
 		talkative:   terminal(os.Stderr),
