@@ -74,7 +74,7 @@ func columnsOf(w io.Writer) int {
 
 // standardOutput is as wide as its terminal, 60 columns at least.
 func standardOutput(f *os.File) screenWriter {
-	fd := int(f.Fd()) //nolint:gosec // a file's number is small
+	fd := int(f.Fd())
 	if !term.IsTerminal(fd) {
 		return screenWriter{f, unbounded}
 	}
