@@ -45,15 +45,6 @@ func checkToken(c config.Config) error {
 	return c.KeyError("keys.pkcs11", errNoPKCS11)
 }
 
-// readPIN reads the PIN of a token.
-func readPIN(k config.PKCS11) (config.Secret, error) {
-	pin, err := config.ReadSecret(k.PINFile)
-	if err != nil {
-		return pin, fmt.Errorf("read the PIN: %w", err)
-	}
-	return pin, nil
-}
-
 // aheadFor is how many keys to rotate to a key set lists, so that a schedule needs
 // an anchor no more often than a key set lasts.
 func aheadFor(every time.Duration) int {
