@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -114,9 +115,14 @@ func (s *site) serveAs(ctx context.Context, conf, path, name string, do func(add
 		return err
 	}
 	defer func() { err = errors.Join(err, sink.Close()) }()
+	set := map[string]string{"store": "bolt:" + path, "admin.socket": s.path(name + ".sock")}
+	if s.ring != nil {
+		if set["data_dir"], err = s.dataFor(name); err != nil {
+			return err
+		}
+	}
 	d, err := daemon.New(ctx, daemon.Options{
-		ConfigFile: s.path(conf), Logger: slog.New(slog.NewTextHandler(sink, nil)),
-		Set: map[string]string{"store": "bolt:" + path, "admin.socket": s.path(name + ".sock")},
+		ConfigFile: s.path(conf), Logger: slog.New(slog.NewTextHandler(sink, nil)), Set: set,
 	})
 	if err != nil {
 		return err
@@ -125,6 +131,30 @@ func (s *site) serveAs(ctx context.Context, conf, path, name string, do func(add
 		err = do(d.Addr())
 	}
 	return errors.Join(err, d.Stop(context.WithoutCancel(ctx)))
+}
+
+// dataFor makes a data folder with the site's keys and nothing else. Beside the
+// marks of another store a daemon would take its own for one that was restored.
+func (s *site) dataFor(name string) (string, error) {
+	data := s.path("data-" + name)
+	if err := os.RemoveAll(data); err != nil {
+		return "", err
+	}
+	from := s.path("data/keys")
+	return data, filepath.WalkDir(from, func(path string, e fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		to := filepath.Join(data, "keys", strings.TrimPrefix(path, from))
+		if e.IsDir() {
+			return os.MkdirAll(to, 0o700)
+		}
+		content, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(to, content, 0o600)
+	})
 }
 
 // sell writes the licences into the store, half of them issued by the

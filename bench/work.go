@@ -264,7 +264,7 @@ func compare(was, is *page, items map[string]*item) error {
 		}
 		it := items[e.License]
 		if it == nil || it.puts != nil {
-			return fmt.Errorf("audit event %x is not of one of the requests", key)
+			return fmt.Errorf("audit event %x, %s of %q, is not of one of the requests", key, e.Action, e.License)
 		}
 		it.add(was, is, licenses, []byte(it.id))
 		it.add(was, is, installs, it.install)

@@ -65,7 +65,7 @@ func (m *merchant) events() []adminwire.Event {
 	if err := m.admin(http.MethodGet, adminwire.PathEvents+"?limit=1000", nil, &out); err != nil {
 		m.t.Fatal(err)
 	}
-	return out.Events
+	return ofOthers(out.Events)
 }
 
 func at(path, id string) string { return strings.Replace(path, "{id}", id, 1) }

@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -19,6 +20,7 @@ import (
 	"github.com/seed-357fa782/licensed/daemon"
 	"github.com/seed-357fa782/licensed/internal/adminwire"
 	"github.com/seed-357fa782/licensed/koogallery"
+	"github.com/seed-357fa782/licensed/license"
 )
 
 const configV1 = `
@@ -203,7 +205,12 @@ func (r *retired) audit() []adminwire.Event {
 	if err := r.admin(http.MethodGet, adminwire.PathEvents, nil, &all); err != nil {
 		r.t.Fatal(err)
 	}
-	return all.Events
+	return ofOthers(all.Events)
+}
+
+// ofOthers leaves out what the daemon itself writes, by the clock or when it stops.
+func ofOthers(events []adminwire.Event) []adminwire.Event {
+	return slices.DeleteFunc(events, func(e adminwire.Event) bool { return e.Actor.Kind == license.ActorSystem })
 }
 
 // verify verifies a licence as a product does that has the anchors compiled in.

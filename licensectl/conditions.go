@@ -68,6 +68,12 @@ var changing = map[string]conditions{
 	"webhook skip":     ofStore,
 	"webhook forget":   ofStore,
 
+	"db backup":           ofFiles,
+	"db restore":          ofFiles,
+	"load":                ofFiles,
+	"db reconcile decide": ofNothing, // decided twice is decided once
+	"db reconcile finish": ofNothing,
+
 	"token create": {dryRun: true}, // its text is shown once
 	"token revoke": ofStore,
 }

@@ -79,8 +79,10 @@ func TestSweep(t *testing.T) {
 
 // wanted are options that a command wants before it looks at its arguments and its form.
 var wanted = map[string][]string{
-	"order edit":   {"--amount", "1"},
-	"token create": {"--name", "x", "--role", "viewer"},
+	"order edit":     {"--amount", "1"},
+	"webhook replay": {"--after", "1"},
+	"webhook skip":   {"--all"},
+	"token create":   {"--name", "x", "--role", "viewer"},
 }
 
 // A form that a command cannot print is refused by name, with those that it can.

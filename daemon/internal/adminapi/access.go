@@ -129,6 +129,13 @@ var table = map[string]access{
 	"skip-webhook":    writesAll().madeAgain(),
 	"forget-webhook":  writesAll().madeAgain(),
 
+	"restore":        readsAll(authority.RoleViewer),
+	"restore-items":  readsAll(authority.RoleViewer),
+	"restore-decide": {least: authority.RoleAdmin},
+	"restore-finish": {least: authority.RoleAdmin},
+	"backup":         {least: authority.RoleAdmin},
+	"dump":           {least: authority.RoleAdmin},
+
 	"create-token": writesAll(),
 	"revoke-token": writesAll(),
 }

@@ -30,7 +30,7 @@ func (s *server) registerStore(api huma.API, whole WholeStore) {
 		}
 	}
 	operation.RegisterStream(api, op(http.MethodPost, "backup", adminwire.PathBackup, "A backup of the store, made while it serves"),
-		adminwire.TypeBackup, copied(license.ActionBackup, whole.Backup))
+		adminwire.TypeBackup, copied(license.ActionBackup, func(ctx context.Context, w io.Writer) error { return whole.Backup(ctx, w) }))
 	operation.RegisterStream(api, op(http.MethodPost, "dump", adminwire.PathDump, "Every record of the store, as text"),
-		adminwire.TypeDump, copied(license.ActionDump, whole.Dump))
+		adminwire.TypeDump, copied(license.ActionDump, func(ctx context.Context, w io.Writer) error { return whole.Dump(ctx, w) }))
 }

@@ -314,6 +314,22 @@ func (t *staffTx) EventLines(ctx context.Context, f store.EventFilter, p store.P
 	return t.Tx.EventLines(ctx, f, p)
 }
 
+// Records are those of the whole store.
+func (t *staffTx) Records(ctx context.Context, kind store.RecordKind, p store.Page) ([]store.Record, string, error) {
+	if t.p.Scoped() {
+		return nil, "", ofAll()
+	}
+	return t.Tx.Records(ctx, kind, p)
+}
+
+// PutRecord is for whoever is responsible for all products.
+func (t *staffTx) PutRecord(ctx context.Context, r store.Record) error {
+	if t.p.Scoped() {
+		return ofAll()
+	}
+	return t.Tx.PutRecord(ctx, r)
+}
+
 // EraseEvents is for whoever is responsible for all products.
 func (t *staffTx) EraseEvents(ctx context.Context, positions ...int64) (erased int, err error) {
 	if t.p.Scoped() {
