@@ -68,11 +68,11 @@ var changing = map[string]conditions{
 	"webhook skip":     ofStore,
 	"webhook forget":   ofStore,
 
-	"db backup":           ofFiles,
+	"db backup":           ofNothing, // it changes nothing
 	"db restore":          ofFiles,
+	"db reconcile decide": ofStore,
+	"db reconcile finish": ofStore,
 	"load":                ofFiles,
-	"db reconcile decide": ofNothing, // decided twice is decided once
-	"db reconcile finish": ofNothing,
 
 	"token create": {dryRun: true}, // its text is shown once
 	"token revoke": ofStore,

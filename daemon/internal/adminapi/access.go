@@ -60,6 +60,10 @@ func (a access) canTry() access { a.tried = true; return a }
 // acts is an operation that does something outside the store.
 func acts() access { return access{least: authority.RoleAdmin, keyed: true, beside: true} }
 
+// copies is an operation that streams what the store holds, and writes down for
+// whom. It changes nothing that could be tried, and a stream is not kept for a key.
+func copies() access { return access{least: authority.RoleAdmin} }
+
 // table has a row for every operation; a test says which has none.
 var table = map[string]access{
 	"status":       reads(),
@@ -109,13 +113,13 @@ var table = map[string]access{
 
 	"rotate":       acts().canTry(),
 	"propose":      acts(),
-	"install-keys": acts(),
+	"install-keys": acts().canTry(),
 	"accept-clock": acts().canTry(),
 
 	"key-revocations": readsAll(authority.RoleViewer),
 	"affected":        readsAll(authority.RoleViewer),
-	"revoke-keys":     acts(),
-	"keep-key":        acts(),
+	"revoke-keys":     acts().canTry(),
+	"keep-key":        writesAll().madeAgain(),
 
 	"event-lines":     readsAll(authority.RoleViewer),
 	"event-head":      readsAll(authority.RoleViewer),
@@ -129,12 +133,12 @@ var table = map[string]access{
 	"skip-webhook":    writesAll().madeAgain(),
 	"forget-webhook":  writesAll().madeAgain(),
 
+	"backup":         copies(),
+	"dump":           copies(),
 	"restore":        readsAll(authority.RoleViewer),
 	"restore-items":  readsAll(authority.RoleViewer),
-	"restore-decide": {least: authority.RoleAdmin},
-	"restore-finish": {least: authority.RoleAdmin},
-	"backup":         {least: authority.RoleAdmin},
-	"dump":           {least: authority.RoleAdmin},
+	"restore-decide": writesAll(),
+	"restore-finish": writesAll().madeAgain(),
 
 	"create-token": writesAll(),
 	"revoke-token": writesAll(),

@@ -145,12 +145,12 @@ func (v *visit) prepare(pattern string) error {
 
 // readDryRun takes dry_run out of the query, so that operations need not know it.
 func (v *visit) readDryRun() error {
-	if !strings.Contains(v.r.URL.RawQuery, adminwire.QueryDryRun) {
-		return nil
-	}
 	q, err := url.ParseQuery(v.r.URL.RawQuery)
-	if err != nil || !q.Has(adminwire.QueryDryRun) {
-		return nil //nolint:nilerr // a query that cannot be read is the operation's to refuse
+	if err != nil { // the router would pass over the part that cannot be read, which may be this
+		return license.FieldErrorf("query", "the query of the address cannot be read")
+	}
+	if !q.Has(adminwire.QueryDryRun) {
+		return nil
 	}
 	dry, err := strconv.ParseBool(q.Get(adminwire.QueryDryRun))
 	if err != nil || len(q[adminwire.QueryDryRun]) != 1 {
