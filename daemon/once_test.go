@@ -338,14 +338,19 @@ func TestDryRun(t *testing.T) {
 	if r := decode[adminwire.Rotated](t, dry(adminwire.PathRotate, "")); r.Current == "" || r.Current == r.Retired || keys() != held {
 		t.Errorf("%+v", r)
 	}
-	for _, path := range []string{adminwire.PathProposal, adminwire.PathKeySet} {
+	for _, path := range []string{adminwire.PathProposal, adminwire.PathBackup, adminwire.PathDump} {
 		if p := decode[wire.Problem](t, dry(path, "{}")); p.Reason != license.BadRequest || p.Field != adminwire.QueryDryRun {
 			t.Errorf("%s: %+v", path, p)
 		}
 	}
-	rs, text := m.staff(http.MethodPost, adminwire.PathLicenses+"?dry_run=maybe", `{"product":"cad","for":"30d"}`)
-	if p := problem(t, rs, text); p.Field != adminwire.QueryDryRun {
-		t.Errorf("%s", text)
+	for query, field := range map[string]string{
+		"dry_run=maybe": adminwire.QueryDryRun, "dry_run=true&dry_run=true": adminwire.QueryDryRun, "dry_run": adminwire.QueryDryRun,
+		"dry_run=true;": "query", "dry_run=true&%zz": "query", "dry_run=tru%": "query",
+	} {
+		rs, text := m.staff(http.MethodPost, adminwire.PathLicenses+"?"+query, `{"product":"cad","for":"30d"}`)
+		if p := problem(t, rs, text); p.Reason != license.BadRequest || p.Field != field {
+			t.Errorf("%s: %s", query, text)
+		}
 	}
 	if d := cmp.Diff(before, m.licenses()); d != "" {
 		t.Errorf("licences changed (-before +after):\n%s", d)

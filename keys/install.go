@@ -155,32 +155,71 @@ func (f *folder) fill(v *view, live []token.Key, now time.Time) ([]token.Key, er
 // force (a later anchor counts before seq, and ends the earlier ones for good)
 // or lists no key that can sign here at now.
 func (r *Ring) Install(raw string, now time.Time) error {
-	raw, now = strings.TrimSpace(raw), atSecond(now)
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	j, err := r.judge(raw, now)
+	switch {
+	case err != nil:
+		return err
+	case j.same:
+		return r.read() // destroys what could not be destroyed before
+	}
+	return r.install(j)
+}
+
+// TryInstall judges a signed key set as Install does, and changes nothing. It
+// returns the set, and the id of the key that would sign under it.
+func (r *Ring) TryInstall(raw string, now time.Time) (set token.KeySet, current string, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	j, err := r.judge(raw, now)
+	return j.set, j.state.Current, err
+}
+
+// judged is a key set that can be installed, and the state that follows.
+type judged struct {
+	set   token.KeySet
+	state state
+	same  bool // it is the one in force
+}
+
+// judge decides under the lock whether a key set can be installed. It opens the
+// keys that will sign under it.
+func (r *Ring) judge(raw string, now time.Time) (judged, error) {
+	raw, now = strings.TrimSpace(raw), atSecond(now)
 	if _, err := r.refresh(); err != nil {
-		return fmt.Errorf("install a key set: %w", err)
+		return judged{}, fmt.Errorf("install a key set: %w", err)
 	}
 	v := r.view.Load()
 	set, err := token.VerifyKeySet(raw, v.anchors)
 	if err != nil {
-		return license.FieldErrorf("keyset", "the key set does not verify under the anchors of this server").WithCause(err)
+		return judged{}, license.FieldErrorf("keyset", "the key set does not verify under the anchors of this server").WithCause(err)
 	}
 	switch c, err := v.state.compare(set, v.anchors); {
 	case err != nil:
-		return fmt.Errorf("install a key set: %w", err)
+		return judged{}, fmt.Errorf("install a key set: %w", err)
 	case c == 0:
-		return r.read() // destroys what could not be destroyed before
+		return judged{set: v.set, state: v.state, same: true}, nil
 	case c < 0:
-		return v.olderThanMark(set)
+		return judged{}, v.olderThanMark(set)
 	}
 	if err := checkInstall(set, v.set.Issuer, now); err != nil {
-		return err
+		return judged{}, err
 	}
 	if kid := listedAnchor(set, v.anchors); kid != "" {
-		return license.FieldErrorf("keyset", "the key set lists the anchor %s, and an anchor signs nothing but key sets", kid)
+		return judged{}, license.FieldErrorf("keyset", "the key set lists the anchor %s, and an anchor signs nothing but key sets", kid)
 	}
-	return r.install(v, set, now)
+	is, err := v.state.adopt(set, v.anchors, v.private)
+	if err != nil {
+		return judged{}, err
+	}
+	if err := checkValid(set, "the key that would sign", is.Current, now); err != nil {
+		return judged{}, err
+	}
+	if err := r.folder.loadKeys(&view{set: set, state: is, private: v.private}); err != nil {
+		return judged{}, fmt.Errorf("install a key set: %w", err)
+	}
+	return judged{set: set, state: is}, nil
 }
 
 func (v *view) olderThanMark(set token.KeySet) error {
@@ -228,24 +267,14 @@ func listedAnchor(set token.KeySet, anchors token.Anchors) string {
 	return ""
 }
 
-// install opens the keys that will sign under set before it changes anything.
-// The set is written first: it lies above the mark then, so that a crash before
-// the state is written is carried on by the next load.
-func (r *Ring) install(v *view, set token.KeySet, now time.Time) error {
+// install puts a judged set into force. The set is written first: it lies above
+// the mark then, so that a crash before the state is written is carried on by the
+// next load.
+func (r *Ring) install(j judged) error {
 	f := r.folder
-	state, err := v.state.adopt(set, v.anchors, v.private)
-	if err != nil {
-		return err
-	}
-	if err := checkValid(set, "the key that would sign", state.Current, now); err != nil {
-		return err
-	}
-	if err := f.loadKeys(&view{set: set, state: state, private: v.private}); err != nil {
-		return fmt.Errorf("install a key set: %w", err)
-	}
-	err = f.disk.write(filepath.Join(f.dir, keySetFile), []byte(set.Raw+"\n"), publicPerm)
+	err := f.disk.write(filepath.Join(f.dir, keySetFile), []byte(j.set.Raw+"\n"), publicPerm)
 	if err == nil {
-		err = f.writeState(state)
+		err = f.writeState(j.state)
 	}
 	if err != nil {
 		_, _ = r.refresh() // what was written may be in place all the same

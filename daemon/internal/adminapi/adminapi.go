@@ -441,11 +441,15 @@ func (s *server) sign(ctx context.Context, in *body[wire.Request]) (*body[wire.A
 
 func (s *server) keys(context.Context, *empty) (*body[adminwire.KeyList], error) {
 	set := s.a.KeySet()
-	out := adminwire.KeyList{Seq: set.Seq, ExpiresAt: set.ExpiresAt, Keys: []adminwire.Key{}}
-	for _, k := range s.a.Keys() {
+	return keyList(authority.InstalledKeys{Seq: set.Seq, ExpiresAt: set.ExpiresAt, Keys: s.a.Keys()}), nil
+}
+
+func keyList(in authority.InstalledKeys) *body[adminwire.KeyList] {
+	out := adminwire.KeyList{Seq: in.Seq, ExpiresAt: in.ExpiresAt, Keys: []adminwire.Key{}}
+	for _, k := range in.Keys {
 		out.Keys = append(out.Keys, adminwire.Key(k))
 	}
-	return &body[adminwire.KeyList]{out}, nil
+	return &body[adminwire.KeyList]{out}
 }
 
 func (s *server) anchors(context.Context, *empty) (*body[json.RawMessage], error) {
@@ -467,8 +471,6 @@ func (s *server) propose(ctx context.Context, in *struct {
 }
 
 func (s *server) install(ctx context.Context, in *body[adminwire.KeySet]) (*body[adminwire.KeyList], error) {
-	if err := s.a.InstallKeySet(ctx, actor(ctx), in.Body.Token); err != nil {
-		return nil, err
-	}
-	return s.keys(ctx, nil)
+	installed, err := s.a.InstallKeySet(ctx, actor(ctx), in.Body.Token)
+	return keyList(installed), err
 }

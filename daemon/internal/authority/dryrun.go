@@ -1,6 +1,7 @@
 package authority
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/seed-357fa782/licensed/license"
@@ -17,4 +18,29 @@ func (a *Authority) wouldRotate(now time.Time) (Rotated, error) {
 	}
 	key, _ := a.custody.Current()
 	return Rotated{Current: s.Next, Retired: key.ID}, nil
+}
+
+// wouldInstall says what an installation would put in force, or why it would be
+// refused.
+func (a *Authority) wouldInstall(raw string, now time.Time) (InstalledKeys, error) {
+	set, current, err := a.custody.TryInstall(raw, now)
+	if err != nil {
+		return InstalledKeys{}, fmt.Errorf("try a key set: %w", err)
+	}
+	here := make(map[string]KeyInfo)
+	for _, k := range a.custody.Keys() {
+		here[k.ID] = k
+	}
+	out := InstalledKeys{Seq: set.Seq, ExpiresAt: set.ExpiresAt}
+	for _, k := range set.Keys {
+		info := KeyInfo{ID: k.ID, Role: RoleRetired, NotBefore: k.NotBefore, NotAfter: k.NotAfter, Private: here[k.ID].Private}
+		switch {
+		case k.ID == current:
+			info.Role = RoleCurrent
+		case info.Private:
+			info.Role = RoleNext
+		}
+		out.Keys = append(out.Keys, info)
+	}
+	return out, nil
 }

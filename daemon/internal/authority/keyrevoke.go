@@ -137,8 +137,14 @@ func (a *Authority) leaveMarked(ctx context.Context, actor license.Actor, now ti
 	if !slices.ContainsFunc(out.Keys, func(r KeyRevocation) bool { return r.KID == key.ID && !r.Ended() }) {
 		return nil
 	}
-	if a.custody.Standing(now).Next == "" || a.nextIsGood(ctx, now) != nil {
+	next := a.custody.Standing(now).Next
+	if next == "" || a.nextIsGood(ctx, now) != nil || slices.ContainsFunc(out.Keys, func(r KeyRevocation) bool { return r.KID == next }) {
 		return nil // it goes on until a new set is installed
+	}
+	if DryRun(ctx) {
+		r, err := a.wouldRotate(now)
+		out.Rotated = &r
+		return err
 	}
 	r, err := a.custody.Rotate(now)
 	if err != nil {

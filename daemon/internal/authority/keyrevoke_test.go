@@ -50,9 +50,16 @@ func (w *world) signSet(anchor string, now time.Time, revoke ...string) string {
 	return set
 }
 
+// putSet installs a signed key set.
+func (w *world) putSet(set string) error {
+	w.t.Helper()
+	_, err := w.a.InstallKeySet(w.t.Context(), admin, set)
+	return err
+}
+
 func (w *world) installKeysAt(now time.Time) {
 	w.t.Helper()
-	w.must(w.a.InstallKeySet(w.t.Context(), admin, w.signSet("primary", now)), "")
+	w.must(w.putSet(w.signSet("primary", now)), "")
 }
 
 func (w *world) revoke(kids ...string) authority.RevokedKeys {
@@ -186,7 +193,7 @@ func TestMarkedKeysAreNotInstalled(t *testing.T) {
 		t.Errorf("%d events", n)
 	}
 	before := w.ring.KeySet().Seq
-	w.must(w.a.InstallKeySet(t.Context(), admin, old), license.Conflict)
+	w.must(w.putSet(old), license.Conflict)
 	if w.ring.KeySet().Seq != before {
 		t.Error("it was installed all the same")
 	}
@@ -197,7 +204,7 @@ func TestMarkedKeysAreNotInstalled(t *testing.T) {
 			t.Errorf("keep: %v, %v", changed, err)
 		}
 	}
-	w.must(w.a.InstallKeySet(t.Context(), admin, old), "")
+	w.must(w.putSet(old), "")
 	_, err = w.a.RotateKeys(t.Context(), admin)
 	w.must(err, "")
 	for _, bad := range [][]string{{"no such key"}, {}, slices.Repeat([]string{next}, 65)} {
@@ -224,8 +231,8 @@ func TestRevokeAnchor(t *testing.T) {
 	_, err := w.a.RevokeKeys(t.Context(), admin, "stolen", standby)
 	w.must(err, license.Conflict)
 	w.revoke(primary)
-	w.must(w.a.InstallKeySet(t.Context(), admin, w.signSet("primary", w.clock())), license.Conflict)
-	w.must(w.a.InstallKeySet(t.Context(), admin, w.signSet("standby", w.clock())), "")
+	w.must(w.putSet(w.signSet("primary", w.clock())), license.Conflict)
+	w.must(w.putSet(w.signSet("standby", w.clock())), "")
 	if got := w.affected(); !slices.Equal(got, []string{i.key.ID}) {
 		t.Errorf("who has not heard of the standby's set: %v", got)
 	}

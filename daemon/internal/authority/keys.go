@@ -41,6 +41,9 @@ type Custody interface {
 	Propose(now time.Time, revoke ...string) ([]byte, error)
 	// Install puts a signed key set in force.
 	Install(raw string, now time.Time) error
+	// TryInstall judges one as Install does, and changes nothing. It returns the
+	// set, and the id of the key that would sign under it.
+	TryInstall(raw string, now time.Time) (set token.KeySet, current string, err error)
 }
 
 // Roles of keys.
@@ -157,24 +160,35 @@ func (a *Authority) ProposeKeySet(ctx context.Context, actor license.Actor, revo
 	return unsigned, a.done(err)
 }
 
+// InstalledKeys is a key set that was put in force, or would be, and its keys.
+type InstalledKeys struct {
+	Seq       int64
+	ExpiresAt time.Time
+	Keys      []KeyInfo
+}
+
 // InstallKeySet puts a signed key set in force. One that lists a key which is
 // being revoked, or that is signed by such an anchor, is refused with Conflict.
-func (a *Authority) InstallKeySet(ctx context.Context, actor license.Actor, raw string) error {
+func (a *Authority) InstallKeySet(ctx context.Context, actor license.Actor, raw string) (InstalledKeys, error) {
 	now, err := a.dated(ctx)
 	if err != nil {
-		return err
+		return InstalledKeys{}, err
 	}
 	if err := a.endsMarked(ctx, raw); err != nil {
-		return err
+		return InstalledKeys{}, err
+	}
+	if DryRun(ctx) {
+		return a.wouldInstall(raw, now)
 	}
 	if err := a.noteKeys(ctx, systemKeys, now); err != nil { // what was in force until now
-		return err
+		return InstalledKeys{}, err
 	}
 	if err := a.custody.Install(raw, now); err != nil {
-		return fmt.Errorf("install a key set: %w", err)
+		return InstalledKeys{}, fmt.Errorf("install a key set: %w", err)
 	}
 	a.lists.signAgain(ctx)
-	return a.done(a.noteKeys(ctx, actor, now))
+	set := a.custody.KeySet()
+	return InstalledKeys{Seq: set.Seq, ExpiresAt: set.ExpiresAt, Keys: a.custody.Keys()}, a.done(a.noteKeys(ctx, actor, now))
 }
 
 // done is what is said where the keys were changed and that was not noted; it is

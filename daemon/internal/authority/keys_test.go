@@ -50,9 +50,7 @@ func (w *world) installKeys(revoke ...string) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	if err := w.a.InstallKeySet(w.t.Context(), admin, set); err != nil {
-		w.t.Fatal(err)
-	}
+	w.must(w.putSet(set), "")
 }
 
 // The same request is answered with something that verifies, also when the key

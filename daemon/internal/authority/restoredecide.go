@@ -82,12 +82,11 @@ func (a *Authority) DecideRestore(ctx context.Context, actor license.Actor, id s
 	if d != DecideAdopt && d != DecideDrop {
 		return Item{}, license.FieldErrorf("decision", "it is adopt or drop")
 	}
-	now, err := a.dated(ctx)
-	if err != nil {
+	if _, err := a.dated(ctx); err != nil {
 		return Item{}, err
 	}
 	var item Item
-	err = a.store.Update(ctx, func(ctx context.Context, tx store.Tx) error {
+	err := a.store.Update(ctx, func(ctx context.Context, tx store.Tx) (err error) {
 		if item, err = getItem(ctx, tx, id); err != nil {
 			return err
 		}
@@ -96,7 +95,6 @@ func (a *Authority) DecideRestore(ctx context.Context, actor license.Actor, id s
 	if err != nil {
 		return Item{}, fmt.Errorf("decide about %s: %w", id, err)
 	}
-	_ = now
 	return item, nil
 }
 
@@ -153,28 +151,23 @@ func (a *Authority) FinishRestore(ctx context.Context, actor license.Actor, drop
 		return Restore{}, 0, err
 	}
 	for more := true; more; {
-		err := a.store.Update(ctx, func(ctx context.Context, tx store.Tx) error {
+		before := dropped
+		err := a.store.Update(ctx, func(ctx context.Context, tx store.Tx) (err error) {
+			dropped = before
 			if st, err = readRestore(ctx, tx); err != nil {
 				return err
 			}
 			if !st.Open {
 				return license.Errorf(license.Conflict, "the daemon is not in reconcile mode")
 			}
-			items, next, err := itemPage(ctx, tx, store.Page{Limit: 200})
-			if err != nil {
-				return err
-			}
-			if len(items) > 0 && !dropRest {
-				return license.Errorf(license.Conflict, "there is still something to decide; see licensectl db reconcile list, or drop the rest")
-			}
-			for _, item := range items {
-				if err := a.decide(ctx, tx, actor, item, DecideDrop); err != nil {
+			for more = true; more; {
+				n := 0
+				if n, more, err = a.dropItems(ctx, tx, actor, dropRest); err != nil {
 					return err
 				}
-			}
-			dropped += len(items)
-			if more = next != ""; more {
-				return nil
+				if dropped += n; more && !DryRun(ctx) { // a dry run is one transaction: the next one would find them all again
+					return nil
+				}
 			}
 			return a.closeRestore(ctx, tx, actor, &st, dropped)
 		})
@@ -183,6 +176,26 @@ func (a *Authority) FinishRestore(ctx context.Context, actor license.Actor, drop
 		}
 	}
 	return st, dropped, a.LoadRestore(ctx)
+}
+
+// dropStep is how many items are dropped at a time.
+const dropStep = 200
+
+// dropItems drops the next items, and reports how many and whether there are more.
+func (a *Authority) dropItems(ctx context.Context, tx store.Tx, actor license.Actor, dropRest bool) (n int, more bool, err error) {
+	items, next, err := itemPage(ctx, tx, store.Page{Limit: dropStep})
+	if err != nil {
+		return 0, false, err
+	}
+	if len(items) > 0 && !dropRest {
+		return 0, false, license.Errorf(license.Conflict, "there is still something to decide; see licensectl db reconcile list, or drop the rest")
+	}
+	for _, item := range items {
+		if err := a.decide(ctx, tx, actor, item, DecideDrop); err != nil {
+			return 0, false, err
+		}
+	}
+	return len(items), next != "", nil
 }
 
 func (a *Authority) closeRestore(ctx context.Context, tx store.Tx, actor license.Actor, st *Restore, dropped int) error {
