@@ -107,3 +107,54 @@ func TestDryRunOfKeys(t *testing.T) {
 		t.Errorf("what was told and what is (-told +is):\n%s", d)
 	}
 }
+
+// The end of reconcile mode can be tried, however much there is to drop, and so
+// can a decision.
+func TestDryRunOfReconcile(t *testing.T) {
+	t.Parallel()
+	m := start(t, withTCP, nil)
+	viewer, issuer := m.token("viewer", "viewer").Token, m.token("issuer", "issuer").Token
+	copied := m.backup()
+	m.must(http.MethodPost, adminwire.PathLicenses, adminwire.Issue{Product: "cad", For: "30d", Count: 450})
+	m.goBack(copied)
+	before, _ := m.restore()
+	if !before.Open || before.ToDecide["lost_license"] != 450 {
+		t.Fatalf("%+v", before)
+	}
+	m.allow(viewer, http.MethodGet, adminwire.PathRestore, "")
+	list := decode[adminwire.RestoreItems](t, m.allow(viewer, http.MethodGet, adminwire.PathRestoreItems+"?limit=1", ""))
+	m.refuse(license.Forbidden, issuer, http.MethodPost, adminwire.PathRestoreFinish, `{"drop_rest":true}`)
+	m.refuse(license.Forbidden, issuer, http.MethodPost, adminwire.PathBackup, "")
+	events := m.events()
+	dry := func(path, body string) string {
+		t.Helper()
+		rs, text := m.staff(http.MethodPost, path+"?dry_run=true", body)
+		if rs.StatusCode == http.StatusOK && rs.Header.Get(adminwire.HeaderDryRun) != "true" {
+			t.Errorf("%s: %s", path, text)
+		}
+		return text
+	}
+	if f := decode[adminwire.RestoreFinished](t, dry(adminwire.PathRestoreFinish, `{"drop_rest":true}`)); f.Open || f.Dropped != 450 {
+		t.Errorf("%+v", f)
+	}
+	if p := decode[wire.Problem](t, dry(adminwire.PathRestoreFinish, `{}`)); p.Reason != license.Conflict {
+		t.Errorf("%+v", p)
+	}
+	if i := decode[adminwire.RestoreItem](t, dry(adminwire.PathRestoreDecide, `{"id":"`+list.Items[0].ID+`","decision":"drop"}`)); i.ID != list.Items[0].ID {
+		t.Errorf("%+v", i)
+	}
+	if after, _ := m.restore(); !cmp.Equal(before, after) {
+		t.Errorf("a dry run was made: %s", cmp.Diff(before, after))
+	}
+	if d := cmp.Diff(events, m.events()); d != "" {
+		t.Errorf("the audit log changed (-before +after):\n%s", d)
+	}
+	// With a key it is made once.
+	rs, first := m.staff(http.MethodPost, adminwire.PathRestoreFinish, `{"drop_rest":true}`, adminwire.HeaderKey, "f")
+	if f := decode[adminwire.RestoreFinished](t, first); rs.StatusCode != http.StatusOK || f.Open || f.Dropped != 450 {
+		t.Errorf("HTTP %d: %s", rs.StatusCode, first)
+	}
+	if _, again := m.staff(http.MethodPost, adminwire.PathRestoreFinish, `{"drop_rest":true}`, adminwire.HeaderKey, "f"); again != first {
+		t.Errorf("%s, then %s", first, again)
+	}
+}
