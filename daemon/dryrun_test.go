@@ -70,7 +70,7 @@ func TestDryRunOfKeys(t *testing.T) {
 		t.Errorf("a forged set: %+v", p)
 	}
 	r := decode[adminwire.KeyRevocations](t, dry(adminwire.PathKeyRevocations, `{"reason":"stolen","keys":["`+byRole["current"]+`"]}`))
-	if len(r.Revocations) != 1 || r.Rotated == nil || r.Rotated.Current != byRole["next"] {
+	if len(r.Revocations) != 1 || r.Rotated == nil || r.Rotated.Current != byRole["next"] || r.Revocations[0].Signs {
 		t.Errorf("%+v", r)
 	}
 	r = decode[adminwire.KeyRevocations](t, dry(adminwire.PathKeyRevocations, `{"reason":"stolen","keys":["`+byRole["current"]+`","`+byRole["next"]+`"]}`))

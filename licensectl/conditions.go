@@ -20,7 +20,6 @@ var (
 	ofFiles   = conditions{local: true}
 	ofLicense = conditions{dryRun: true, key: true, revision: true}
 	ofStore   = conditions{dryRun: true, key: true}
-	onlyOnce  = conditions{key: true}
 	ofNothing = conditions{}
 )
 
@@ -45,16 +44,16 @@ var changing = map[string]conditions{
 	"order stage":      ofStore,
 	"order link":       ofStore,
 	"order import":     ofNothing, // it has a dry run of its own, and a row twice changes nothing
-	"identify":         onlyOnce,
-	"proof":            onlyOnce,
-	"sign":             ofNothing, // the same request has the same answer
+	"identify":         ofStore,
+	"proof":            ofStore,
+	"sign":             {dryRun: true}, // the same request has the same answer
 	"import":           ofFiles,
 	"request":          ofFiles,
 	"keys init":        ofFiles,
 	"keys rotate":      ofStore,
-	"keys keyset":      ofNothing, // one step of several
-	"keys revoke":      ofNothing,
-	"doctor":           ofNothing, // confirming the clock twice confirms it once
+	"keys keyset":      {dryRun: true}, // of --install
+	"keys revoke":      {dryRun: true}, // marking a key twice marks it once
+	"doctor":           {dryRun: true}, // confirming the clock twice confirms it once
 
 	"marketplace sync":         ofNothing, // many steps
 	"marketplace outbox retry": ofStore,

@@ -70,6 +70,8 @@ func (p *program) doctorCommand() *cli.Command {
 				return usagef("--config does not go with --accept-clock")
 			case c.IsSet("config"):
 				return p.doctorConfig(c, f)
+			case c.Bool("dry-run") && !c.Bool("accept-clock"):
+				return usagef("--dry-run goes with --accept-clock; without it doctor changes nothing")
 			case c.Bool("accept-clock"):
 				return p.acceptClock(c, f, admin)
 			}
@@ -326,7 +328,7 @@ func diskCheck(s adminwire.Status) []check {
 
 // acceptClock shows the daemon's clock, asks, and confirms what was shown.
 func (p *program) acceptClock(c *cli.Context, f string, admin *adminclient.Client) error {
-	if !c.Bool("yes") && !p.interactive {
+	if !c.Bool("yes") && !c.Bool("dry-run") && !p.interactive {
 		return usagef("doctor --accept-clock asks whether the clock is right, and there is no terminal to ask at; pass --yes")
 	}
 	s, err := admin.Status(c.Context)

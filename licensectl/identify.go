@@ -54,6 +54,13 @@ func (p *program) identify(c *cli.Context) error {
 	if err != nil {
 		return fmt.Errorf("identify: %w", err)
 	}
+	if c.Bool("dry-run") {
+		what := "it is the same licence as before"
+		if made.Made {
+			what = "a licence would be made"
+		}
+		return p.say("%s: %s of %s, ends %s", what, made.License.ID, made.License.Product, when(made.License.ExpiresAt, "never"))
+	}
 	if err := p.writeOutput(c, []byte(made.File), 0o644, "licence file"); err != nil {
 		return err
 	}

@@ -162,6 +162,23 @@ func heldKeys(list adminwire.KeyList) (kids []string) {
 }
 
 // noteMarked says what came of marking keys.
+// sayWouldMark says what a revocation would come to.
+func (p *program) sayWouldMark(would adminwire.KeyRevocations) error {
+	for _, r := range would.Revocations {
+		then := ""
+		if r.Signs && r.EndedAt == nil {
+			then = ", and would go on signing until a set without it is installed: there is no other key to move to"
+		}
+		if err := p.say("%s (%s) would be marked%s", r.KID, r.Role, then); err != nil {
+			return err
+		}
+	}
+	if r := would.Rotated; r != nil {
+		return p.say("%s would sign, and the private half of %s would be destroyed", r.Current, r.Retired)
+	}
+	return nil
+}
+
 func (p *program) noteMarked(done adminwire.KeyRevocations) {
 	kids := make([]string, len(done.Revocations))
 	for i, r := range done.Revocations {

@@ -53,6 +53,9 @@ func (p *program) keyset(c *cli.Context) error {
 	if given > 1 {
 		return usagef("keyset takes one of --request, --sign and --install at a time")
 	}
+	if c.Bool("dry-run") && !c.IsSet("install") {
+		return usagef("--dry-run goes with --install")
+	}
 	if !c.IsSet("sign") {
 		for _, name := range []string{"anchor", "identity", "passphrase-file"} {
 			if c.IsSet(name) {
@@ -132,7 +135,7 @@ func (p *program) installKeySet(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if n := missing(before, after); n > 0 {
+	if n := missing(before, after); n > 0 && !c.Bool("dry-run") {
 		p.note("%s ended with it; what comes next: licensectl keys drill", count(n, "key has", "keys have"))
 	}
 	switch {
@@ -140,6 +143,10 @@ func (p *program) installKeySet(c *cli.Context) error {
 		return writeJSON(p.out, after)
 	case before.Seq == after.Seq && before.ExpiresAt.Equal(after.ExpiresAt):
 		return p.say("key set no. %d is in force already: nothing changed", after.Seq)
+	}
+	if c.Bool("dry-run") {
+		return p.say("key set no. %d would be in force, valid until %s, and %s would end with it (now: no. %d, until %s)", after.Seq,
+			when(&after.ExpiresAt, ""), count(missing(before, after), "key", "keys"), before.Seq, when(&before.ExpiresAt, ""))
 	}
 	return p.say("key set no. %d is in force, valid until %s (before: no. %d, until %s)", after.Seq, when(&after.ExpiresAt, ""),
 		before.Seq, when(&before.ExpiresAt, ""))

@@ -55,6 +55,9 @@ func (p *program) proof(c *cli.Context) error {
 	if err != nil {
 		return fmt.Errorf("proof: %w", err)
 	}
+	if c.Bool("dry-run") {
+		return p.say("a proof of %s can be made", args[0])
+	}
 	f := token.DeliveryFile{Delivery: made.Delivery, Keys: made.Keys}
 	var data []byte
 	switch strings.ToLower(filepath.Ext(c.String("output"))) {

@@ -63,6 +63,9 @@ func (p *program) keysRevoke(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	if c.Bool("dry-run") {
+		return p.sayWouldMark(done)
+	}
 	p.noteMarked(done)
 	if err := p.proposeKeySet(c); err != nil {
 		return fmt.Errorf("the keys are marked, and the next key set is still to be written (licensectl keys keyset --request): %w", err)

@@ -43,6 +43,13 @@ func (p *program) signCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
+			if c.Bool("dry-run") {
+				would, err := admin.Request(c.Context, wire.Request{Request: raw, Code: c.String("code")})
+				if err != nil {
+					return fmt.Errorf("sign: %w", err)
+				}
+				return p.say("the request would be answered: %s, install %s", would.LicenseID, would.InstallID)
+			}
 			file, err := admin.Answer(c.Context, wire.Request{Request: raw, Code: c.String("code")})
 			if err != nil {
 				return fmt.Errorf("sign: %w", err)

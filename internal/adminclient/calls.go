@@ -158,6 +158,12 @@ func (c *Client) Answer(ctx context.Context, r wire.Request) ([]byte, error) {
 	return file, err
 }
 
+// Request makes the same call and returns what the answer consists of. Of a dry
+// run there is no more: what is signed does not leave.
+func (c *Client) Request(ctx context.Context, r wire.Request) (wire.Answer, error) {
+	return post[wire.Answer](ctx, c, adminwire.PathRequests, r)
+}
+
 // Events returns a page of the audit log, oldest first.
 func (c *Client) Events(ctx context.Context, o EventOptions) (adminwire.EventList, error) {
 	return get[adminwire.EventList](ctx, c, adminwire.PathEvents, o.query())

@@ -43,6 +43,9 @@ func (s *server) revokeKeys(ctx context.Context, in *body[adminwire.RevokeKeys])
 	if done.Rotated != nil {
 		r := adminwire.Rotated(*done.Rotated)
 		out.Rotated = &r
+		for i := range out.Revocations { // of a dry run it is not so yet
+			out.Revocations[i].Signs = out.Revocations[i].KID == r.Current
+		}
 	}
 	return &body[adminwire.KeyRevocations]{out}, nil
 }
