@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/seed-357fa782/licensed/license"
 	"github.com/seed-357fa782/licensed/store"
@@ -46,6 +47,10 @@ func (a *Authority) EraseEvents(ctx context.Context, actor license.Actor, ref st
 	if err := plain("reason", e.Reason, 512); err != nil {
 		return Erased{}, err
 	}
+	return a.eraseEvents(ctx, actor, ref, e, now)
+}
+
+func (a *Authority) eraseEvents(ctx context.Context, actor license.Actor, ref string, e Erasure, now time.Time) (Erased, error) {
 	l, _, err := a.License(ctx, ref)
 	if err != nil {
 		return Erased{}, err

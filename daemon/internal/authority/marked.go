@@ -38,7 +38,9 @@ type Marks interface {
 }
 
 // markFacts are the facts that a change can be made again by.
-var markFacts = []string{"seat", "state", "expires_at", "holds", "device"} //nolint:gochecknoglobals // a table
+var markFacts = []string{ //nolint:gochecknoglobals // a table
+	"seat", "state", "expires_at", "holds", "device", "token", "kid", "role", "approval", "cleared",
+}
 
 // MarkOf is the mark of an audit event, and whether it has one. Refreshes have
 // none: an install that calls shows by its licence how far it had come.
@@ -66,10 +68,10 @@ func MarkOf(e license.AuditEvent) (Mark, bool) {
 func (m Mark) pressing() bool {
 	switch m.Action { //nolint:exhaustive // the others give, or say
 	case license.ActionRevoke, license.ActionRelease, license.ActionSuspend, license.ActionFreeze,
-		license.ActionDeactivate, license.ActionRemove, license.ActionReplace, license.ActionEnd:
+		license.ActionTokenRevoke, license.ActionKeysRevoke, license.ActionErase:
 		return true
 	}
-	return false
+	return m.ends()
 }
 
 // marked is a store whose changes leave marks outside it.

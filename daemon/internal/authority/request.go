@@ -355,6 +355,9 @@ func (c *call) retire(ctx context.Context, tx store.Tx, installs []license.Insta
 			if err := c.a.giveUpLost(ctx, tx, old, as); err != nil {
 				return err
 			}
+			if err := c.audit(ctx, tx, action, old, map[string]any{"state": as}); err != nil {
+				return err
+			}
 			continue
 		}
 		old.State, old.EndedAt, old.Answer = as, c.now, nil

@@ -30,6 +30,11 @@ const (
 	restoreDead  = "restore/dead/" // licence / install: it was ended, and lives no more
 )
 
+// restoredReason stands where a reason is asked for and the marks have none.
+const restoredReason = "made again after a restore"
+
+var restorer = license.Actor{Kind: license.ActorSystem, Name: "restore"}
+
 // Lost is what is known outside a store of what it has lost.
 type Lost struct {
 	// Restored is the value store.ValueRestored, nil where it is not there: the
@@ -109,7 +114,7 @@ func (a *Authority) NothingLost(ctx context.Context, head store.Head) error {
 			return err
 		}
 		_, err := tx.Append(ctx, license.AuditEvent{
-			At: a.now(), Actor: license.Actor{Kind: license.ActorSystem, Name: "restore"}, Action: license.ActionRestore,
+			At: a.now(), Actor: restorer, Action: license.ActionRestore,
 			After: map[string]any{"audit_seq": head.Seq, "audit_digest": head.Digest, "nothing_lost": true},
 		})
 		return err
@@ -201,6 +206,9 @@ func (a *Authority) BeginRestore(ctx context.Context, lost Lost) error {
 			return err
 		}
 	}
+	if err := a.eraseAgain(ctx, lost.Marks); err != nil {
+		return err
+	}
 	return a.LoadRestore(ctx)
 }
 
@@ -220,6 +228,9 @@ func (a *Authority) openRestore(ctx context.Context, tx store.Tx, lost Lost) err
 	if err := restoreClock(ctx, tx, lost.Clock); err != nil {
 		return err
 	}
+	if err := a.applyGeneral(ctx, tx, lost.Marks); err != nil {
+		return err
+	}
 	for _, ch := range a.channels { // what a marketplace sold is read again, from the beginning
 		if err := tx.SetValue(ctx, reconcileKey(ch.Name), nil); err != nil {
 			return err
@@ -231,7 +242,7 @@ func (a *Authority) openRestore(ctx context.Context, tx store.Tx, lost Lost) err
 	// The log goes on behind the head that was restored; the entry says what lay
 	// between, so that who compares it with an export from before knows why.
 	_, err = tx.Append(ctx, license.AuditEvent{
-		At: now, Actor: license.Actor{Kind: license.ActorSystem, Name: "restore"}, Action: license.ActionRestore,
+		At: now, Actor: restorer, Action: license.ActionRestore,
 		Before: map[string]any{"audit_seq": lost.Mark.Seq, "audit_digest": lost.Mark.Digest, "known": lost.Complete},
 		After:  map[string]any{"audit_seq": lost.Head.Seq, "audit_digest": lost.Head.Digest, "status_list": st.List},
 	})
@@ -302,184 +313,6 @@ func ClockRecord(ctx context.Context, tx store.Tx) (time.Time, error) {
 		return time.Time{}, err
 	}
 	return time.Unix(rec.At, 0).UTC(), nil
-}
-
-// applyMarks makes the changes of one licence again, and lists what cannot be.
-func (a *Authority) applyMarks(ctx context.Context, tx store.Tx, id string, ms []Mark) (changed bool, err error) {
-	was, err := tx.License(ctx, id)
-	if errors.Is(err, license.NotFound) {
-		return false, a.lostLicense(ctx, tx, id, ms)
-	}
-	if err != nil {
-		return false, err
-	}
-	is, edits := was, []Mark{}
-	for _, m := range ms {
-		if !m.applyTo(&is) {
-			edits = append(edits, m)
-		}
-	}
-	before, after := difference(was, is)
-	if len(after) > 0 {
-		if err := tx.UpdateLicense(ctx, is); err != nil {
-			return false, err
-		}
-	}
-	ended, err := a.applyInstalls(ctx, tx, is, ms)
-	if err != nil {
-		return false, err
-	}
-	if len(ended) > 0 {
-		after["ended"] = ended
-	}
-	if len(edits) > 0 {
-		if err := putItem(ctx, tx, newItem(ItemEdit, id, "", edits)); err != nil {
-			return false, err
-		}
-	}
-	if len(after) == 0 {
-		return false, nil
-	}
-	_, err = tx.Append(ctx, license.AuditEvent{
-		At: a.now(), Actor: license.Actor{Kind: license.ActorSystem, Name: "restore"}, Action: license.ActionRestoreApply,
-		License: id, Product: was.Product, Before: before, After: after,
-	})
-	return true, err
-}
-
-// applyTo changes l as the mark says, and reports false where what it says is
-// not enough.
-func (m Mark) applyTo(l *license.License) bool {
-	switch m.Action { //nolint:exhaustive // the others are not about the licence itself
-	case license.ActionRevoke:
-		if l.RevokedAt.IsZero() {
-			l.RevokedAt, l.RevokeReason = m.At, "made again after a restore"
-		}
-	case license.ActionUndoRevoke:
-		l.RevokedAt, l.RevokeReason = time.Time{}, ""
-	case license.ActionRelease:
-		if l.ReleasedAt.IsZero() {
-			l.ReleasedAt = m.At
-		}
-	case license.ActionSuspend:
-		l.Holds |= license.HoldMerchant
-	case license.ActionResume:
-		l.Holds &^= license.HoldMerchant
-	case license.ActionFreeze:
-		l.Holds |= license.HoldMarketplace
-	case license.ActionUnfreeze:
-		l.Holds &^= license.HoldMarketplace
-	case license.ActionActivate:
-		if l.ActivatedAt.IsZero() {
-			l.ActivatedAt = m.At
-		}
-	case license.ActionRenew, license.ActionSetExpiry, license.ActionConfirm:
-		end, ok := m.Facts["expires_at"]
-		if !ok {
-			return m.Action == license.ActionConfirm
-		}
-		l.ExpiresAt = time.Time{}
-		if text, is := end.(string); is {
-			at, err := time.Parse(time.RFC3339, text)
-			if err != nil {
-				return false
-			}
-			l.ExpiresAt = at.UTC()
-		}
-	case license.ActionEdit:
-		return false
-	}
-	return true
-}
-
-// applyInstalls ends the installs that had ended, and keeps seats for those that
-// the store does not know. It returns the ids of those that it ended.
-func (a *Authority) applyInstalls(ctx context.Context, tx store.Tx, l license.License, ms []Mark) (ended []string, err error) {
-	for id, of := range byInstall(ms) {
-		last := of[len(of)-1]
-		inst, err := tx.Install(ctx, l.ID, id)
-		switch {
-		case errors.Is(err, license.NotFound):
-			if err := a.lostInstall(ctx, tx, l.ID, id, of); err != nil {
-				return nil, err
-			}
-			continue
-		case err != nil:
-			return nil, err
-		case !last.ends() || inst.State != license.InstallLive:
-			continue
-		}
-		inst.State, inst.EndedAt, inst.Answer = last.endState(), last.At, nil
-		if err := tx.UpdateInstall(ctx, inst); err != nil {
-			return nil, err
-		}
-		ended = append(ended, id)
-	}
-	slices.Sort(ended)
-	return ended, nil
-}
-
-// byInstall sorts the marks of installs that began or ended one.
-func byInstall(ms []Mark) map[string][]Mark {
-	out := make(map[string][]Mark)
-	for _, m := range ms {
-		if m.Install != "" && (m.ends() || m.binds()) {
-			out[m.Install] = append(out[m.Install], m)
-		}
-	}
-	return out
-}
-
-func (m Mark) binds() bool {
-	switch m.Action { //nolint:exhaustive // no other binds one
-	case license.ActionActivate, license.ActionBind, license.ActionTransfer:
-		return true
-	}
-	return false
-}
-
-func (m Mark) ends() bool {
-	switch m.Action { //nolint:exhaustive // no other ends one
-	case license.ActionDeactivate, license.ActionRemove, license.ActionReplace, license.ActionEnd:
-		return true
-	}
-	return false
-}
-
-// endState is what became of an install that a mark ends.
-func (m Mark) endState() license.InstallState {
-	if s, ok := m.Facts["state"].(string); ok && slices.Contains(license.InstallStates(), license.InstallState(s)) && s != string(license.InstallLive) {
-		return license.InstallState(s)
-	}
-	return license.InstallRemoved
-}
-
-// lostInstall keeps in mind an install that the store does not know: one that has
-// ended is dead for good, one that lives has its seat kept.
-func (a *Authority) lostInstall(ctx context.Context, tx store.Tx, licenseID, id string, of []Mark) error {
-	last := of[len(of)-1]
-	if last.ends() {
-		return tx.SetValue(ctx, restoreDead+licenseID+"/"+id, []byte(last.endState()))
-	}
-	item := newItem(ItemInstall, licenseID, id, of)
-	if seat, ok := last.Facts["seat"].(string); ok {
-		item.Seat = seat
-	}
-	if item.Seat == "" {
-		return nil // a text, or one of before seats: it takes none
-	}
-	return errors.Join(putItem(ctx, tx, item), tx.SetValue(ctx, restoreLost+licenseID+"/"+id, []byte(item.Seat)))
-}
-
-func (a *Authority) lostLicense(ctx context.Context, tx store.Tx, id string, ms []Mark) error {
-	for inst, of := range byInstall(ms) {
-		if last := of[len(of)-1]; last.ends() {
-			if err := tx.SetValue(ctx, restoreDead+id+"/"+inst, []byte(last.endState())); err != nil {
-				return err
-			}
-		}
-	}
-	return putItem(ctx, tx, newItem(ItemLicense, id, "", ms))
 }
 
 const maxItemActions = 50

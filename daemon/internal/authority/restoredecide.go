@@ -86,7 +86,8 @@ func (a *Authority) DecideRestore(ctx context.Context, actor license.Actor, id s
 		return Item{}, err
 	}
 	var item Item
-	err := a.store.Update(ctx, func(ctx context.Context, tx store.Tx) (err error) {
+	err := a.store.Update(ctx, func(ctx context.Context, tx store.Tx) error {
+		var err error
 		if item, err = getItem(ctx, tx, id); err != nil {
 			return err
 		}
@@ -123,9 +124,12 @@ func (a *Authority) decide(ctx context.Context, tx store.Tx, actor license.Actor
 	if err := tx.SetValue(ctx, restoreItems+item.ID, nil); err != nil {
 		return err
 	}
+	after := map[string]any{"kind": item.Kind, "decision": d}
+	if d == DecideDrop && item.Install != "" {
+		after["state"] = license.InstallRemoved // so that it stays ended in a store that is put back once more
+	}
 	_, err := tx.Append(ctx, license.AuditEvent{
-		At: a.now(), Actor: actor, Action: license.ActionRestoreDecide, License: item.License, Install: item.Install, Product: item.Product,
-		After: map[string]any{"kind": item.Kind, "decision": d},
+		At: a.now(), Actor: actor, Action: license.ActionRestoreDecide, License: item.License, Install: item.Install, Product: item.Product, After: after,
 	})
 	return err
 }
