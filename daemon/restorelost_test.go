@@ -178,3 +178,21 @@ func TestRestoreAfterAnApprovalWasUsed(t *testing.T) {
 		t.Errorf("moves %+v", list.Transfers)
 	}
 }
+
+// A machine that has begun its trial after the backup has had it.
+func TestRestoreAfterATrialBegan(t *testing.T) {
+	t.Parallel()
+	m := start(t, strings.Replace(config, "machines: 2,", "machines: 2, trial: {for: 14d, per_machine: 1, remember: 365d},", 1), nil)
+	trial := func() adminwire.License {
+		var out adminwire.LicenseList
+		m.ok(asError(m.admin(http.MethodPost, adminwire.PathLicenses, adminwire.Issue{Product: "cad", Trial: true}, &out)))
+		return out.Licenses[0]
+	}
+	one, two := trial(), trial()
+	copied := m.backup()
+	x := m.machine("x")
+	m.ok(x.activate(one.Code))
+	m.goBack(copied)
+	m.ok(x.refresh())
+	wantReason(t, "another trial of the machine", m.machine("x").activate(two.Code), license.TrialUsed)
+}

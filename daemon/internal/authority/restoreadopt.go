@@ -90,6 +90,9 @@ func (c *call) stranger(ctx context.Context, tx store.Tx, licenseID string, op f
 	if err := c.takeIn(ctx, tx, l, inst); err != nil {
 		return license.Install{}, err
 	}
+	if err := c.tryOut(ctx, tx, l); err != nil && license.ReasonOf(err) != license.TrialUsed { // it is let in, and has its trial
+		return license.Install{}, err
+	}
 	inst.Revision = 1
 	return op(ctx, tx, inst)
 }
