@@ -55,7 +55,7 @@ func manifest(f *os.File) (Manifest, error) {
 		return m, damaged("it ends at byte %d without the line that ends a backup: it was cut short or continued, or is none", info.Size())
 	}
 	at := info.Size() - int64(lastLen) - length
-	if length > maxManifest || at < 0 {
+	if length < 0 || length > maxManifest || at < 0 {
 		return m, damaged("its last line speaks of a manifest of %d bytes", length)
 	}
 	raw := make([]byte, length)
