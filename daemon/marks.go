@@ -110,11 +110,24 @@ func (d *Daemon) markState(ctx context.Context) (s marks.State, err error) {
 // compareMarks finds out whether the store is the one that the marks are of, and
 // begins reconcile mode where it has lost something.
 func (d *Daemon) compareMarks(ctx context.Context) error {
+	state := d.marks.files.State()
+	lines, older, err := d.marks.files.Recent()
+	if err != nil {
+		return err
+	}
+	if older { // which mostly need not be read
+		same, err := d.sameEnd(ctx, lines, state)
+		if err != nil {
+			return err
+		}
+		if same {
+			return d.goOn(ctx)
+		}
+	}
 	lines, from, err := d.marks.files.Lines()
 	if err != nil {
 		return err
 	}
-	state := d.marks.files.State()
 	known := from >= 0 || state.Form > 0
 	var c comparison
 	err = d.store.View(ctx, func(ctx context.Context, tx store.Tx) error {
@@ -140,6 +153,29 @@ func (d *Daemon) compareMarks(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	return d.goOn(ctx)
+}
+
+// sameEnd reports whether the newest marks show by themselves that the store has all
+// that the marks know: two histories that part do not meet again. Behind what was
+// given up at a restore there have to be more marks than can stand in another order.
+func (d *Daemon) sameEnd(ctx context.Context, newest []authority.Mark, state marks.State) (same bool, err error) {
+	if len(newest) <= marksOverlap || slices.ContainsFunc(newest, func(m authority.Mark) bool { return m.Past }) {
+		return false, nil
+	}
+	err = d.store.View(ctx, func(ctx context.Context, tx store.Tx) error {
+		c, err := compare(ctx, tx, newest, state)
+		same = !c.behind && c.restored == nil
+		return err
+	})
+	if err != nil {
+		return false, fmt.Errorf("compare the store with the marks beside it: %w", err)
+	}
+	return same, nil
+}
+
+// goOn begins to keep marks, in reconcile mode where that is open.
+func (d *Daemon) goOn(ctx context.Context) error {
 	if err := d.authority.LoadRestore(ctx); err != nil {
 		return err
 	}
@@ -257,7 +293,7 @@ func (d *Daemon) resetMarks(ctx context.Context, c comparison, from int64) error
 // beginMarks opens the marks for new ones, and notes what a process that was killed
 // did not come to note.
 func (d *Daemon) beginMarks(ctx context.Context) error {
-	lines, from, err := d.marks.files.Lines()
+	lines, _, err := d.marks.files.Recent()
 	if err != nil {
 		return err
 	}
@@ -275,7 +311,8 @@ func (d *Daemon) beginMarks(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := d.marks.files.Begin(head.Seq); err != nil || from < 0 {
+	from, err := d.marks.files.Begin(head.Seq)
+	if err != nil {
 		return err
 	}
 	for at := max(d.marks.files.Newest()-marksOverlap, from); ; {

@@ -196,3 +196,28 @@ func TestRestoreAfterATrialBegan(t *testing.T) {
 	m.ok(x.refresh())
 	wantReason(t, "another trial of the machine", m.machine("x").activate(two.Code), license.TrialUsed)
 }
+
+// However many marks there are, a store that lacks something is known.
+func TestRestoreBehindManyMarks(t *testing.T) {
+	t.Parallel()
+	m := start(t, config, nil)
+	many := func() {
+		for range 9 { // of a thousand each are marks of more than a start reads
+			m.ok(asError(m.admin(http.MethodPost, adminwire.PathLicenses, adminwire.Issue{Product: "cad", For: "365d", Count: 1000}, nil)))
+		}
+	}
+	first := m.issue()
+	many()
+	copied := m.backup()
+	m.post(adminwire.PathRevoke, first.ID, adminwire.Revoke{Reason: "refund"})
+	m.down()
+	m.up()
+	if r, _ := m.restore(); r.Open {
+		t.Errorf("a start of the same store: %+v", r)
+	}
+	many()
+	m.goBack(copied)
+	if r, _ := m.restore(); !r.Open || !r.Complete || m.shown(first.ID).State != license.StateRevoked {
+		t.Errorf("restored: %+v, and the licence is %s", r, m.shown(first.ID).State)
+	}
+}

@@ -40,6 +40,7 @@ const (
 	maxLine    = 64 << 10
 	defaultMax = 64 << 20 // bytes of one file of lines
 	maxUnsaved = 16 << 20 // bytes of lines that could not be written
+	defaultEnd = 1 << 20  // bytes at the end of the lines that a start reads
 )
 
 // List is how new a status list was.
@@ -67,6 +68,7 @@ type Marks struct {
 	dir    string
 	failed func(error)
 	max    int64
+	end    int64
 
 	mu      sync.Mutex
 	file    *os.File
@@ -83,7 +85,7 @@ type Marks struct {
 // position that Begin is told. failed is told when marks cannot be
 // written any more, and with nil when they can again.
 func Open(dir string, failed func(error)) (*Marks, error) {
-	m := &Marks{dir: dir, failed: failed, max: defaultMax}
+	m := &Marks{dir: dir, failed: failed, max: defaultMax, end: defaultEnd}
 	raw, err := os.ReadFile(m.path(stateName))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -91,7 +93,7 @@ func Open(dir string, failed func(error)) (*Marks, error) {
 		return nil, fmt.Errorf("read the marks: %w", err)
 	default:
 		if err := json.Unmarshal(raw, &m.state); err != nil || m.state.Form < 1 {
-			return nil, m.damaged(stateName, 1)
+			return nil, m.damaged(stateName, "line 1")
 		}
 		if m.state.Form > form {
 			return nil, fmt.Errorf("%s has form %d, and this program knows %d; please use a newer version", m.path(stateName), m.state.Form, form)
@@ -102,9 +104,9 @@ func Open(dir string, failed func(error)) (*Marks, error) {
 
 func (m *Marks) path(name string) string { return filepath.Join(m.dir, name) }
 
-func (m *Marks) damaged(name string, line int) error {
-	return fmt.Errorf("line %d of %s cannot be read: the marks are damaged; put back a copy, or delete the files marks*.json* to go on without, "+
-		"and a store that is restored then cannot be told what it lost", line, m.path(name))
+func (m *Marks) damaged(name, where string) error {
+	return fmt.Errorf("%s of %s cannot be read: the marks are damaged; put back a copy, or delete the files marks*.json* to go on without, "+
+		"and a store that is restored then cannot be told what it lost", where, m.path(name))
 }
 
 // State returns what marks.json said.
@@ -121,21 +123,36 @@ func (m *Marks) State() State {
 func (m *Marks) Lines() (lines []authority.Mark, from int64, err error) {
 	from = -1
 	for _, name := range []string{olderName, lineName} {
-		more, first, _, err := m.read(name)
+		p, err := m.read(name, 0)
 		if err != nil {
 			return nil, 0, err
 		}
-		if first >= 0 && (from < 0 || first < from) {
-			from = first
+		if p.from >= 0 && (from < 0 || p.from < from) {
+			from = p.from
 		}
-		lines = append(lines, more...)
+		lines = append(lines, p.lines...)
 	}
-	// Changes of one moment can be noted in another order, and twice after a crash.
+	return inOrder(lines), from, nil
+}
+
+// Recent returns the newest marks, as Lines does, and whether there are older ones.
+// It reads no more than a part of the files, however long they are.
+func (m *Marks) Recent() (lines []authority.Mark, older bool, err error) {
+	newer, err := m.read(lineName, m.end)
+	if err != nil || newer.cut {
+		return inOrder(newer.lines), newer.cut, err
+	}
+	p, err := m.read(olderName, m.end)
+	return inOrder(append(p.lines, newer.lines...)), p.cut, err
+}
+
+// inOrder sorts marks: changes of one moment can be noted in another order, and
+// twice after a crash.
+func inOrder(lines []authority.Mark) []authority.Mark {
 	slices.SortStableFunc(lines, func(a, b authority.Mark) int {
 		return cmp.Or(cmp.Compare(a.Seq, b.Seq), cmp.Compare(btoi(b.Past), btoi(a.Past)))
 	})
-	lines = slices.CompactFunc(lines, func(a, b authority.Mark) bool { return a.Seq == b.Seq && !a.Past && !b.Past })
-	return lines, from, nil
+	return slices.CompactFunc(lines, func(a, b authority.Mark) bool { return a.Seq == b.Seq && !a.Past && !b.Past })
 }
 
 func btoi(b bool) int {
@@ -145,69 +162,108 @@ func btoi(b bool) int {
 	return 0
 }
 
-// read reads one file of lines, and returns how long the part is that is whole: a
-// crash can leave half a line at its end.
-func (m *Marks) read(name string) (lines []authority.Mark, from, whole int64, err error) {
+// part is what was read of a file of lines.
+type part struct {
+	lines []authority.Mark
+	from  int64 // -1 where there is no file
+	whole int64 // bytes up to which it is whole: a crash can leave half a line at its end
+	cut   bool  // there are lines before these
+}
+
+// read reads one file of lines, or no more than the last end bytes of it.
+func (m *Marks) read(name string, end int64) (p part, err error) {
+	p.from = -1
 	f, err := os.Open(m.path(name))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, -1, 0, nil
+		return p, nil
 	}
 	if err != nil {
-		return nil, 0, 0, fmt.Errorf("read the marks: %w", err)
+		return p, fmt.Errorf("read the marks: %w", err)
 	}
 	defer f.Close() //nolint:errcheck // it was only read
 	in := bufio.NewReaderSize(f, maxLine)
-	from = -1
 	for n := 1; ; n++ {
 		raw, err := in.ReadSlice('\n')
+		where := fmt.Sprintf("line %d", n)
+		if p.cut {
+			where = fmt.Sprintf("the line at byte %d", p.whole)
+		}
 		switch {
 		case errors.Is(err, io.EOF):
-			return lines, from, whole, nil // what stands here was never finished
+			return p, nil // what stands here was never finished
 		case err != nil:
-			return nil, 0, 0, m.damaged(name, n)
+			return p, m.damaged(name, where)
 		}
+		p.whole += int64(len(raw))
 		if n == 1 {
 			var h header
 			if err := json.Unmarshal(raw, &h); err != nil || h.Marks != form {
-				return nil, 0, 0, m.damaged(name, n)
+				return p, m.damaged(name, where)
 			}
-			from = h.From
-		} else {
-			var l authority.Mark
-			if err := json.Unmarshal(raw, &l); err != nil || l.Seq < 1 {
-				return nil, 0, 0, m.damaged(name, n)
+			p.from = h.From
+			if err := p.skip(f, in, end); err != nil {
+				return p, fmt.Errorf("read the marks: %w", err)
 			}
-			lines = append(lines, l)
+			continue
 		}
-		whole += int64(len(raw))
+		var l authority.Mark
+		if err := json.Unmarshal(raw, &l); err != nil || l.Seq < 1 {
+			return p, m.damaged(name, where)
+		}
+		p.lines = append(p.lines, l)
+	}
+}
+
+// skip goes on to the first line within the last end bytes of f, where there are more.
+func (p *part) skip(f *os.File, in *bufio.Reader, end int64) error {
+	info, err := f.Stat()
+	if err != nil || end == 0 || info.Size()-p.whole <= end {
+		return err
+	}
+	p.whole, p.cut = info.Size()-end, true
+	if _, err := f.Seek(p.whole, io.SeekStart); err != nil {
+		return err
+	}
+	in.Reset(f)
+	for {
+		raw, err := in.ReadSlice('\n')
+		p.whole += int64(len(raw))
+		if err == nil || !errors.Is(err, bufio.ErrBufferFull) {
+			return err
+		}
 	}
 }
 
 // Begin opens the file for new lines. Where there is none yet it begins behind
-// position from. What was noted before is dropped: the caller notes what is missing.
-func (m *Marks) Begin(from int64) error {
+// position from. What was noted before is dropped: the caller notes what is missing
+// behind the position that is returned.
+func (m *Marks) Begin(from int64) (int64, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.begun, m.unsaved = true, nil
-	lines, first, whole, err := m.read(lineName)
+	p, err := m.read(lineName, m.end)
 	if err != nil {
-		return err
+		return 0, err
 	}
-	if first < 0 {
-		return m.create(from)
+	if p.from < 0 {
+		return from, m.create(from)
 	}
 	f, err := os.OpenFile(m.path(lineName), os.O_WRONLY, 0o600)
 	if err != nil {
-		return fmt.Errorf("open the marks: %w", err)
+		return 0, fmt.Errorf("open the marks: %w", err)
 	}
-	if err := f.Truncate(whole); err != nil {
-		return errors.Join(fmt.Errorf("open the marks: %w", err), f.Close())
+	if err := f.Truncate(p.whole); err != nil {
+		return 0, errors.Join(fmt.Errorf("open the marks: %w", err), f.Close())
 	}
-	m.file, m.size, m.newest = f, whole, first
-	for _, l := range lines {
+	m.file, m.size, m.newest = f, p.whole, p.from
+	for _, l := range p.lines {
 		m.newest = max(m.newest, l.Seq)
 	}
-	return nil
+	older, err := m.read(olderName, 1) // of which only the first line is wanted
+	if err == nil && older.from >= 0 {
+		p.from = min(p.from, older.from)
+	}
+	return p.from, err
 }
 
 // Reset begins anew with the lines of a history that is another one from there on:

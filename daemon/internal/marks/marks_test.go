@@ -55,7 +55,7 @@ func TestLinesOutlastAProcess(t *testing.T) {
 	dir := t.TempDir()
 	m := open(t, dir, nil)
 	wantLines(t, m, -1)
-	if err := m.Begin(7); err != nil {
+	if _, err := m.Begin(7); err != nil {
 		t.Fatal(err)
 	}
 	m.Note([]authority.Mark{mark(9)}, true)
@@ -63,7 +63,7 @@ func TestLinesOutlastAProcess(t *testing.T) {
 	// No Close: the process is gone.
 	again := open(t, dir, nil)
 	wantLines(t, again, 7, 8, 9, 10)
-	if err := again.Begin(99); err != nil {
+	if _, err := again.Begin(99); err != nil {
 		t.Fatal(err)
 	}
 	again.Note([]authority.Mark{mark(10), mark(11)}, true) // a process that was killed notes it twice
@@ -81,7 +81,7 @@ func TestLinesOutlastAProcess(t *testing.T) {
 func TestDamagedMarks(t *testing.T) {
 	dir := t.TempDir()
 	m := open(t, dir, nil)
-	if err := m.Begin(0); err != nil {
+	if _, err := m.Begin(0); err != nil {
 		t.Fatal(err)
 	}
 	m.Note([]authority.Mark{mark(1), mark(2)}, true)
@@ -102,7 +102,7 @@ func TestDamagedMarks(t *testing.T) {
 	write(path, string(whole)+`{"seq":3,"at"`)
 	m = open(t, dir, nil)
 	wantLines(t, m, 0, 1, 2)
-	if err := m.Begin(0); err != nil {
+	if _, err := m.Begin(0); err != nil {
 		t.Fatal(err)
 	}
 	m.Note([]authority.Mark{mark(3)}, true)
@@ -133,7 +133,7 @@ func TestDamagedMarks(t *testing.T) {
 func TestState(t *testing.T) {
 	dir := t.TempDir()
 	m := open(t, dir, nil)
-	if err := m.Begin(0); err != nil {
+	if _, err := m.Begin(0); err != nil {
 		t.Fatal(err)
 	}
 	s := marks.State{Head: store.Head{Seq: 5, At: noon, Digest: "d"}, Clock: noon, Lists: []marks.List{{ID: "sl_1", SignedAt: noon}}}
@@ -164,7 +164,7 @@ func TestState(t *testing.T) {
 func TestReset(t *testing.T) {
 	dir := t.TempDir()
 	m := open(t, dir, nil)
-	if err := m.Begin(0); err != nil {
+	if _, err := m.Begin(0); err != nil {
 		t.Fatal(err)
 	}
 	m.Note([]authority.Mark{mark(1), mark(2), mark(3)}, true)
@@ -176,7 +176,7 @@ func TestReset(t *testing.T) {
 	if err := m.Reset(0, []authority.Mark{mark(1)}, store.Head{Seq: 4}); err != nil {
 		t.Fatal(err)
 	}
-	if err := m.Begin(4); err != nil {
+	if _, err := m.Begin(4); err != nil {
 		t.Fatal(err)
 	}
 	wantLines(t, m, 0, 1)
@@ -189,7 +189,7 @@ func TestReset(t *testing.T) {
 func TestMarksThatCannotBeWritten(t *testing.T) {
 	var told []error
 	m := open(t, t.TempDir(), func(err error) { told = append(told, err) })
-	if err := m.Begin(0); err != nil {
+	if _, err := m.Begin(0); err != nil {
 		t.Fatal(err)
 	}
 	if err := m.Close(); err != nil {
@@ -200,7 +200,7 @@ func TestMarksThatCannotBeWritten(t *testing.T) {
 	if len(told) != 1 || told[0] == nil {
 		t.Fatalf("told %v", told)
 	}
-	if err := m.Begin(0); err != nil {
+	if _, err := m.Begin(0); err != nil {
 		t.Fatal(err)
 	}
 	m.Note([]authority.Mark{mark(3)}, true)
@@ -214,7 +214,7 @@ func TestMarksRoll(t *testing.T) {
 	dir := t.TempDir()
 	m := open(t, dir, nil)
 	m.SetMax(1 << 10)
-	if err := m.Begin(0); err != nil {
+	if _, err := m.Begin(0); err != nil {
 		t.Fatal(err)
 	}
 	for seq := range int64(300) {
@@ -230,5 +230,50 @@ func TestMarksRoll(t *testing.T) {
 	entries, err := os.ReadDir(dir)
 	if err != nil || len(entries) != 3 {
 		t.Errorf("%v, %v", entries, err)
+	}
+}
+
+// A start reads the end of the lines, of both files where one of them is short.
+func TestRecentMarks(t *testing.T) {
+	dir := t.TempDir()
+	m := open(t, dir, nil)
+	m.SetMax(100 << 10)
+	if _, err := m.Begin(0); err != nil {
+		t.Fatal(err)
+	}
+	for seq := range int64(1000) {
+		m.Note([]authority.Mark{mark(seq + 1)}, false)
+	}
+	if err := m.Save(marks.State{}); err != nil { // and the file becomes the older one
+		t.Fatal(err)
+	}
+	m.Note([]authority.Mark{mark(1001), mark(1003), mark(1002)}, true)
+	for _, test := range []struct {
+		end         int64
+		older       bool
+		least, most int
+	}{{1 << 20, false, 1003, 1003}, {10 << 10, true, 10, 200}, {50, true, 0, 1}} {
+		m.SetEnd(test.end)
+		lines, older, err := m.Recent()
+		if err != nil || older != test.older || len(lines) < test.least || len(lines) > test.most {
+			t.Errorf("within %d bytes: %d lines, older ones %t, %v", test.end, len(lines), older, err)
+		}
+		for n, l := range lines {
+			if want := int64(1003 - len(lines) + 1 + n); l.Seq != want {
+				t.Fatalf("within %d bytes: line %d is of %d, want %d", test.end, n, l.Seq, want)
+			}
+		}
+	}
+	if err := m.Close(); err != nil {
+		t.Fatal(err)
+	}
+	m = open(t, dir, nil)
+	m.SetEnd(200)
+	if from, err := m.Begin(7); err != nil || from != 0 || m.Newest() < 1002 {
+		t.Errorf("begun from %d, newest %d, %v", from, m.Newest(), err)
+	}
+	m.Note([]authority.Mark{mark(1004)}, true)
+	if lines, from, err := m.Lines(); err != nil || from != 0 || len(lines) != 1004 {
+		t.Errorf("%d lines from %d, %v", len(lines), from, err)
 	}
 }
