@@ -243,6 +243,8 @@ func scheduleChecks(k adminwire.KeyHealth) (list []check) {
 			list = append(list[:0], check{"rotation", checkWarn, w.Text, newKeySet})
 		case "signer":
 			list = append(list, check{"signer", checkFail, w.Text, "see to the token or service that holds the key; what was asked meanwhile is answered when it is asked again"})
+		case "key_folder":
+			list = append(list, check{"key folder", checkFail, w.Text, newKeySet})
 		case "revocation":
 			list = append(list, check{"revocation", checkWarn, w.Text, "see licensectl keys drill"})
 		}

@@ -60,7 +60,7 @@ func (n notedKeys) same(other notedKeys) bool {
 func (a *Authority) noteKeys(ctx context.Context, actor license.Actor, now time.Time) error {
 	err := a.store.View(ctx, func(ctx context.Context, tx store.Tx) error {
 		was, err := readKeyValue[notedKeys](ctx, tx, keysNoted)
-		if err == nil && !was.same(a.keysNow()) {
+		if is := a.keysNow(); err == nil && !was.same(is) && !a.older(is, was) {
 			err = errChanged
 		}
 		return err
@@ -71,7 +71,7 @@ func (a *Authority) noteKeys(ctx context.Context, actor license.Actor, now time.
 	return a.store.Update(ctx, func(ctx context.Context, tx store.Tx) error {
 		is := a.keysNow()
 		was, err := readKeyValue[notedKeys](ctx, tx, keysNoted)
-		if err != nil || was.same(is) {
+		if err != nil || was.same(is) || a.older(is, was) {
 			return err
 		}
 		switch {

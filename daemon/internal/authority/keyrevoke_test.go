@@ -6,6 +6,7 @@ import (
 	"io"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -304,5 +305,45 @@ func TestAffectedGuess(t *testing.T) {
 	w.must(err, "")
 	if len(list) != 1 || !list[0].Guessed {
 		t.Errorf("%+v", list)
+	}
+}
+
+// A key folder that was put back from an old copy is told of, nothing of it is taken
+// for news, and the set that mends it is newer than all that products have seen.
+func TestOlderKeyFolder(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.ownKeys()
+	old := filepath.Join(t.TempDir(), "keys")
+	w.must(copyFolder(old, w.ring.Dir()), "")
+	w.pass(time.Hour)
+	requested := w.signSet("primary", w.clock()) // has the number of the one that is installed instead
+	w.installKeysAt(w.clock())
+	w.pass(time.Hour)
+	w.installKeysAt(w.clock())
+	if warnings, err := w.a.KeyWarnings(t.Context()); err != nil || len(warnings) != 0 {
+		t.Fatalf("warnings %+v, %v", warnings, err)
+	}
+	lost := w.ring.KeySet()
+	installed := len(w.eventsOf(license.ActionKeysInstall))
+
+	ring, err := keys.Open(old, keys.Options{Issuer: issuer})
+	w.must(err, "")
+	w.ring = ring
+	w.again(func(o *authority.Options) { o.Custody, o.Codes = custody{ring}, ring.CodeKey() })
+	warnings, err := w.a.KeyWarnings(t.Context())
+	if err != nil || len(warnings) != 1 || warnings[0].Kind != authority.KeyWarnFolder || !strings.Contains(warnings[0].Text, "holds key set no. 1, and no. 3 was") {
+		t.Fatalf("warnings %+v, %v", warnings, err)
+	}
+	w.must(w.a.InstallKeySet(t.Context(), admin, requested), license.Conflict)
+	if n := len(w.eventsOf(license.ActionKeysInstall)); n != installed {
+		t.Errorf("%d installations were recorded", n-installed)
+	}
+	w.installKeysAt(w.clock())
+	if set := w.ring.KeySet(); !set.Newer(lost) {
+		t.Errorf("the set that mends it has seq %d, the lost one %d", set.Seq, lost.Seq)
+	}
+	if warnings, err := w.a.KeyWarnings(t.Context()); err != nil || len(warnings) != 0 {
+		t.Errorf("warnings %+v, %v", warnings, err)
 	}
 }

@@ -21,6 +21,7 @@ const (
 	KeyWarnRotation KeyWarningKind = "rotation"    // one is due before long, and there is no next key
 	KeyWarnSigner   KeyWarningKind = "signer"      // the key cannot be used
 	KeyWarnRevoked  KeyWarningKind = "revocation"  // a marked key is in the key set still
+	KeyWarnFolder   KeyWarningKind = "key_folder"  // it is older than what the store knows of it
 )
 
 // KeyWarning is something about the keys that somebody has to see to.
@@ -54,7 +55,11 @@ func (a *Authority) KeyWarnings(ctx context.Context) ([]KeyWarning, error) {
 	if err != nil {
 		return nil, err
 	}
-	return a.keyWarnings(marked, a.now()), nil
+	old, err := a.olderFolder(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return append(old, a.keyWarnings(marked, a.now())...), nil
 }
 
 func (a *Authority) keyWarnings(marked []KeyRevocation, now time.Time) (list []KeyWarning) {
@@ -141,7 +146,11 @@ func (a *Authority) keepKeys(ctx context.Context, report func(KeyNews)) (now tim
 	if err := a.rotateDue(ctx, marked, now, report); err != nil {
 		return now, nil, err
 	}
-	warnings = a.keyWarnings(marked, now)
+	old, err := a.olderFolder(ctx)
+	if err != nil {
+		return now, nil, err
+	}
+	warnings = append(old, a.keyWarnings(marked, now)...)
 	return now, warnings, a.recordWarnings(ctx, warnings, now)
 }
 

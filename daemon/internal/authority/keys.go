@@ -149,6 +149,9 @@ func (a *Authority) ProposeKeySet(ctx context.Context, actor license.Actor, revo
 	if err != nil {
 		return nil, fmt.Errorf("propose a key set: %w", err)
 	}
+	if unsigned, err = a.newerThanNoted(ctx, unsigned); err != nil {
+		return nil, fmt.Errorf("propose a key set: %w", err)
+	}
 	var after map[string]any
 	if len(revoke) > 0 {
 		after = map[string]any{"revoke": revoke}
@@ -182,6 +185,9 @@ func (a *Authority) InstallKeySet(ctx context.Context, actor license.Actor, raw 
 	}
 	if err := a.noteKeys(ctx, systemKeys, now); err != nil { // what was in force until now
 		return InstalledKeys{}, err
+	}
+	if err := a.replacesNoted(ctx, raw); err != nil {
+		return err
 	}
 	if err := a.custody.Install(raw, now); err != nil {
 		return InstalledKeys{}, fmt.Errorf("install a key set: %w", err)
