@@ -75,6 +75,9 @@ func restore(ctx context.Context, path, to string, o RestoreOptions) (r Restored
 		return r, m, err
 	}
 	defer out.Abort()
+	if err := keepOwner(out, to); err != nil {
+		return r, m, err
+	}
 	if err := m.copyTo(ctx, f, out, o.Progress); err != nil {
 		return r, m, err
 	}
@@ -92,6 +95,16 @@ func restore(ctx context.Context, path, to string, o RestoreOptions) (r Restored
 		return r, m, err
 	}
 	return r, m, exchange(out, to, r.Kept, release)
+}
+
+// keepOwner gives the new store to who had the old one, or has the folder: restored
+// by root it would be closed to the daemon.
+func keepOwner(out *durable.File, to string) error {
+	like := to
+	if _, err := os.Stat(to); errors.Is(err, fs.ErrNotExist) {
+		like = filepath.Dir(to)
+	}
+	return out.OwnedLike(like)
 }
 
 // claim makes sure that nobody has the store open, and that nobody opens it. A
