@@ -221,3 +221,32 @@ func TestRestoreBehindManyMarks(t *testing.T) {
 		t.Errorf("restored: %+v, and the licence is %s", r, m.shown(first.ID).State)
 	}
 }
+
+// A store that is put back while reconcile mode is open goes on knowing the installs
+// that the first restore lost.
+func TestRestoreWhileReconciling(t *testing.T) {
+	t.Parallel()
+	var ahead atomic.Int64
+	m := start(t, strings.Replace(config, "machines: 2", "machines: 1", 1), nil, func(o *daemon.Options) {
+		o.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+	})
+	l, revoked := m.issue(), m.issue()
+	first := m.backup()
+	x := m.machine("x")
+	m.ok(x.activate(l.Code))
+	ahead.Store(int64(time.Hour))
+	m.goBack(first)
+	head := func() int64 { r, _ := m.restore(); return r.HeadSeq }
+	before := head()
+	second := m.backup()
+	ahead.Store(int64(2 * time.Hour))
+	m.post(adminwire.PathRevoke, revoked.ID, adminwire.Revoke{Reason: "refund"})
+	m.goBack(second)
+	if is := head(); is != before || m.shown(revoked.ID).State != license.StateRevoked {
+		t.Errorf("the mode looks back to %d, not %d; the licence is %s", is, before, m.shown(revoked.ID).State)
+	}
+	m.ok(x.refresh())
+	if l := m.shown(l.ID); len(l.Installs) != 1 || l.Forks != 0 {
+		t.Errorf("the licence is %+v", l)
+	}
+}

@@ -218,9 +218,13 @@ func (a *Authority) openRestore(ctx context.Context, tx store.Tx, lost Lost) err
 	if err != nil || st.Open && st.Mark.Seq == lost.Mark.Seq && st.Mark.Digest == lost.Mark.Digest && lost.Restored == nil {
 		return err // it was broken off, and goes on
 	}
-	now := a.now()
+	now, was := a.now(), st
 	st = Restore{
 		Open: true, BegunAt: now, Restored: lost.Restored, Head: lost.Head, Mark: lost.Mark, Complete: lost.Complete, Lost: len(lost.Marks),
+	}
+	if was.Open { // what it was to find out then is still to be found out
+		st.Head, st.Complete = was.Head, was.Complete && lost.Complete
+		st.Lost, st.Applied, st.Adopted = st.Lost+was.Lost, was.Applied, was.Adopted
 	}
 	if st.List, err = a.restoreLists(ctx, tx, lost.Lists, now); err != nil {
 		return err
