@@ -79,6 +79,14 @@ var types = map[license.Action]string{
 	license.ActionRefused:     "admin.refused",
 	license.ActionLockedOut:   "admin.locked_out",
 	license.ActionErase:       "audit.erased",
+
+	license.ActionRestore:       "store.restored",
+	license.ActionRestoreApply:  "license.restored",
+	license.ActionRestoreAdopt:  "install.restored",
+	license.ActionRestoreDecide: "store.restore_decided",
+	license.ActionRestoreFinish: "store.restore_finished",
+	license.ActionBackup:        "store.backed_up",
+	license.ActionDump:          "store.dumped",
 }
 
 // untold are the actions that are no events outside: those about the endpoints
