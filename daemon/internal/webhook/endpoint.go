@@ -215,17 +215,14 @@ func (e *endpoint) tells(ctx context.Context, ev license.AuditEvent) (bool, erro
 	if !e.wants(TypeOf(ev)) {
 		return false, nil
 	}
-	if len(e.Products) == 0 || ev.License == "" {
-		return true, nil
-	}
-	if ev.Product != "" {
-		return slices.Contains(e.Products, ev.Product), nil
+	if len(e.Products) == 0 || ev.License == "" || ev.Product != "" {
+		return e.about(ev, nil), nil
 	}
 	told, err := e.sender.o.Authority.Told(ctx, ev.Seq)
-	if err != nil || told.License == nil {
+	if err != nil {
 		return false, err
 	}
-	return slices.Contains(e.Products, told.License.Product), nil
+	return e.about(told.Event, told.License), nil
 }
 
 // work sends what there is, under the lease, and returns when to look again.
@@ -377,7 +374,7 @@ func (e *endpoint) attempt(ctx context.Context, l *lane, seq int64) result {
 		return r
 	}
 	r.kind, r.at = TypeOf(told.Event), told.Event.At
-	if !e.wants(r.kind) { // it was noted under another configuration
+	if !e.wants(r.kind) || !e.about(told.Event, told.License) { // it was noted under another configuration
 		r.nothing = true
 		return r
 	}

@@ -183,3 +183,24 @@ func subject(e license.AuditEvent) string {
 	group, _, _ := strings.Cut(string(e.Action), ".")
 	return group
 }
+
+// about reports whether an event is about what the endpoint is told of; l is its
+// licence as it stands now, where that counts. With Products these are events of
+// those products, of a licence that leaves them too, and what is the same for all
+// products where Events asks for it. An order or a code whose product is not known
+// may be another one's.
+func (e Endpoint) about(ev license.AuditEvent, l *license.License) bool {
+	left, _ := ev.Before["product"].(string)
+	switch {
+	case len(e.Products) == 0:
+		return true
+	case ev.Product != "":
+		return slices.Contains(e.Products, ev.Product) || ev.Action == license.ActionUpgrade && slices.Contains(e.Products, left)
+	case ev.License != "":
+		return l != nil && slices.Contains(e.Products, l.Product)
+	}
+	return len(e.Events) > 0 && (general[subject(ev)] || ev.Action == license.ActionMarketplaceHealth)
+}
+
+// general are the groups of events that are about no product.
+var general = map[string]bool{"keys": true, "clock": true, "store": true, "token": true, "admin": true}

@@ -96,9 +96,11 @@ func (e Endpoint) body(name string, t authority.Told, now time.Time) ([]byte, er
 	if e.includes(IncludeNote) {
 		d.Note = ev.Note
 	}
-	if t.License != nil {
-		d.License = e.shown(*t.License, now)
-		d.Product = t.License.Product
+	// A licence that has become one of another product is none of who is told of
+	// its former product.
+	if l := t.License; l != nil && (len(e.Products) == 0 || slices.Contains(e.Products, l.Product)) {
+		d.License = e.shown(*l, now)
+		d.Product = l.Product
 	}
 	out, err := json.Marshal(message{Type: name, Timestamp: ev.At.UTC(), Data: d})
 	if err != nil {
@@ -123,12 +125,23 @@ func (e Endpoint) public(in map[string]any) map[string]any {
 		if of, is := private[name]; is && !e.includes(of) {
 			continue
 		}
-		if nested, ok := v.(map[string]any); ok {
-			v = e.public(nested)
-		}
-		out[name] = v
+		out[name] = e.publicValue(v)
 	}
 	return out
+}
+
+func (e Endpoint) publicValue(v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		return e.public(v)
+	case []any:
+		out := make([]any, len(v))
+		for i := range v {
+			out[i] = e.publicValue(v[i])
+		}
+		return out
+	}
+	return v
 }
 
 func (e Endpoint) shown(l license.License, now time.Time) *shownLicense {

@@ -27,6 +27,7 @@ import (
 	"github.com/seed-357fa782/licensed/internal/pipenet"
 	"github.com/seed-357fa782/licensed/keys"
 	"github.com/seed-357fa782/licensed/license"
+	"github.com/seed-357fa782/licensed/store"
 	"github.com/seed-357fa782/licensed/store/boltstore"
 	"github.com/seed-357fa782/licensed/store/faultstore"
 )
@@ -188,6 +189,19 @@ func (w *world) issue(edit ...func(*authority.Order)) license.License {
 		w.t.Fatal(err)
 	}
 	return is[0].License
+}
+
+// append writes into the audit log what the authority does not do here.
+func (w *world) append(e license.AuditEvent) {
+	w.t.Helper()
+	err := w.faults.Update(w.t.Context(), func(ctx context.Context, tx store.Tx) error {
+		_, err := tx.Append(ctx, e)
+		return err
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.issue(func(o *authority.Order) { o.Product = "cad" }) // which wakes the sender
 }
 
 func (w *world) change(l license.License, event license.Event) {
