@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 
 	"github.com/urfave/cli/v2"
 
@@ -23,6 +24,7 @@ func (p *program) auditVerifyCommand() *cli.Command {
 		Description: "Checks FILE, which audit export has written (- is standard input), offline, or, without FILE, the log of the\n" +
 			"daemon. Names the first entry that is broken, and how. Without anchors the hashes are checked and no signature is.\n" +
 			"Where the end of a log was cut off nothing in it tells: give a --head that was noted elsewhere (audit head).\n" +
+			"With --part the --head of the export before is checked too: the part must follow it.\n" +
 			"Exits 0 where the log is whole, 1 where it is not, 2 where it or the anchors cannot be used, 4 where there is no FILE.\n\n" +
 			"Examples:\n  licensectl audit verify\n" +
 			"  licensectl audit export >audit.jsonl && licensectl audit verify audit.jsonl --anchors anchors.json",
@@ -48,7 +50,8 @@ type auditVerdict struct {
 	Signatures  string               `json:"signatures"` // verified, or unchecked where there are no anchors
 	Signed      *adminwire.AuditHead `json:"signed"`     // what the newest checkpoint signs
 	SignedAt    string               `json:"signed_at,omitempty"`
-	Fault       *auditFault          `json:"fault"` // the first
+	Restores    int64                `json:"restores"` // entries that say that the store was restored
+	Fault       *auditFault          `json:"fault"`    // the first
 }
 
 // auditFault is the first fault of a log; line and entry are 0 where it is at none.
@@ -90,7 +93,7 @@ func (p *program) auditVerify(c *cli.Context) error {
 	if f == formJSON {
 		err = writeJSON(p.out, out)
 	} else {
-		err = p.printAuditVerdict(out)
+		err = p.printAuditVerdict(out, report.Restored)
 	}
 	if err == nil && fault != nil {
 		return &statusError{status: exitFailed, text: "the audit log is not whole: " + fault.Error()}
@@ -155,7 +158,10 @@ func (p *program) verifyDaemonAudit(c *cli.Context, v token.AuditVerifier) (toke
 	if err != nil {
 		return token.AuditReport{}, fmt.Errorf("read the daemon's head: %w", err)
 	}
-	v.Heads = append(v.Heads, head)
+	// A head that was given for the same entry says more: it comes from elsewhere.
+	if !slices.ContainsFunc(v.Heads, func(h license.AuditHead) bool { return h.Seq == head.Seq }) {
+		v.Heads = append(v.Heads, head)
+	}
 	ctx, cancel := context.WithCancel(c.Context)
 	defer cancel()
 	r, w := io.Pipe()
@@ -197,7 +203,7 @@ func exportLines(ctx context.Context, admin *adminclient.Client, o adminclient.E
 func newAuditVerdict(v token.AuditVerifier, r token.AuditReport, fault *license.AuditFault) auditVerdict {
 	out := auditVerdict{
 		Whole: fault == nil, Entries: r.Entries, First: r.First, Head: adminwire.NewAuditHead(r.Head), Erased: r.Erased,
-		Checkpoints: r.Checkpoints, Revoked: r.Revoked, Signatures: signaturesVerified,
+		Checkpoints: r.Checkpoints, Revoked: r.Revoked, Restores: r.Restores, Signatures: signaturesVerified,
 	}
 	if len(v.Anchors) == 0 {
 		out.Signatures = signaturesUnchecked
@@ -213,7 +219,7 @@ func newAuditVerdict(v token.AuditVerifier, r token.AuditReport, fault *license.
 }
 
 // printAuditVerdict says what was found. A fault is said by the error.
-func (p *program) printAuditVerdict(v auditVerdict) error {
+func (p *program) printAuditVerdict(v auditVerdict, restored token.AuditRestore) error {
 	if !v.Whole {
 		return nil
 	}
@@ -240,6 +246,10 @@ func (p *program) printAuditVerdict(v auditVerdict) error {
 		p.note("signatures were NOT checked: there are no anchors; name them by --anchors")
 	case v.Signed == nil:
 		p.note("nothing of it is signed: there is no checkpoint by a key that is still trusted; see licensectl audit checkpoint")
+	}
+	if v.Restores > 0 {
+		p.note("the store was restored from a backup %s, last by entry %d: what was logged between the backup and that, up to entry %d at least, is only in exports from before",
+			count(int(v.Restores), "time", "times"), restored.Seq, restored.Until)
 	}
 	if v.Revoked > 0 {
 		p.note("%s by keys that were revoked since, which prove nothing by themselves", count(int(v.Revoked), "checkpoint is", "checkpoints are"))

@@ -3,17 +3,20 @@ package token
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/seed-357fa782/licensed/license"
 )
 
 // AuditVerifier checks an export of the audit log: JSON Lines, as docs/audit.md
-// describes them. It reads them as a stream and keeps a few megabytes.
+// describes them. It reads them as a stream and keeps a few megabytes, and up to
+// 256 MiB for entries without their personal data whose erasure comes later.
 type AuditVerifier struct {
 	// Anchors are who the checkpoints in the log are trusted by. With none the
 	// chain is checked and no signature is.
@@ -21,10 +24,13 @@ type AuditVerifier struct {
 	// Heads are known from elsewhere: from a checkpoint that was kept, or written
 	// down. Each must be in the log. Only by one can a tail that was cut off be found.
 	Heads []license.AuditHead
-	// Part accepts a log that begins after its first entry.
+	// Part accepts a log that begins after its first entry. One of Heads may be the
+	// entry before it, as of an export that was verified earlier.
 	Part bool
 	// Progress is told now and then how many entries were read; it may be nil.
 	Progress func(entries int64)
+
+	room int64 // for what auditRoom is, where it is not zero
 }
 
 // AuditReport is what a sound log holds.
@@ -41,13 +47,25 @@ type AuditReport struct {
 	// Revoked is how many checkpoints are signed by a key that the newest key set
 	// in the log does not name any more. They prove nothing by themselves.
 	Revoked int64
+	// Restores is how many entries say that the store was restored from a backup, and
+	// Restored the last of them. There the log goes on from an earlier entry: what was
+	// logged between the backup and the restore is not in it.
+	Restores int64
+	Restored AuditRestore
+}
+
+// AuditRestore is what the log says of a restore.
+type AuditRestore struct {
+	Seq   int64 // position of the entry that says so, zero where there is none
+	Until int64 // how far the log went before, as far as the daemon knew
 }
 
 const (
-	auditRing    = 1 << 16 // hashes that are remembered, so that a checkpoint is compared
-	auditPending = 1 << 20 // entries without their personal data for which no audit.erase came yet
-	auditAhead   = 1000    // lines in which a missing entry is sought
-	auditStep    = 8192    // entries between two looks at ctx
+	auditRing  = 1 << 16   // hashes that are remembered, so that a checkpoint is compared
+	auditRoom  = 256 << 20 // bytes for entries without their personal data for which no audit.erase came yet
+	auditID    = 64        // bytes of a licence's id at most
+	auditAhead = 1000      // lines in which a missing entry is sought
+	auditStep  = 8192      // entries between two looks at ctx
 )
 
 // MaxCheckpointGap is how many entries may stand between one and the checkpoint
@@ -59,7 +77,8 @@ const MaxCheckpointGap = auditRing - 1
 func (v AuditVerifier) Verify(ctx context.Context, r io.Reader) (AuditReport, error) {
 	a := auditRun{
 		v: v, lines: lineReader{r: bufio.NewReaderSize(r, 64<<10)},
-		missing: make(map[string][]auditMissing), heads: make(map[int64]license.AuditHead), kids: make(map[string]int64),
+		missing: make(map[string][]int64), heads: make(map[int64]license.AuditHead), kids: make(map[string]int64),
+		signed: make(map[string]Checkpoint), room: cmp.Or(v.room, auditRoom),
 	}
 	for _, h := range v.Heads {
 		if other, twice := a.heads[h.Seq]; twice && other != h {
@@ -80,16 +99,13 @@ type auditRun struct {
 	ring   []license.AuditHead // the newest heads, one in the place of that auditRing before it
 	heads  map[int64]license.AuditHead
 
-	missing map[string][]auditMissing // by licence, oldest first
-	pending int
+	missing map[string][]int64 // entries whose personal data is gone, by licence, oldest first
+	room    int64              // left for them
 
-	keys   KeySet // the newest in the log
-	signed []Checkpoint
-	kids   map[string]int64 // checkpoints by each key
+	keys   KeySet                // the newest in the log
+	signed map[string]Checkpoint // by each key, about the latest entry
+	kids   map[string]int64      // checkpoints by each key
 }
-
-// auditMissing is an entry whose personal data is gone.
-type auditMissing struct{ line, seq int64 }
 
 func (a *auditRun) run(ctx context.Context) error {
 	for {
@@ -128,9 +144,8 @@ func (a *auditRun) entry(raw []byte) error {
 	}
 	if a.report.First == 0 {
 		a.report.First = l.Seq
-		if a.v.Part {
-			a.head = license.AuditHead{Seq: l.Seq - 1, Hash: l.Prev}
-			a.remember()
+		if f := a.begin(l); f != nil {
+			return f
 		}
 	}
 	next, f := a.head.Follow(l)
@@ -141,10 +156,50 @@ func (a *auditRun) entry(raw []byte) error {
 	a.remember()
 	a.report.Entries++
 	a.report.Head = next
+	if l.Action == license.ActionRestore {
+		a.restored(l)
+	}
 	if want, known := a.heads[l.Seq]; known && want != next {
-		return a.fault(license.AuditOtherHead, l.Seq, "its hash is another than the one that is known from elsewhere: from here back this is not the same log")
+		return a.fault(license.AuditOtherHead, l.Seq, "its hash is another than the one that is known from elsewhere: from here back this is not the same log%s", a.whyAnother(l.Seq))
 	}
 	return a.content(l)
+}
+
+// begin takes in what lies before the first entry of a part.
+func (a *auditRun) begin(l license.AuditLine) error {
+	if !a.v.Part {
+		return nil
+	}
+	if l.Seq > 1 {
+		a.head = license.AuditHead{Seq: l.Seq - 1, Hash: l.Prev}
+	}
+	a.remember()
+	if want, known := a.heads[a.head.Seq]; known && want != a.head {
+		return a.fault(license.AuditOtherHead, l.Seq, "it does not follow entry %d as that is known from elsewhere", a.head.Seq)
+	}
+	return nil
+}
+
+// restored takes in that the log goes on from an earlier entry.
+func (a *auditRun) restored(l license.AuditLine) {
+	a.report.Restores++
+	a.report.Restored = AuditRestore{Seq: l.Seq, Until: l.Seq - 1}
+	if e, err := l.Event(); err == nil {
+		if until, ok := e.Before["audit_seq"].(float64); ok && until >= float64(l.Seq) && until < 1<<53 {
+			a.report.Restored.Until = int64(until)
+		}
+	}
+}
+
+// whyAnother says what the log itself says of an entry that is another, or not
+// there, than is known from elsewhere.
+func (a *auditRun) whyAnother(seq int64) string {
+	r := a.report.Restored
+	if r.Seq == 0 || seq < r.Seq {
+		return ""
+	}
+	return fmt.Sprintf(". By entry %d the store was restored from a backup: what had been logged from there on, up to entry %d at least, "+
+		"is only in exports from before", r.Seq, r.Until)
 }
 
 // remember keeps the head, and recall returns that at an entry, or another where
@@ -182,13 +237,29 @@ func (a *auditRun) content(l license.AuditLine) error {
 		return a.erase(l)
 	case !l.Sealed || l.Personal:
 		return nil
-	case l.License == "" || a.pending == auditPending:
-		return a.fault(license.AuditPersonalRemoved, l.Seq, "its personal data was removed, and no entry of action %s says so", license.ActionErase)
+	case l.License == "" || len(l.License) > auditID:
+		return a.fault(license.AuditPersonalRemoved, l.Seq, "its personal data was removed, and no entry of action %s can say so", license.ActionErase)
 	}
-	a.missing[l.License] = append(a.missing[l.License], auditMissing{a.lines.line, l.Seq})
-	a.pending++
+	gone, known := a.missing[l.License]
+	if a.room -= costOf(1, !known); a.room < 0 {
+		return license.Errorf(license.BadRequest, "line %d, entry %d: more entries are without their personal data than can be remembered until an entry of action %s says so",
+			a.lines.line, l.Seq, license.ActionErase)
+	}
+	a.missing[l.License] = append(gone, l.Seq)
 	return nil
 }
+
+// costOf is how much memory entries take about, of a licence that is new.
+func costOf(entries int, newLicense bool) int64 {
+	n := int64(entries) * 16
+	if newLicense {
+		n += 192
+	}
+	return n
+}
+
+// lineOf is where an entry stands: they come one after the other.
+func (a *auditRun) lineOf(seq int64) int64 { return seq - a.report.First + 1 }
 
 // closer looks closer at what does not follow the entry before.
 func (a *auditRun) closer(f *license.AuditFault, l license.AuditLine) error {
@@ -225,13 +296,16 @@ func (a *auditRun) erase(l license.AuditLine) error {
 	}
 	gone := a.missing[e.License]
 	n := 0
-	for n < len(gone) && float64(gone[n].seq) <= to {
+	for n < len(gone) && float64(gone[n]) <= to {
 		n++
 	}
-	a.pending -= n
+	if n == 0 {
+		return nil
+	}
 	a.report.Erased += int64(n)
+	a.room += costOf(n, n == len(gone))
 	if n < len(gone) {
-		a.missing[e.License] = gone[n:]
+		a.missing[e.License] = slices.Clone(gone[n:])
 	} else {
 		delete(a.missing, e.License)
 	}
@@ -277,10 +351,9 @@ func (a *auditRun) checkpoint(l license.AuditLine) error {
 	case known.Hash != c.Head.Hash:
 		return bad("entry %d has another hash than it says", c.Head.Seq)
 	}
-	if len(a.signed) > 0 && a.signed[len(a.signed)-1].KeyID == c.KeyID {
-		a.signed = a.signed[:len(a.signed)-1] // of each key the newest counts
+	if c.Head.Seq > a.signed[c.KeyID].Head.Seq {
+		a.signed[c.KeyID] = c
 	}
-	a.signed = append(a.signed, c)
 	a.kids[c.KeyID]++
 	return nil
 }
@@ -294,15 +367,15 @@ func detailOf(err error) string {
 
 // end judges what only the end can tell.
 func (a *auditRun) end() error {
-	var first *auditMissing
+	first := int64(0)
 	for _, gone := range a.missing {
-		if first == nil || gone[0].seq < first.seq {
-			first = &gone[0]
+		if first == 0 || gone[0] < first {
+			first = gone[0]
 		}
 	}
-	if first != nil {
+	if first > 0 {
 		return &license.AuditFault{
-			Kind: license.AuditPersonalRemoved, Line: first.line, Seq: first.seq,
+			Kind: license.AuditPersonalRemoved, Line: a.lineOf(first), Seq: first,
 			Detail: fmt.Sprintf("its personal data was removed, and no later entry of action %s says so", license.ActionErase),
 		}
 	}
@@ -311,9 +384,9 @@ func (a *auditRun) end() error {
 		case seq > a.head.Seq:
 			return &license.AuditFault{
 				Kind: license.AuditOtherHead, Seq: seq,
-				Detail: fmt.Sprintf("it is known from elsewhere, and the log ends with entry %d: its end was cut off", a.head.Seq),
+				Detail: fmt.Sprintf("it is known from elsewhere, and the log ends with entry %d: its end was cut off%s", a.head.Seq, a.whyAnother(seq)),
 			}
-		case seq > 0 && seq < a.report.First:
+		case seq > 0 && seq < a.report.First-1:
 			return license.FieldErrorf("head", "entry %d, whose hash is known from elsewhere, lies before this part of the log", seq)
 		}
 	}
@@ -323,7 +396,7 @@ func (a *auditRun) end() error {
 		}
 	}
 	for _, c := range a.signed {
-		if _, ok := a.keys.Key(c.KeyID); ok {
+		if _, ok := a.keys.Key(c.KeyID); ok && c.Head.Seq > a.report.Signed.Seq {
 			a.report.Signed, a.report.SignedAt = c.Head, c.IssuedAt
 		}
 	}

@@ -77,3 +77,6 @@ func undecoded(path string, s *shape, t reflect.Type) (wrong []string) {
 	}
 	return wrong
 }
+
+// WithRoom is v with less memory for entries whose erasure comes later, in bytes.
+func (v AuditVerifier) WithRoom(bytes int64) AuditVerifier { v.room = bytes; return v }
