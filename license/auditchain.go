@@ -225,7 +225,7 @@ func PersonalFact(name string) bool { return name == "customer" }
 // split takes apart what can be about a customer's person; private is nil where
 // nothing is. Staff is named for good, with the address that they came from: an
 // erasure must not hide who did what. Notes of the system and of a marketplace's
-// messages are no free text.
+// messages are no free text, but where they say what another system answered.
 func (e AuditEvent) split() (open AuditEvent, private *auditPrivate) {
 	open = e
 	var p auditPrivate
@@ -243,7 +243,7 @@ func (e AuditEvent) split() (open AuditEvent, private *auditPrivate) {
 		take(&open.Actor.Addr, &p.Addr)
 		take(&open.Actor.Name, &p.Name)
 	}
-	if e.Actor.Kind != ActorSystem && e.Actor.Kind != ActorMarketplace {
+	if e.Actor.Kind != ActorSystem && e.Actor.Kind != ActorMarketplace || e.Action.answered() {
 		take(&open.Note, &p.Note)
 	}
 	open.Before, p.Before = splitFacts(e.Before)
@@ -252,6 +252,16 @@ func (e AuditEvent) split() (open AuditEvent, private *auditPrivate) {
 		return open, nil
 	}
 	return open, &p
+}
+
+// answered reports whether the note of an action holds what another system has
+// answered, which may repeat what it was told.
+func (a Action) answered() bool {
+	switch a { //nolint:exhaustive // the others say what we did
+	case ActionJobPark, ActionJobRetry, ActionJobDrop, ActionWebhookGiveUp, ActionWebhookDisable:
+		return true
+	}
+	return false
 }
 
 func splitFacts(facts map[string]any) (open, private map[string]any) {

@@ -68,7 +68,8 @@ func (p *program) auditEraseCommand() *cli.Command {
 	return &cli.Command{
 		Name: "erase", Usage: "take the personal data of a licence out of the log, for good",
 		UsageText: "licensectl audit erase ID|CODE --reason R [--customer]",
-		Description: "Takes network addresses, customers' names and notes out of all entries about the licence. The chain stays whole.\n" +
+		Description: "Takes network addresses, customers' names and notes out of all entries about the licence, and the reason of its\n" +
+			"revocation out of the licence. The chain stays whole.\n" +
 			"What staff did, and from where, stays. R stays in the log for good: the number of a request, no name.\n" +
 			"Exports and backups that were made before still hold what is erased here.\n\n" +
 			"Example:\n  licensectl audit erase lic_01k2m3n4p5q6r7s8t9v0w1x2y3 --reason 'request 17' --customer",
@@ -116,8 +117,15 @@ func (p *program) auditErase(c *cli.Context) error {
 		return writeJSON(p.out, e)
 	case !e.Changed:
 		return p.say("%s: there is no personal data to erase", e.License)
-	case e.Customer:
-		return p.say("%s: erased from %s up to entry %d, and the customer from the licence", e.License, count(e.Entries, "entry", "entries"), e.To)
 	}
-	return p.say("%s: erased from %s up to entry %d", e.License, count(e.Entries, "entry", "entries"), e.To)
+	text := ""
+	switch {
+	case e.Customer && e.Reason:
+		text = ", and the customer and the reason of its revocation from the licence"
+	case e.Customer:
+		text = ", and the customer from the licence"
+	case e.Reason:
+		text = ", and the reason of its revocation from the licence"
+	}
+	return p.say("%s: erased from %s up to entry %d%s", e.License, count(e.Entries, "entry", "entries"), e.To, text)
 }

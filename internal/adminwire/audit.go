@@ -68,5 +68,6 @@ type Erased struct {
 	To       int64  `json:"to" doc:"Up to which entry the log holds no personal data of this licence any more."`
 	Entries  int    `json:"entries" doc:"From how many some was taken out."`
 	Customer bool   `json:"customer" doc:"Whether the licence's customer was cleared."`
+	Reason   bool   `json:"revoke_reason" doc:"Whether the reason of its revocation was cleared."`
 	Changed  bool   `json:"changed"`
 }

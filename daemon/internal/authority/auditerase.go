@@ -25,11 +25,14 @@ type Erased struct {
 	To       int64 // position up to which the log holds no personal data of it any more
 	Entries  int   // from which some was taken out
 	Customer bool  // the licence named a customer, and does not any more
+	Reason   bool  // it said why it was revoked, and does not any more
 	Changed  bool
 }
 
 // EraseEvents takes the personal data out of all entries of the audit log that are
-// about the licence that ref names, by id or by code. The chain stays whole: an
+// about the licence that ref names, by id or by code, and what was kept elsewhere
+// of the same: why it was revoked, and what receivers of webhooks answered to
+// events about it. The chain stays whole: an
 // entry of its own says up to where, and never what. Where nothing is there to be
 // erased nothing is changed.
 //
@@ -84,17 +87,27 @@ func beginErasure(ctx context.Context, tx store.Tx, out *Erased, e Erasure, even
 	if err != nil {
 		return err
 	}
-	out.Customer = e.Customer && l.Customer != ""
-	if out.Changed = out.Customer || out.Entries > 0; !out.Changed {
+	out.Customer, out.Reason = e.Customer && l.Customer != "", l.RevokeReason != ""
+	answers, err := eraseAnswers(ctx, tx, l.ID)
+	if err != nil {
+		return err
+	}
+	if out.Changed = out.Customer || out.Reason || answers || out.Entries > 0; !out.Changed {
 		return nil
 	}
 	event.License, event.Product = l.ID, l.Product
 	event.After = map[string]any{"to": out.To, "entries": out.Entries, "reason": e.Reason}
+	cleared := []string{}
 	if out.Customer {
-		event.After["cleared"] = []string{"customer"}
-		l.Customer = ""
+		cleared, l.Customer = append(cleared, "customer"), ""
+	}
+	if out.Reason {
+		cleared, l.RevokeReason = append(cleared, "revoke_reason"), ""
+	}
+	if len(cleared) > 0 {
+		event.After["cleared"] = cleared
 		if err := tx.UpdateLicense(ctx, l); err != nil {
-			return fmt.Errorf("clear the customer: %w", err)
+			return fmt.Errorf("clear what %s says of a person: %w", l.ID, err)
 		}
 	}
 	if _, err := tx.Append(ctx, event); err != nil {

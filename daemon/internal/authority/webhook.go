@@ -31,7 +31,7 @@ type WebhookState struct {
 
 	DeliveredAt time.Time        `json:"delivered_at,omitzero"` // the last time
 	FailedAt    time.Time        `json:"failed_at,omitzero"`    // the last time
-	Failure     string           `json:"failure,omitzero"`      // what it was
+	Failure     string           `json:"failure,omitzero"`      // what it was, without what was answered
 	GivenUp     int              `json:"given_up,omitzero"`     // events that could not be delivered
 	LastGivenUp []WebhookGivenUp `json:"last_given_up,omitzero"`
 }
@@ -209,6 +209,49 @@ func (a *Authority) ForgetWebhook(ctx context.Context, actor license.Actor, name
 		}
 		return auditWebhook(ctx, tx, a.now(), actor, name, WebhookEdit{Action: license.ActionWebhookForget}, map[string]any{"after": s.After})
 	})
+}
+
+// answerErased stands where an answer was that an erasure took away.
+const answerErased = "erased"
+
+// eraseAnswers takes away what receivers answered to events about a licence, which
+// may repeat what they were told, and reports whether there was any.
+func eraseAnswers(ctx context.Context, tx store.Tx, id string) (found bool, err error) {
+	for cursor := ""; ; {
+		values, next, err := tx.Values(ctx, webhookPrefix, store.Page{Limit: store.MaxPage, Cursor: cursor})
+		if err != nil {
+			return false, fmt.Errorf("list the webhooks: %w", err)
+		}
+		for _, v := range values {
+			var s WebhookState
+			if json.Unmarshal(v.Data, &s) != nil || !s.eraseAnswers(id) { // one that is damaged is reported when it is used
+				continue
+			}
+			found = true
+			s.Revision++
+			if err := writeWebhook(ctx, tx, strings.TrimPrefix(v.Name, webhookPrefix), s); err != nil {
+				return false, err
+			}
+		}
+		if cursor = next; cursor == "" {
+			return found, nil
+		}
+	}
+}
+
+func (s *WebhookState) eraseAnswers(id string) (found bool) {
+	erase := func(subject string, failure *string) {
+		if subject == id && *failure != "" && *failure != answerErased {
+			*failure, found = answerErased, true
+		}
+	}
+	for i := range s.Held {
+		erase(s.Held[i].Subject, &s.Held[i].Failure)
+	}
+	for i := range s.LastGivenUp {
+		erase(s.LastGivenUp[i].Subject, &s.LastGivenUp[i].Failure)
+	}
+	return found
 }
 
 func auditWebhook(ctx context.Context, tx store.Tx, now time.Time, actor license.Actor, name string, e WebhookEdit, after map[string]any) error {

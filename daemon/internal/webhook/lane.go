@@ -279,7 +279,7 @@ func (e *endpoint) reached(now time.Time) {
 func (e *endpoint) failed(r result, now time.Time) {
 	l := r.lane
 	e.dirty = true
-	e.state.FailedAt, e.state.Failure = now, r.answer.failure()
+	e.state.FailedAt, e.state.Failure = now, r.answer.kind()
 	if !l.held {
 		l.held = true
 		e.queued -= len(l.events)
@@ -287,7 +287,7 @@ func (e *endpoint) failed(r result, now time.Time) {
 	if l.attempts++; l.since.IsZero() {
 		l.since = now
 	}
-	l.failure = e.state.Failure
+	l.failure = r.answer.failure()
 	l.due = now.Add(max(e.backoff(l.subject, l.attempts, pauses[len(pauses)-1]), r.answer.retryAfter))
 	if r.answer.crowded() {
 		e.pause = now.Add(r.answer.retryAfter)
@@ -311,7 +311,7 @@ func (e *endpoint) failed(r result, now time.Time) {
 		next.Until = now.Add(e.backoff("", next.Attempts, downLongest))
 		e.state.Down = &next
 		if now.Sub(next.Since) >= giveUpAfter && next.Attempts >= giveUpTries {
-			e.disable(now, "nothing could be delivered since "+next.Since.Format(time.RFC3339)+": "+l.failure)
+			e.disable(now, "nothing could be delivered since "+next.Since.Format(time.RFC3339)+": "+e.state.Failure)
 		}
 	}
 }

@@ -173,13 +173,13 @@ func line(w adminwire.Webhook, now time.Time) adminwire.WebhookLine {
 	case w.State == adminwire.WebhookDown:
 		say(adminwire.LevelWarn, "nothing can be delivered since %s: %s", stamp(w.DownSince), w.Failure)
 	case w.State == adminwire.WebhookHolding:
-		n := 0
+		n, failure := 0, ""
 		for _, h := range w.Held {
 			if h.Attempts > 0 {
-				n++
+				n, failure = n+1, h.Failure
 			}
 		}
-		say(adminwire.LevelWarn, "events of %d subjects cannot be delivered: %s", n, w.Failure)
+		say(adminwire.LevelWarn, "events of %d subjects cannot be delivered: %s", n, failure)
 	case w.OldestWaiting != nil && now.Sub(*w.OldestWaiting) > late:
 		say(adminwire.LevelWarn, "it lags behind: %d events wait, the oldest since %s", w.Waiting, stamp(w.OldestWaiting))
 	}

@@ -45,15 +45,21 @@ func (a answer) crowded() bool {
 	return a.retryAfter > 0 && (a.status == http.StatusTooManyRequests || a.status == http.StatusServiceUnavailable)
 }
 
-// failure says why an attempt did not succeed.
+// failure says why an attempt did not succeed, with what was answered.
 func (a answer) failure() string {
+	if a.err == nil && (a.status < 300 || a.status > 399) && a.text != "" {
+		return fmt.Sprintf("HTTP %d: %s", a.status, a.text)
+	}
+	return a.kind()
+}
+
+// kind is failure without what was answered, which may repeat what was told.
+func (a answer) kind() string {
 	switch {
 	case a.err != nil:
 		return a.err.Error()
 	case a.status >= 300 && a.status <= 399:
 		return fmt.Sprintf("HTTP %d: it redirects, which is not followed; correct the url", a.status)
-	case a.text != "":
-		return fmt.Sprintf("HTTP %d: %s", a.status, a.text)
 	}
 	return fmt.Sprintf("HTTP %d", a.status)
 }

@@ -1,7 +1,6 @@
 package webhook_test
 
 import (
-	"bytes"
 	"fmt"
 	"net/http"
 	"slices"
@@ -400,8 +399,8 @@ func TestFaultyReceiver(t *testing.T) {
 				w.receiver.answers(func(rw http.ResponseWriter, rq *http.Request, _ delivery) int { return c.fault(rw, rq) })
 				w.issue()
 				time.Sleep(25 * time.Second)
-				if s := w.state("crm"); !strings.Contains(s.Failure, c.want) || len(s.Failure) > 300 {
-					t.Errorf("failure %q", s.Failure)
+				if s := w.state("crm"); len(s.Held) != 1 || !strings.Contains(s.Held[0].Failure, c.want) || len(s.Held[0].Failure) > 300 {
+					t.Errorf("state %+v", s)
 				}
 				w.receiver.forget()
 				w.receiver.status(http.StatusOK)
@@ -412,103 +411,4 @@ func TestFaultyReceiver(t *testing.T) {
 			})
 		})
 	}
-}
-
-// An endpoint for some products learns nothing of the others: not of what belongs
-// to no licence, not by a licence that became one of theirs, and not by events that
-// waited when its configuration was another.
-func TestProductsAreKeptApart(t *testing.T) {
-	scoped := func(events ...string) webhook.Endpoint {
-		return endpoint(func(e *webhook.Endpoint) { e.Products, e.Events = []string{"other"}, events })
-	}
-	foreign := func(t *testing.T, w *world) {
-		t.Helper()
-		for _, ev := range []license.AuditEvent{
-			{Action: license.ActionOrderAdd, After: map[string]any{"order": "CS-of-cad"}},
-			{Action: license.ActionUnknownCode, After: map[string]any{"code_last4": "WXYZ"}},
-			{Action: license.ActionJobPark, After: map[string]any{"job": "j1"}},
-			{Action: license.ActionKeysRotate, After: map[string]any{"kid": "k"}},
-		} {
-			ev.At, ev.Actor = w.now(), license.Actor{Kind: license.ActorSystem}
-			w.append(ev)
-		}
-	}
-	t.Run("about no licence", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			w := newWorld(t)
-			w.start(scoped())
-			foreign(t, w)
-			w.issue(func(o *authority.Order) { o.Product = "other" })
-			synctest.Wait()
-			if diff := cmp.Diff([]string{"license.issued"}, w.receiver.took()); diff != "" {
-				t.Error(diff)
-			}
-		})
-	})
-	t.Run("asked for", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			w := newWorld(t)
-			w.start(scoped("keys.*", "order.*", "marketplace.*", "job.*"))
-			foreign(t, w)
-			synctest.Wait()
-			if diff := cmp.Diff([]string{"keys.rotated"}, w.receiver.took()); diff != "" {
-				t.Error(diff)
-			}
-		})
-	})
-	t.Run("left", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			w := newWorld(t)
-			w.start(scoped())
-			l := w.issue(func(o *authority.Order) { o.Product = "other" })
-			synctest.Wait()
-			w.receiver.forget()
-			if _, _, err := w.a.Edit(t.Context(), admin, l.ID, authority.Edit{Event: license.EventUpgrade, Upgrade: authority.UpgradeTo{Product: "cad"}}); err != nil {
-				t.Fatal(err)
-			}
-			w.change(l, license.EventSuspend)
-			synctest.Wait()
-			_, taken := w.receiver.all()
-			if len(taken) != 1 || taken[0].Type != "license.upgraded" || taken[0].Data.License != nil || taken[0].Data.After["product"] != "cad" {
-				t.Errorf("taken are %+v", taken)
-			}
-		})
-	})
-	t.Run("waited", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			w := newWorld(t)
-			all := w.start(endpoint())
-			w.receiver.status(http.StatusInternalServerError)
-			w.issue()
-			w.issue(func(o *authority.Order) { o.Product = "other" })
-			time.Sleep(time.Second)
-			all.stop()
-			w.receiver.forget()
-			w.receiver.status(http.StatusNoContent)
-			w.start(scoped())
-			time.Sleep(time.Hour)
-			synctest.Wait()
-			_, taken := w.receiver.all()
-			if len(taken) != 1 || taken[0].Data.License["product"] != "other" {
-				t.Errorf("taken are %+v", taken)
-			}
-		})
-	})
-}
-
-// What is private stays so in whatever it is packed.
-func TestPrivateInLists(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t)
-		w.start(endpoint())
-		w.append(license.AuditEvent{At: w.now(), Actor: admin, Action: license.ActionRestoreFinish, After: map[string]any{
-			"left": []any{map[string]any{"license": "lic_1", "customer": "Müller", "facts": []any{[]any{map[string]any{"note": "Frau Müller"}}}}},
-		}})
-		synctest.Wait()
-		_, taken := w.receiver.all()
-		slices.SortFunc(taken, func(a, b delivery) int { return int(a.Data.Seq - b.Data.Seq) })
-		if len(taken) == 0 || taken[0].Type != "store.restore_finished" || bytes.Contains(taken[0].Body, []byte("Müller")) || !bytes.Contains(taken[0].Body, []byte("lic_1")) {
-			t.Errorf("taken are %+v", taken)
-		}
-	})
 }
