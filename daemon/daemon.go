@@ -124,6 +124,9 @@ func (d *Daemon) Start() error {
 	d.cancel = cancel
 	clock := d.beginClock(ctx)
 	d.serving.Go(func() { d.keepClock(ctx, clock) })
+	if err := d.webhooks.Begin(ctx); err != nil {
+		d.log.Error("a webhook cannot begin; it is tried again, and not told of what happens until then", "error", err.Error())
+	}
 	for _, s := range d.servers {
 		d.serving.Go(func() {
 			if err := s.serve(); err != nil {

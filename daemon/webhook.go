@@ -14,6 +14,7 @@ import (
 	"github.com/seed-357fa782/licensed/internal/adminwire"
 	"github.com/seed-357fa782/licensed/internal/buildinfo"
 	"github.com/seed-357fa782/licensed/internal/config"
+	"github.com/seed-357fa782/licensed/store/open"
 )
 
 // addWebhook reads the secrets and roots of an endpoint.
@@ -130,9 +131,13 @@ func (d *Daemon) makeWebhooks(context.Context) error {
 		s.log, s.now = d.log, d.now
 		s.mu.Unlock()
 	}
+	owner := "" // drawn: others may have the store too
+	if open.Exclusive(d.config.Store) {
+		owner = "daemon" // who follows one that was killed need not wait for its lease
+	}
 	sender, err := webhook.New(webhook.Options{
 		Authority: d.authority, Endpoints: d.settings.webhooks, Issuer: d.ring.KeySet().Issuer, Version: buildinfo.Version(),
-		Log: d.log, Now: d.now,
+		Log: d.log, Now: d.now, Owner: owner,
 	})
 	if err != nil {
 		return &ConfigError{err}

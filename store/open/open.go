@@ -30,6 +30,10 @@ func Check(url string) error {
 	return license.FieldErrorf("store", "there is no kind of store %q; write %s", scheme, Forms)
 }
 
+// Exclusive reports whether the store that url names is open in one process at a
+// time, so that what another one has left there is nobody's any more.
+func Exclusive(url string) bool { return strings.HasPrefix(url, "bolt:") }
+
 // Option is a rare wish of Open.
 type Option func(*options)
 

@@ -21,11 +21,13 @@ const (
 	maxEvents = 128              // of a held subject that are noted; further ones are found in the log again
 	leaseFor  = 30 * time.Second // that nothing is heard of a daemon until another takes over
 	saveEvery = time.Second      // between two writes of the position
-	lookAgain = 15 * time.Second // for what another daemon has written
-	lookClock = time.Minute      // while the clock is not trusted
-	storeBad  = time.Minute      // after a failure of the store, at most
-	passMost  = 1000             // entries that are no events here, after which the position is written
-	maxShownE = 20               // given-up events that are remembered
+
+	lastAnswers = 3 * time.Second  // that what is under way is waited for at the end
+	lookAgain   = 15 * time.Second // for what another daemon has written
+	lookClock   = time.Minute      // while the clock is not trusted
+	storeBad    = time.Minute      // after a failure of the store, at most
+	passMost    = 1000             // entries that are no events here, after which the position is written
+	maxShownE   = 20               // given-up events that are remembered
 )
 
 // endpoint is an Endpoint and how far it has been told. One goroutine has it.
@@ -148,20 +150,24 @@ func (e *endpoint) lease() authority.WebhookLease {
 	return authority.WebhookLease{Owner: e.sender.o.Owner, Until: e.now().Add(leaseFor)}
 }
 
-// load takes in what is stored, where that is not what was stored here. An
-// endpoint that is new is told what happens from now on.
-func (e *endpoint) load(ctx context.Context) error {
+// stored is what is stored. An endpoint that is new is told what happens from now on.
+func (e *endpoint) stored(ctx context.Context) (authority.WebhookState, error) {
 	a := e.sender.o.Authority
 	stored, err := a.Webhook(ctx, e.Name)
-	if errors.Is(err, license.NotFound) {
-		last, err := a.LastEvent(ctx, 0)
-		if err != nil {
-			return err
-		}
-		if stored, err = a.PutWebhook(ctx, e.Name, authority.WebhookState{After: last}); err != nil {
-			return err
-		}
-	} else if err != nil {
+	if !errors.Is(err, license.NotFound) {
+		return stored, err
+	}
+	last, err := a.LastEvent(ctx, 0)
+	if err != nil {
+		return stored, err
+	}
+	return a.PutWebhook(ctx, e.Name, authority.WebhookState{After: last})
+}
+
+// load takes in what is stored, where that is not what was stored here.
+func (e *endpoint) load(ctx context.Context) error {
+	stored, err := e.stored(ctx)
+	if err != nil {
 		return err
 	}
 	if e.loaded && stored.Revision == e.state.Revision {
@@ -227,7 +233,7 @@ func (e *endpoint) tells(ctx context.Context, ev license.AuditEvent) (bool, erro
 
 // work sends what there is, under the lease, and returns when to look again.
 func (e *endpoint) work(ctx context.Context) (next time.Duration, err error) {
-	calling, cancel := context.WithCancel(ctx)
+	calling, cancel := context.WithCancel(context.WithoutCancel(ctx)) // what is under way at the end is waited for
 	defer cancel()
 	tick := time.NewTicker(saveEvery)
 	defer tick.Stop()
@@ -310,14 +316,23 @@ func (e *endpoint) save(ctx context.Context) error {
 	return nil
 }
 
-// drain breaks off what is under way and waits for it. A receiver that has taken
-// it is sent it again.
+// drain waits for what is under way, for a moment, and breaks off the rest: what a
+// receiver has taken without our knowing is sent it again.
 func (e *endpoint) drain(cancel context.CancelFunc) {
-	cancel()
+	if e.running == 0 {
+		return
+	}
+	moment := time.NewTimer(min(lastAnswers, e.state.Lease.Until.Sub(e.sender.now())))
+	defer moment.Stop()
 	for e.running > 0 {
-		if r := <-e.results; r.answer.ok() {
-			e.took(r)
-		} else {
+		select {
+		case <-moment.C:
+			cancel()
+		case r := <-e.results:
+			if r.answer.ok() {
+				e.took(r)
+				continue
+			}
 			e.running--
 			r.lane.busy = false
 		}

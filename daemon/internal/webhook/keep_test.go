@@ -290,3 +290,60 @@ func TestTwoSecrets(t *testing.T) {
 		}
 	})
 }
+
+// What happens between the beginning and the first round is told.
+func TestBegin(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.issue() // before it
+		s := w.sender(w.a, endpoint())
+		for range 2 {
+			if err := s.Begin(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		l := w.issue()
+		w.run(s)
+		time.Sleep(time.Minute)
+		if _, taken := w.receiver.all(); len(taken) != 1 || taken[0].license() != l.ID {
+			t.Errorf("taken are %+v", taken)
+		}
+	})
+}
+
+// What is under way when the sender stops is waited for, so that it is not sent
+// again; one that does not answer is broken off, and is.
+func TestStopWhileSending(t *testing.T) {
+	for name, c := range map[string]struct {
+		answer time.Duration
+		want   int
+	}{"answers": {2 * time.Second, 1}, "hangs": {time.Hour, 2}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				r := w.start(endpoint())
+				w.receiver.answers(func(_ http.ResponseWriter, rq *http.Request, _ delivery) int {
+					select {
+					case <-time.After(c.answer):
+						return http.StatusOK
+					case <-rq.Context().Done():
+						return 0
+					}
+				})
+				w.issue()
+				synctest.Wait()
+				begun := time.Now()
+				r.stop()
+				if took := time.Since(begun); took > 4*time.Second {
+					t.Errorf("it stopped after %s", took)
+				}
+				w.receiver.status(http.StatusOK)
+				w.start(endpoint())
+				time.Sleep(time.Minute)
+				if tried, taken := w.receiver.all(); len(tried) != c.want || len(taken) != 1 {
+					t.Errorf("%d tried, %d taken", len(tried), len(taken))
+				}
+			})
+		})
+	}
+}

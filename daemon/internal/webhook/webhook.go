@@ -96,8 +96,21 @@ func (s *Sender) endpoint(name string) *endpoint {
 
 func (s *Sender) now() time.Time { return s.o.Now() }
 
-// Run tells the endpoints what happens until ctx ends. What was under way then
-// is sent again by who comes next.
+// Begin notes for endpoints that are new from where on they are told what happens.
+// Called before anything can happen, nothing is missed; Run does it too.
+func (s *Sender) Begin(ctx context.Context) error {
+	var errs []error
+	for _, e := range s.endpoints {
+		if _, err := e.stored(ctx); err != nil && !errors.Is(err, license.Conflict) { // another daemon begins it
+			errs = append(errs, fmt.Errorf("webhook %s: %w", e.Name, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Run tells the endpoints what happens until ctx ends. What is under way then is
+// waited for, for a moment; what is not answered by then is sent again by who
+// comes next.
 func (s *Sender) Run(ctx context.Context) {
 	var running sync.WaitGroup
 	defer running.Wait()

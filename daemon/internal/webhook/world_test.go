@@ -160,6 +160,11 @@ func (w *world) start(endpoints ...webhook.Endpoint) *running { return w.startOn
 
 func (w *world) startOn(a *authority.Authority, endpoints ...webhook.Endpoint) *running {
 	w.t.Helper()
+	return w.run(w.sender(a, endpoints...))
+}
+
+func (w *world) sender(a *authority.Authority, endpoints ...webhook.Endpoint) *webhook.Sender {
+	w.t.Helper()
 	transport := &http.Transport{DialContext: w.net.DialContext, DisableCompression: true}
 	s, err := webhook.New(webhook.Options{
 		Authority: a, Endpoints: endpoints, Issuer: issuer, Version: "1.0", Now: func() time.Time { return w.now() }, Transport: transport,
@@ -168,6 +173,11 @@ func (w *world) startOn(a *authority.Authority, endpoints ...webhook.Endpoint) *
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	return s
+}
+
+func (w *world) run(s *webhook.Sender) *running {
+	w.t.Helper()
 	ctx, cancel := context.WithCancel(w.t.Context())
 	var done sync.WaitGroup
 	done.Go(func() { s.Run(ctx) })
