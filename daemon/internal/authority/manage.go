@@ -165,8 +165,8 @@ type Edit struct {
 	Phases    PhaseEdit     // EventEdit; nil leaves them
 	Overage   OverageEdit   // EventEdit; nil leaves it
 	Upgrade   UpgradeTo     // EventUpgrade
-	// Force does it where a policy is against it: EventRenew longer after the end than
-	// the product lets it, EventUpgrade to a product that live installs cannot use.
+	// Force does it where a policy is against it: EventRenew, and EventUpgrade with an
+	// end, longer after the end than the product lets it, EventUpgrade to a product that live installs cannot use.
 	Force  bool
 	Reason string // EventRevoke: required
 }
@@ -202,9 +202,6 @@ func (a *Authority) Edit(ctx context.Context, actor license.Actor, ref string, e
 			if change.ExpiresAt, err = renewed(was, e, now); err != nil {
 				return err
 			}
-			if forced, err = a.mayRenew(was, e, now); err != nil {
-				return err
-			}
 		}
 		if e.Event == license.EventEdit {
 			if err := e.own(was, &change); err != nil {
@@ -216,13 +213,20 @@ func (a *Authority) Edit(ctx context.Context, actor license.Actor, ref string, e
 				return err
 			}
 		}
+		if e.Event == license.EventRenew || e.Event == license.EventUpgrade {
+			if forced, err = a.mayRenew(was, e, now); err != nil {
+				return err
+			}
+		}
 		if l, changed, err = was.Apply(change); err != nil || !changed {
 			return err
 		}
 		if e.Event == license.EventUpgrade {
-			if forced, err = a.fitsInstalls(ctx, tx, was, l, e, actor, now); err != nil {
+			ended, err := a.fitsInstalls(ctx, tx, was, l, e, actor, now)
+			if err != nil {
 				return err
 			}
+			forced = forced || ended
 		}
 		if l.OwnEnd && !was.OwnEnd {
 			l.SoldUntil = was.ExpiresAt

@@ -394,6 +394,7 @@ func TestUpgradeProduct(t *testing.T) {
 	w := newWorld(t)
 	w.again(func(o *authority.Options) {
 		o.Products[1].Accepts, o.Products[1].InstallsPerMachine = []string{"cad"}, 3
+		o.Products[1].Transfers.PerYear = 1 // a program of another id sees another machine
 	})
 	is := w.issue()
 	i := w.install("a")
@@ -404,7 +405,11 @@ func TestUpgradeProduct(t *testing.T) {
 		t.Errorf("%+v", i.held)
 	}
 	w.must(i.refresh(), "")
-	w.must(w.install("a").activate(is.Code), "")
+	_, err := i.send(i.request(token.OpDeactivate))
+	w.must(err, "")
+	i = w.install("a")
+	i.product = "other"
+	w.must(i.activate(is.Code), "")
 
 	back := authority.Edit{Upgrade: authority.UpgradeTo{Product: "cad"}}
 	w.must(w.upgrade(is.License.ID, back), license.Conflict)
@@ -417,5 +422,6 @@ func TestUpgradeProduct(t *testing.T) {
 	if e := w.last(license.ActionUpgrade); e.After["forced"] != true || e.After["product"] != "cad" || e.Before["product"] != "other" {
 		t.Errorf("%+v", e)
 	}
+	w.pass(day) // the cool-down
 	w.must(w.install("a").activate(is.Code), "")
 }

@@ -1,7 +1,9 @@
 package authority
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"time"
 
@@ -33,8 +35,12 @@ func (e Edit) own(was license.License, change *license.Change) error {
 }
 
 // mayRenew refuses a renewal that comes too long after the end, unless it is
-// forced, and reports whether it had to be.
+// forced, and reports whether it had to be. An upgrade that sets another end is
+// one, but for that of a trial.
 func (a *Authority) mayRenew(l license.License, e Edit, now time.Time) (forced bool, err error) {
+	if e.Event == license.EventUpgrade && (l.Trial || !e.ends()) {
+		return false, nil
+	}
 	err = a.products[l.Product].Renewable(l, now)
 	if err != nil && e.Force {
 		return true, nil
@@ -42,11 +48,14 @@ func (a *Authority) mayRenew(l license.License, e Edit, now time.Time) (forced b
 	return false, err
 }
 
+// ends reports whether an end is given.
+func (e Edit) ends() bool { return !e.ExpiresAt.IsZero() || e.For != 0 || e.Perpetual }
+
 // upgraded is what an upgrade makes of a licence.
 func (a *Authority) upgraded(was license.License, e Edit, now time.Time) (license.Upgrade, time.Time, error) {
 	to := e.Upgrade
 	var none time.Time
-	ends := !e.ExpiresAt.IsZero() || e.For != 0 || e.Perpetual
+	ends := e.ends()
 	switch {
 	case to.Product == "" && len(to.Features) == 0 && to.Machines == 0 && !ends:
 		return license.Upgrade{}, none, license.FieldErrorf("product", "nothing to change is given")
@@ -81,24 +90,50 @@ func (a *Authority) upgraded(was license.License, e Edit, now time.Time) (licens
 	return is, end, err
 }
 
+// programOf is the product whose program an install is: the one that its newest
+// licence names last, or by whose salt its machine was bound. It need not be that
+// of its licence, which may have become another one since.
+func (a *Authority) programOf(i license.Install, otherwise string) string {
+	var claims struct { // RFC 7519 section 4.1.3: one, or an array of them
+		Audience json.RawMessage `json:"aud"`
+	}
+	var one string
+	var several []string
+	switch {
+	case json.Unmarshal(i.Answer, &claims) != nil: // nothing was kept
+	case json.Unmarshal(claims.Audience, &one) == nil:
+		return one
+	case json.Unmarshal(claims.Audience, &several) == nil && len(several) > 0:
+		return several[len(several)-1]
+	}
+	for id := range a.products {
+		if len(i.Binding.Salt) > 0 && bytes.Equal(i.Binding.Salt, license.ProductSalt(id)) {
+			return id
+		}
+	}
+	return otherwise
+}
+
 // fitsInstalls refuses an upgrade to a product whose licences the live installs
 // cannot use, since they were built for another one. Where it is forced they end,
 // so that their machines can be activated anew with the same code.
 func (a *Authority) fitsInstalls(ctx context.Context, tx store.Tx, was, is license.License, e Edit, actor license.Actor, now time.Time) (forced bool, err error) {
-	if a.products[is.Product].Takes(was.Product) {
+	p := a.products[is.Product]
+	if was.Product == is.Product {
 		return false, nil
 	}
-	installs, err := tx.Installs(ctx, was.ID)
+	installs, err := tx.LiveInstalls(ctx, was.ID)
 	if err != nil {
 		return false, fmt.Errorf("list installs of %s: %w", was.ID, err)
 	}
 	for _, i := range installs {
-		if i.State != license.InstallLive {
+		program := a.programOf(i, was.Product)
+		if p.Takes(program) {
 			continue
 		}
 		if !e.Force {
 			return false, license.Errorf(license.Conflict, "the licence has live installs of %s, which is not among the products whose programs %s accepts; "+
-				"force it to end them", was.Product, is.Product)
+				"force it to end them", program, is.Product)
 		}
 		forced = true
 		i.State, i.EndedAt, i.Answer = license.InstallRemoved, now, nil
