@@ -145,7 +145,16 @@ func (l License) Apply(c Change) (License, bool, error) {
 	if next.sameFacts(l) {
 		return l, false, nil
 	}
-	return next, true, nil
+	return next.CameBack(l, c.At), true, nil
+}
+
+// CameBack returns l, which has become what it is from was at now, with that noted
+// where it is in good standing again.
+func (l License) CameBack(was License, now time.Time) License {
+	if was.StateAt(now).Refusal() != "" && l.StateAt(now).Refusal() == "" {
+		l.BackAt = now
+	}
+	return l
 }
 
 // sameFacts reports whether no event that leads from l to o would change anything.

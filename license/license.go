@@ -152,6 +152,10 @@ type License struct {
 	// Noted is which of its ends were recorded as reached, and as near.
 	Noted Noted `json:"noted,omitzero"`
 
+	// BackAt is when it last was in good standing again, after having been suspended,
+	// revoked or over; absent where it never was.
+	BackAt time.Time `json:"back_at,omitzero"`
+
 	// Forks is how many forks were recorded of its installs, and when the last.
 	Forks    int       `json:"forks,omitzero"`
 	ForkedAt time.Time `json:"forked_at,omitzero"`

@@ -54,12 +54,21 @@ func TestSilent(t *testing.T) {
 		"a text":          {func(i *license.Install) { i.Kind, i.Seat = license.InstallText, "" }, false},
 	} {
 		i := is
-		if c.change(&i); p.Silent(i, now) != c.want {
+		if c.change(&i); p.Silent(license.License{}, i, now) != c.want {
 			t.Errorf("%s: not %v", name, c.want)
 		}
 	}
-	if (license.Product{}).Silent(is, now.Add(9999*day)) {
+	if (license.Product{}).Silent(license.License{}, is, now.Add(9999*day)) {
 		t.Error("a product without the policy")
+	}
+	for name, l := range map[string]license.License{
+		"suspended":      {Holds: license.HoldMerchant},
+		"over":           {ExpiresAt: now},
+		"just come back": {BackAt: now.Add(time.Second - 90*day)},
+	} {
+		if p.Silent(l, is, now) {
+			t.Errorf("of a licence that is %s", name)
+		}
 	}
 }
 
@@ -79,7 +88,12 @@ func TestRenewable(t *testing.T) {
 // Two parts of medium weight or a strong one tell a machine; several of one kind
 // are one, and its own licence is none.
 func TestTrials(t *testing.T) {
-	mark := func(ids ...string) license.TrialMark { return license.TrialMark{Licenses: ids} }
+	mark := func(ids ...string) (m license.TrialMark) {
+		for _, id := range ids {
+			m.Had = append(m.Had, license.HadTrial{License: id, At: now})
+		}
+		return m
+	}
 	at := func(k license.Kind, d string) license.Component {
 		return license.Component{Kind: k, Digest: license.Digest(d)}
 	}
@@ -106,7 +120,11 @@ func TestTrials(t *testing.T) {
 	for i := range 40 {
 		m = m.With(string(rune('a'+i)), now)
 	}
-	if len(m.Licenses) != license.MaxTrialLicenses || m.With(m.Licenses[3], now).Licenses[0] != m.Licenses[3] {
-		t.Errorf("%d licences are known", len(m.Licenses))
+	if len(m.Had) != license.MaxTrialLicenses || m.With(m.Had[3].License, now).Had[0] != m.Had[3] {
+		t.Errorf("%d licences are known", len(m.Had))
+	}
+	m = license.TrialMark{}.With("old", now.Add(-day)).With("new", now.Add(time.Second-day))
+	if m = m.Remembered(day, now); len(m.Had) != 1 || m.Had[0].License != "new" {
+		t.Errorf("%+v is remembered", m)
 	}
 }

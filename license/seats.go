@@ -48,12 +48,13 @@ func (l License) SeatsTaken(installs []Install, now time.Time) int {
 	return len(seats)
 }
 
-// Silent reports whether the seat of a live install may be freed for others
+// Silent reports whether the seat of a live install of l may be freed for others
 // under the product's policy: it was not seen for ReleaseAfter, and its lease is
 // over, so that no copy goes on by it. What has no key of its own never calls
-// home, so its silence says nothing.
-func (p Product) Silent(i Install, now time.Time) bool {
-	return p.ReleaseAfter > 0 && i.State == InstallLive && i.OnMachine() && !strings.HasPrefix(i.ID, DevicePrefix) &&
+// home, so its silence says nothing; nor does it while l refuses who calls, or
+// before installs could come back to it.
+func (p Product) Silent(l License, i Install, now time.Time) bool {
+	return p.ReleaseAfter > 0 && l.StateAt(now).Refusal() == "" && now.Sub(l.BackAt) >= p.ReleaseAfter && i.State == InstallLive && i.OnMachine() && !strings.HasPrefix(i.ID, DevicePrefix) &&
 		now.Sub(i.SeenAt) >= p.ReleaseAfter && !now.Before(i.LeaseUntil)
 }
 

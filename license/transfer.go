@@ -21,7 +21,7 @@ func ApprovalPolicies() []ApprovalPolicy {
 	return []ApprovalPolicy{ApproveNever, ApproveOverLimit, ApproveAlways}
 }
 
-// MaxTransferRequests is how many moves of one licence can wait for the staff.
+// MaxTransferRequests is how many moves of one licence are kept for the staff.
 const MaxTransferRequests = 8
 
 // transferKept is for how long a request that nobody uses any more is kept: as
@@ -66,14 +66,31 @@ func (rs TransferRequests) Of(fp Fingerprint) int {
 	return slices.IndexFunc(rs, func(r TransferRequest) bool { return Match(r.Binding, fp).OK })
 }
 
-// Ask returns rs with one more request that waits, or TransferLimit where as many
-// as may be are there already.
+// Ask returns rs with one more request that waits. Where as many as may be are
+// there, the one that was denied first makes room; where none was denied it is
+// refused with TransferLimit.
 func (rs TransferRequests) Ask(r TransferRequest, now time.Time) (TransferRequests, error) {
+	if len(rs) >= MaxTransferRequests {
+		rs = slices.Clone(rs)
+		if at := rs.firstDenied(); at >= 0 {
+			rs = slices.Delete(rs, at, at+1)
+		}
+	}
 	if len(rs) >= MaxTransferRequests {
 		return rs, Errorf(TransferLimit, "%d moves of this licence to another machine wait for the vendor already", len(rs))
 	}
 	r.State, r.AskedAt, r.Until = TransferWaiting, now, now.Add(transferKept)
 	return append(slices.Clone(rs), r), nil
+}
+
+func (rs TransferRequests) firstDenied() int {
+	first := -1
+	for at, r := range rs {
+		if r.State == TransferDenied && (first < 0 || r.DecidedAt.Before(rs[first].DecidedAt)) {
+			first = at
+		}
+	}
+	return first
 }
 
 // Decide approves or denies the request at a place.

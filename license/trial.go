@@ -16,8 +16,14 @@ type TrialPolicy struct {
 // TrialMark is what is kept of a component of a machine that had a trial: which
 // licences those were. What names the component is kept as a keyed digest only.
 type TrialMark struct {
-	Licenses []string  `json:"licenses"` // ids, the newest first, MaxTrialLicenses at most
-	At       time.Time `json:"at"`       // of the newest
+	Had []HadTrial `json:"had"` // the newest first, MaxTrialLicenses at most
+}
+
+// HadTrial is one licence by which a machine had a trial, and when it was bound to
+// it last.
+type HadTrial struct {
+	License string    `json:"license"`
+	At      time.Time `json:"at"`
 }
 
 // MaxTrialLicenses is how many licences of one component are known.
@@ -25,8 +31,14 @@ const MaxTrialLicenses = 16
 
 // With returns m with one more licence.
 func (m TrialMark) With(licenseID string, now time.Time) TrialMark {
-	kept := slices.DeleteFunc(slices.Clone(m.Licenses), func(id string) bool { return id == licenseID })
-	return TrialMark{Licenses: append([]string{licenseID}, kept[:min(len(kept), MaxTrialLicenses-1)]...), At: now}
+	kept := slices.DeleteFunc(slices.Clone(m.Had), func(h HadTrial) bool { return h.License == licenseID })
+	return TrialMark{Had: append([]HadTrial{{licenseID, now}}, kept[:min(len(kept), MaxTrialLicenses-1)]...)}
+}
+
+// Remembered returns what of m is younger at now than keep: each trial is
+// remembered for as long, whatever came after it.
+func (m TrialMark) Remembered(keep time.Duration, now time.Time) TrialMark {
+	return TrialMark{Had: slices.DeleteFunc(slices.Clone(m.Had), func(h HadTrial) bool { return now.Sub(h.At) >= keep })}
 }
 
 // Component is one component of a machine.
@@ -55,14 +67,14 @@ func TrialComponents(fp Fingerprint) []Component {
 func Trials(marks map[Component]TrialMark, but string) int {
 	weights := make(map[string]map[Kind]Weight)
 	for c, m := range marks {
-		for _, id := range m.Licenses {
-			if id == but {
+		for _, h := range m.Had {
+			if h.License == but {
 				continue
 			}
-			if weights[id] == nil {
-				weights[id] = make(map[Kind]Weight)
+			if weights[h.License] == nil {
+				weights[h.License] = make(map[Kind]Weight)
 			}
-			weights[id][c.Kind] = PolicyFuzzy.Weight(c.Kind)
+			weights[h.License][c.Kind] = PolicyFuzzy.Weight(c.Kind)
 		}
 	}
 	n := 0

@@ -64,7 +64,7 @@ func decodeInstall(key, raw []byte) (license.Install, error) {
 func utcLicense(l license.License) license.License {
 	l.IssuedAt, l.ActivatedAt, l.ExpiresAt = l.IssuedAt.UTC(), l.ActivatedAt.UTC(), l.ExpiresAt.UTC()
 	l.ReleasedAt, l.RevokedAt, l.ForkedAt = l.ReleasedAt.UTC(), l.RevokedAt.UTC(), l.ForkedAt.UTC()
-	l.SoldUntil = l.SoldUntil.UTC()
+	l.SoldUntil, l.BackAt = l.SoldUntil.UTC(), l.BackAt.UTC()
 	if slices.ContainsFunc(l.Transfers, func(t time.Time) bool { return t.Location() != time.UTC }) {
 		l.Transfers = slices.Clone(l.Transfers)
 		for i, t := range l.Transfers {

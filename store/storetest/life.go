@@ -31,7 +31,7 @@ func (s suite) timesExact(t *testing.T) {
 	} {
 		id := fmt.Sprintf("lic_%d", i)
 		l := newLicense(id)
-		l.IssuedAt, l.ActivatedAt, l.ExpiresAt, l.ReleasedAt, l.RevokedAt, l.ForkedAt = at, at, at, at, at, at
+		l.IssuedAt, l.ActivatedAt, l.ExpiresAt, l.ReleasedAt, l.RevokedAt, l.ForkedAt, l.BackAt = at, at, at, at, at, at, at
 		l.Transfers = []time.Time{base, at}
 		in := newInstall(id, "ins")
 		in.BoundAt, in.SeenAt, in.DatedAt, in.EndedAt, in.LeaseUntil, in.Chain.RequestAt, in.Drifted.At = at, at, at, at, at, at, at
@@ -70,7 +70,7 @@ func (s suite) timesExact(t *testing.T) {
 			}
 			want := at.UTC()
 			for n, got := range []time.Time{
-				l.IssuedAt, l.ActivatedAt, l.ExpiresAt, l.ReleasedAt, l.RevokedAt, l.Transfers[1], l.ForkedAt,
+				l.IssuedAt, l.ActivatedAt, l.ExpiresAt, l.ReleasedAt, l.RevokedAt, l.Transfers[1], l.ForkedAt, l.BackAt,
 				in.BoundAt, in.SeenAt, in.DatedAt, in.EndedAt, in.LeaseUntil, in.Chain.RequestAt, in.Drifted.At,
 				in.Unproven["d"], in.Forks[license.ForkChain].At,
 				in.Grants[0].At, in.Grants[0].From, in.Grants[0].Until,

@@ -165,7 +165,7 @@ func (c *call) bindNew(ctx context.Context, tx store.Tx, l license.License) (lic
 			return license.Install{}, fmt.Errorf("update %s: %w", l.ID, err)
 		}
 	}
-	if err := c.settleIn(ctx, tx, place, &inst, next); err != nil {
+	if err := errors.Join(c.settleIn(ctx, tx, place, &inst, next), c.movedIn(ctx, tx, l)); err != nil {
 		return license.Install{}, err
 	}
 	action := license.ActionBind
@@ -182,11 +182,8 @@ func (c *call) bindNew(ctx context.Context, tx store.Tx, l license.License) (lic
 	if err := c.audit(ctx, tx, action, inst, after); err != nil {
 		return license.Install{}, err
 	}
-	if place.overage > 0 {
-		over := map[string]any{"seat": inst.Seat, "machines": l.Machines, "beyond": place.overage, "allowed": c.product.OverageOf(l)}
-		if err := c.audit(ctx, tx, license.ActionOverage, inst, over); err != nil {
-			return license.Install{}, err
-		}
+	if err := c.beyond(ctx, tx, l, inst, place.overage); err != nil {
+		return license.Install{}, err
 	}
 	return inst, c.tell(ctx, tx, inst, drift, forks...)
 }

@@ -69,6 +69,7 @@ func (c *call) leave(ctx context.Context, tx store.Tx, l license.License, old li
 			along = append(along, i)
 		}
 	}
+	c.approval = ""
 	next, seats := l, c.survey(l, installs)
 	switch {
 	case stays && len(seats.live) >= c.limit(l):
@@ -85,7 +86,11 @@ func (c *call) leave(ctx context.Context, tx store.Tx, l license.License, old li
 	if err := c.carry(ctx, tx, along, *inst); err != nil {
 		return l, err
 	}
-	return next, c.audit(ctx, tx, license.ActionTransfer, *inst, map[string]any{"seat": inst.Seat, "from_seat": old.Seat})
+	after := map[string]any{"seat": inst.Seat, "from_seat": old.Seat}
+	if c.approval != "" {
+		after["approval"] = c.approval
+	}
+	return next, c.audit(ctx, tx, license.ActionTransfer, *inst, after)
 }
 
 // asActivated is what an install was bound to when it was activated, as far as

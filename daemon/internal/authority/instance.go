@@ -223,6 +223,7 @@ func (a *Authority) instanceTerm(ctx context.Context, tx store.Tx, channel strin
 	if n := next.Terms.Amount(); n > 0 && a.products[l.Product].MachinesFromAmount {
 		next.Machines = n
 	}
+	next = next.CameBack(l, now)
 	if err := tx.UpdateLicense(ctx, next); err != nil {
 		return "", fmt.Errorf("update %s: %w", l.ID, err)
 	}

@@ -76,7 +76,8 @@ func (c *call) limit(l license.License) int { return c.product.Limit(l) }
 // the seat away from whoever was not seen for longest, if the policy of the
 // product lets it (Product.Silent), and returns the installs that end so.
 func (c *call) makeRoom(l license.License, seats *survey) []license.Install {
-	if len(seats.live) < c.limit(l) || len(seats.live[seats.mine]) > 0 {
+	named := c.req.Op == token.OpTransfer && c.req.From != "" // which frees a seat itself
+	if named || len(seats.live) < c.limit(l) || len(seats.live[seats.mine]) > 0 {
 		return nil
 	}
 	free, seen := "", time.Time{}
@@ -84,7 +85,7 @@ func (c *call) makeRoom(l license.License, seats *survey) []license.Install {
 		var last time.Time
 		silent := true
 		for _, i := range installs {
-			silent = silent && c.product.Silent(i, c.now)
+			silent = silent && c.product.Silent(l, i, c.now)
 			last = later(last, i.SeenAt)
 		}
 		if silent && (free == "" || last.Before(seen) || last.Equal(seen) && seat < free) {
@@ -194,6 +195,15 @@ func (c *call) placeFloating(l license.License, seats survey, installs []license
 	return pl, nil
 }
 
+// beyond records that inst takes a seat beyond what was sold, as the n-th.
+func (c *call) beyond(ctx context.Context, tx store.Tx, l license.License, inst license.Install, n int) error {
+	if n <= 0 {
+		return nil
+	}
+	return c.audit(ctx, tx, license.ActionOverage, inst,
+		map[string]any{"seat": inst.Seat, "machines": l.Machines, "beyond": n, "allowed": c.product.OverageOf(l)})
+}
+
 // sameInstance returns the floating install that the one which asks was before it
 // crashed, or nothing: the live one on this machine that named the same instance
 // or, where none is named, one on this machine that has missed its check-in, which
@@ -214,7 +224,7 @@ func (c *call) sameInstance(l license.License, seats survey) []license.Install {
 }
 
 // regain checks that a floating install whose lease ran out finds a free seat
-// again: others may have taken its own.
+// again: others may have taken its own. One beyond what was sold is recorded.
 func (c *call) regain(ctx context.Context, tx store.Tx, l license.License, old license.Install) error {
 	if l.Mode != license.ModeFloating || c.now.Before(old.LeaseUntil) {
 		return nil
@@ -223,10 +233,11 @@ func (c *call) regain(ctx context.Context, tx store.Tx, l license.License, old l
 	if err != nil {
 		return fmt.Errorf("list installs of %s: %w", l.ID, err)
 	}
-	if len(c.survey(l, installs).live) >= c.limit(l) {
+	taken := l.SeatsTaken(installs, c.now)
+	if taken >= c.limit(l) {
 		return floatingFull(c.limit(l))
 	}
-	return nil
+	return c.beyond(ctx, tx, l, old, taken+1-l.Machines)
 }
 
 // tooOften refuses a code that is set up again and again: each time leaves a

@@ -52,12 +52,15 @@ func (w *sweep) silent(ctx context.Context) (more bool, err error) {
 			if w.a.products[l.Product].ReleaseAfter == 0 {
 				continue
 			}
-			installs, err := tx.Installs(ctx, l.ID)
+			if l.ActivatedAt.IsZero() || l.StateAt(w.now).Refusal() != "" {
+				continue // it has no installs, or they cannot be seen
+			}
+			installs, err := tx.LiveInstalls(ctx, l.ID)
 			if err != nil {
 				return err
 			}
 			for _, i := range installs {
-				if w.a.products[l.Product].Silent(i, w.now) {
+				if w.a.products[l.Product].Silent(l, i, w.now) {
 					found = append(found, i)
 				}
 			}
@@ -110,7 +113,7 @@ func (w *sweep) release(ctx context.Context, tx store.Tx, seen license.Install) 
 	if err != nil {
 		return false, fmt.Errorf("read an install of %s: %w", l.ID, err)
 	}
-	if !w.a.products[l.Product].Silent(i, w.now) {
+	if !w.a.products[l.Product].Silent(l, i, w.now) {
 		return false, nil
 	}
 	i.State, i.EndedAt, i.Answer = license.InstallReleased, w.now, nil
@@ -142,13 +145,22 @@ func (w *sweep) trials(ctx context.Context) (bool, error) {
 		if err := json.Unmarshal(v.Data, &m); err != nil {
 			return 0, fmt.Errorf("read which machines had a trial: %w", err)
 		}
-		if p, known := w.a.products[product]; known && w.now.Sub(m.At) < p.Trial.Remember {
+		p := w.a.products[product] // one that is gone remembers nothing
+		if len(m.Remembered(p.Trial.Remember, w.now).Had) == len(m.Had) && len(m.Had) > 0 {
 			return 0, nil
 		}
-		if now, err := readTrial(ctx, tx, v.Name); err != nil || !now.At.Equal(m.At) {
-			return 0, err // there was one meanwhile
+		m, err := readTrial(ctx, tx, v.Name) // there may have been one meanwhile
+		if err != nil {
+			return 0, err
 		}
-		return 1, tx.SetValue(ctx, v.Name, nil)
+		if m = m.Remembered(p.Trial.Remember, w.now); len(m.Had) == 0 {
+			return 1, tx.SetValue(ctx, v.Name, nil)
+		}
+		data, err := json.Marshal(m)
+		if err != nil {
+			return 0, err
+		}
+		return 0, tx.SetValue(ctx, v.Name, data)
 	})
 }
 

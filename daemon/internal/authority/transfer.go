@@ -74,6 +74,23 @@ func (c *call) approvedMove(ctx context.Context, tx store.Tx, l license.License)
 	return l, recordedError{asked.Refused()}
 }
 
+// movedIn forgets the move to the machine that asks which l waits for, or may
+// still be made, since that machine is in: an approval that was not needed is none
+// for later.
+func (c *call) movedIn(ctx context.Context, tx store.Tx, l license.License) error {
+	if c.product.Transfers.Approval == license.ApproveNever || c.product.Transfers.Approval == "" {
+		return nil
+	}
+	rs, err := readTransfers(ctx, tx, l.ID)
+	if err != nil {
+		return err
+	}
+	if at := rs.Of(c.req.Fingerprint); at >= 0 {
+		return saveTransfers(ctx, tx, l.ID, slices.Delete(rs, at, at+1))
+	}
+	return nil
+}
+
 // takeOver ends the floating install that the one which asks was before it crashed.
 func (c *call) takeOver(ctx context.Context, tx store.Tx, installs []license.Install, by license.Install) error {
 	if err := c.retire(ctx, tx, installs, license.InstallReplaced); err != nil {
@@ -177,15 +194,16 @@ func (a *Authority) DecideTransfer(ctx context.Context, actor license.Actor, ref
 		if err != nil {
 			return err
 		}
-		was, action := rs[at].State, license.ActionTransferDeny
+		r, changed = rs[at], false
+		was, action := r.State, license.ActionTransferDeny
 		if approve {
 			action = license.ActionTransferApprove
 		}
-		rs = rs.Decide(at, approve, a.products[l.Product].Transfers, note, now)
-		r, changed = rs[at], rs[at].State != was
-		if !changed {
-			return nil
+		decided := rs.Decide(at, approve, a.products[l.Product].Transfers, note, now)
+		if decided[at].State == was {
+			return nil // what was decided stands as it is
 		}
+		rs, r, changed = decided, decided[at], true
 		if err := saveTransfers(ctx, tx, l.ID, rs); err != nil {
 			return err
 		}

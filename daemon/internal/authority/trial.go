@@ -43,9 +43,7 @@ func (c *call) tryOut(ctx context.Context, tx store.Tx, l license.License) error
 		if err != nil {
 			return err
 		}
-		if keys[of] = key; c.now.Sub(m.At) < c.product.Trial.Remember {
-			marks[of] = m
-		}
+		keys[of], marks[of] = key, m.Remembered(c.product.Trial.Remember, c.now)
 	}
 	if most := c.product.Trial.PerMachine; most > 0 && license.Trials(marks, l.ID) >= most {
 		return license.Errorf(license.TrialUsed, "this machine has had its trial of %s already; please buy a licence", c.product.Name)
