@@ -24,7 +24,7 @@ func (p *program) issueCommand() *cli.Command {
 		Description: "A code is shown this once: the daemon keeps it encrypted.\n" +
 			"--from reads a file with a line for each licence: CSV, whose first line names the columns out of " + strings.Join(issueColumns, ", ") +
 			" (features as export=true;projects=10, phases as warn=60d;grace=30d), or, as FILE.jsonl, JSON Lines with these members. What a " +
-			"line leaves out is taken from the options. All faults are named by line before anything is issued; then licences are issued a " +
+			"line leaves out is taken from the options; a line that calls itself a trial lasts as long as the product says unless it names its own end. All faults are named by line before anything is issued; then licences are issued a " +
 			"thousand at a time, each thousand whole or not at all. With --codes the codes are written there and are on disk before the next " +
 			"thousand; after a lost connection the same command goes on where it stood, within a day, and issues nothing twice.\n\n" +
 			"Examples:\n" +

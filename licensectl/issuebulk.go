@@ -88,13 +88,17 @@ func (b *bulk) read(c *cli.Context) error {
 		return usagef("-n does not go with --from: a line makes one licence")
 	case c.IsSet("idempotency-key"):
 		return usagef("--idempotency-key does not go with --from, which makes a key for each batch")
-	case c.IsSet("trial") || c.IsSet("overage"):
-		return usagef("--trial and --overage do not go with --from")
+	case c.Int("overage") < 0:
+		return usagef("--overage must be 0 or more")
 	case c.IsSet("machines") && c.Int("machines") < 1:
 		return usagef("--machines must be 1 or more")
 	}
 	rest := adminwire.BulkRow{
 		Product: c.String("product"), Customer: c.String("customer"), Order: c.String("order"), Machines: c.Int("machines"),
+		Trial: c.Bool("trial"),
+	}
+	if c.IsSet("overage") {
+		rest.Overage = new(c.Int("overage"))
 	}
 	var err error
 	if rest.Features, err = parseFeatures(c.StringSlice("feature")); err != nil {

@@ -380,6 +380,41 @@ func TestIssueFromReads(t *testing.T) {
 	}
 }
 
+// What a licence may have of its own can be given by line, and for the rest by the
+// options; what only a line calls a trial does not get the end of the others.
+func TestIssueFromPolicies(t *testing.T) {
+	rest := adminwire.BulkRow{Product: "demo", For: "365d", Overage: new(1), Phases: adminwire.Phases{Warn: "60d", Lease: "30d"}}
+	table := "lease,refresh,overage,trial,for,phases\n60d,12h,0,,,\n,,2,true,,grace=1d\n,,,True,7d,\n,,,false,,lease=9d;refresh=1d\n"
+	lines := `{"lease":"60d","refresh":"12h","overage":0}` + "\n" + `{"overage":2,"trial":true,"phases":{"grace":"1d"}}` + "\n" +
+		`{"trial":true,"for":"7d"}` + "\n" + `{"trial":false,"phases":{"lease":"9d"},"refresh":"1d"}`
+	want := `[{"product":"demo","for":"365d","phases":{"warn":"60d","lease":"60d","refresh":"12h"},"overage":0}` +
+		`,{"product":"demo","phases":{"grace":"1d","lease":"30d"},"overage":2,"trial":true}` +
+		`,{"product":"demo","for":"7d","phases":{"warn":"60d","lease":"30d"},"overage":1,"trial":true}` +
+		`,{"product":"demo","for":"365d","phases":{"warn":"60d","lease":"9d","refresh":"1d"},"overage":1}]`
+	for name, text := range map[string]string{"in.csv": table, "in.jsonl": lines} {
+		f := readIssueFile(name, []byte(text), rest, "")
+		got, err := json.Marshal(wireRows(f.rows))
+		if err != nil || len(f.faults) > 0 || string(got) != want {
+			t.Errorf("%s: %v, %v:\n%s\nwant\n%s", name, err, f.faults, got, want)
+		}
+	}
+	rest = adminwire.BulkRow{Product: "demo", For: "7d", Trial: true} // all are trials, for so long
+	f := readIssueFile("in.csv", []byte("trial,customer\n,a\nfalse,b\n"), rest, "")
+	if len(f.faults) > 0 || !f.rows[0].Trial || f.rows[0].For != "7d" || f.rows[1].Trial {
+		t.Errorf("%v: %+v", f.faults, f.rows)
+	}
+	f = readIssueFile("in.csv", []byte("lease,refresh,overage,trial,perpetual,phases\n1x,,,,true,\n,,-1,,true,\n,,x,,true,\n,,,maybe,true,\n,,,true,true,\n2d,,,,true,lease=3d\n"), adminwire.BulkRow{Product: "demo"}, "")
+	var got []string
+	for _, bad := range f.faults {
+		got = append(got, bad.String())
+	}
+	for i, want := range []string{"lease", "overage -1 is not between", `overage: "x"`, "neither true nor false", "a trial has an end", "given twice"} {
+		if i >= len(got) || !strings.HasPrefix(got[i], fmt.Sprintf("line %d: ", i+2)) || !strings.Contains(got[i], want) {
+			t.Errorf("%q: %v", want, got)
+		}
+	}
+}
+
 // Large rows go in smaller batches, so that none is larger than the daemon reads.
 func TestIssueFromLargeRows(t *testing.T) {
 	f := &issueFile{}

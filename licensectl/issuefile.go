@@ -1,8 +1,8 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/csv"
 	"encoding/hex"
@@ -34,6 +34,8 @@ type issueRow struct {
 	line int // in the file, from 1
 	adminwire.BulkRow
 	day string // expires_at without a time: ExpiresAt follows once the zone is known
+
+	full bool // the row says that it is no trial
 }
 
 // issueFile reads a file of licences to issue. What a row leaves out is taken from
@@ -110,7 +112,9 @@ func (f *issueFile) complete(r *issueRow) {
 	if r.Order == "" {
 		r.Order = f.rest.Order
 	}
-	if r.ExpiresAt == nil && r.day == "" && r.For == "" && !r.Perpetual {
+	// The end of all the others is not meant for what only this row calls a trial.
+	own := r.Trial && !f.rest.Trial
+	if r.ExpiresAt == nil && r.day == "" && r.For == "" && !r.Perpetual && !own {
 		r.ExpiresAt, r.day, r.For, r.Perpetual = f.rest.ExpiresAt, f.day, f.rest.For, f.rest.Perpetual
 	}
 	if r.Machines == 0 {
@@ -119,9 +123,15 @@ func (f *issueFile) complete(r *issueRow) {
 	if len(r.Features) == 0 {
 		r.Features = f.rest.Features
 	}
-	if r.Phases == (adminwire.Phases{}) {
+	lease, refresh := cmp.Or(r.Phases.Lease, f.rest.Phases.Lease), cmp.Or(r.Phases.Refresh, f.rest.Phases.Refresh)
+	if r.Phases.Lease, r.Phases.Refresh = "", ""; r.Phases == (adminwire.Phases{}) {
 		r.Phases = f.rest.Phases
 	}
+	r.Phases.Lease, r.Phases.Refresh = lease, refresh
+	if r.Overage == nil {
+		r.Overage = f.rest.Overage
+	}
+	r.Trial = r.Trial || f.rest.Trial && !r.full
 }
 
 // check finds what the daemon would refuse, as far as that can be known here.
@@ -132,7 +142,11 @@ func (f *issueFile) check(r issueRow) {
 			given++
 		}
 	}
-	if given != 1 {
+	switch {
+	case r.Trial && given == 0: // it lasts as long as the product says
+	case r.Trial && r.Perpetual:
+		f.fault(r.line, "a trial has an end, and is not perpetual")
+	case given != 1:
 		f.fault(r.line, "exactly one of expires_at, for and perpetual is needed, there are %d", given)
 	}
 	if r.Product == "" {
@@ -159,7 +173,12 @@ func (f *issueFile) check(r issueRow) {
 			f.fault(r.line, "for %q is not longer than nothing", r.For)
 		}
 	}
-	for _, d := range []struct{ name, text string }{{"phases warn", r.Phases.Warn}, {"phases grace", r.Phases.Grace}} {
+	if r.Overage != nil && (*r.Overage < 0 || *r.Overage > license.MaxMachines) {
+		f.fault(r.line, "overage %d is not between 0 and %d", *r.Overage, license.MaxMachines)
+	}
+	for _, d := range []struct{ name, text string }{
+		{"phases warn", r.Phases.Warn}, {"phases grace", r.Phases.Grace}, {"lease", r.Phases.Lease}, {"refresh", r.Phases.Refresh},
+	} {
 		if v, err := config.ParseDuration(d.text); d.text != "" && (err != nil || v < 0) {
 			f.fault(r.line, "%s %q is no duration such as 30d", d.name, d.text)
 		}
@@ -170,7 +189,7 @@ func (f *issueFile) check(r issueRow) {
 }
 
 // issueColumns are the columns of a CSV file.
-var issueColumns = []string{"product", "customer", "order", "expires_at", "for", "perpetual", "machines", "features", "phases"}
+var issueColumns = []string{"product", "customer", "order", "expires_at", "for", "perpetual", "machines", "features", "phases", "lease", "refresh", "overage", "trial"}
 
 func (f *issueFile) readCSV(data []byte) {
 	r := csv.NewReader(bytes.NewReader(data))
@@ -267,7 +286,31 @@ func (r *issueRow) put(column, text string) (err error) {
 		}
 	case "phases":
 		return r.putPhases(text)
+	case "lease":
+		return putOnce(&r.Phases.Lease, text)
+	case "refresh":
+		return putOnce(&r.Phases.Refresh, text)
+	case "overage":
+		n, err := strconv.Atoi(text)
+		if err != nil {
+			return fmt.Errorf("%q is no number of machines", text)
+		}
+		r.Overage = &n
+	case "trial":
+		if r.Trial, err = strconv.ParseBool(strings.ToLower(text)); err != nil {
+			return fmt.Errorf("%q is neither true nor false", text)
+		}
+		r.full = !r.Trial
 	}
+	return nil
+}
+
+// putOnce sets what may stand among the phases as well.
+func putOnce(into *string, text string) error {
+	if *into != "" && *into != text {
+		return fmt.Errorf("it is given twice, as %q and %q", *into, text)
+	}
+	*into = text
 	return nil
 }
 
@@ -296,94 +339,19 @@ func (r *issueRow) putPhases(text string) error {
 			r.Phases.Warn = value
 		case name == "grace":
 			r.Phases.Grace = value
+		case name == "lease" && (r.Phases.Lease == "" || r.Phases.Lease == value):
+			r.Phases.Lease = value
+		case name == "refresh" && (r.Phases.Refresh == "" || r.Phases.Refresh == value):
+			r.Phases.Refresh = value
+		case name == "lease" || name == "refresh":
+			return fmt.Errorf("%s is given twice", name)
 		case name == "enforcement":
 			r.Phases.Enforcement = license.Enforcement(strings.ToLower(value))
 		default:
-			return fmt.Errorf("%q is none of warn, grace, enforcement", name)
+			return fmt.Errorf("%q is none of warn, grace, enforcement, lease, refresh", name)
 		}
 	}
 	return nil
-}
-
-// issueLine is a line of a JSON Lines file: the members of the admin API, and a day
-// as the end.
-type issueLine struct {
-	Product   string           `json:"product"`
-	Customer  string           `json:"customer"`
-	Order     string           `json:"order"`
-	ExpiresAt string           `json:"expires_at"`
-	For       string           `json:"for"`
-	Perpetual bool             `json:"perpetual"`
-	Machines  *int             `json:"machines"`
-	Features  map[string]any   `json:"features"`
-	Phases    adminwire.Phases `json:"phases"`
-}
-
-func (f *issueFile) readLines(data []byte) {
-	s := bufio.NewScanner(bytes.NewReader(data))
-	s.Buffer(make([]byte, 0, maxIssueLine), maxIssueLine)
-	n := 0
-	for s.Scan() {
-		n++
-		text := bytes.TrimSpace(s.Bytes())
-		if len(text) == 0 {
-			continue
-		}
-		row, err := readIssueLine(text)
-		if err != nil {
-			f.fault(n, "%v", err)
-			continue
-		}
-		row.line = n
-		if !f.add(row) {
-			return
-		}
-	}
-	if s.Err() != nil {
-		f.fault(n+1, "it is longer than %d KiB", maxIssueLine>>10)
-	}
-}
-
-func readIssueLine(text []byte) (issueRow, error) {
-	dec := json.NewDecoder(bytes.NewReader(text))
-	dec.DisallowUnknownFields()
-	dec.UseNumber()
-	var in issueLine
-	if err := dec.Decode(&in); err != nil {
-		kind, ok := errors.AsType[*json.UnmarshalTypeError](err)
-		switch {
-		case ok && kind.Field != "":
-			return issueRow{}, fmt.Errorf("%s is a %s where a %s is expected", kind.Field, kind.Value, kind.Type)
-		case strings.HasPrefix(err.Error(), "json: unknown field"):
-			return issueRow{}, errors.New(strings.TrimPrefix(err.Error(), "json: ") + "; the fields are " + strings.Join(issueColumns, ", "))
-		}
-		return issueRow{}, errors.New("it is not a JSON object")
-	}
-	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return issueRow{}, errors.New("there is something after the JSON object")
-	}
-	row := issueRow{BulkRow: adminwire.BulkRow{
-		Product: in.Product, Customer: in.Customer, Order: in.Order, For: in.For, Perpetual: in.Perpetual,
-		Features: in.Features, Phases: in.Phases,
-	}}
-	if in.Machines != nil {
-		if row.Machines = *in.Machines; row.Machines < 1 {
-			return row, fmt.Errorf("machines: %d is no number of machines", *in.Machines)
-		}
-	}
-	for name, v := range in.Features {
-		switch v.(type) {
-		case bool, string, json.Number:
-		default:
-			return row, fmt.Errorf("features: %q is neither true, false, a number nor a string", name)
-		}
-	}
-	if in.ExpiresAt != "" {
-		if err := row.putEnd(in.ExpiresAt); err != nil {
-			return row, fmt.Errorf("expires_at: %w", err)
-		}
-	}
-	return row, nil
 }
 
 // settle takes days to their ends in a zone.

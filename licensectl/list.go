@@ -33,6 +33,7 @@ func (p *program) listCommand() *cli.Command {
 			&cli.StringFlag{Name: "channel", Usage: "only from this `CHANNEL`: manual or a marketplace entry"},
 			&cli.StringFlag{Name: "last4", Usage: "only with a code that ends in these four `CHARACTERS`"},
 			&cli.BoolFlag{Name: "forked", Usage: "only those of which forks were recorded: signs of copies"},
+			&cli.BoolFlag{Name: "trial", Usage: "only trials"},
 			&cli.StringFlag{Name: "expiring-within", Usage: "only those that end within this `DURATION`, as 30d"},
 			&cli.IntFlag{Name: "limit", Usage: "at most so `MANY` on a page, up to 1000"},
 			&cli.StringFlag{Name: "cursor", Usage: "go on where a page ended: its `NEXT`"},
@@ -108,7 +109,7 @@ func (p *program) list(c *cli.Context) error {
 func readList(c *cli.Context) (adminclient.ListOptions, error) {
 	o := adminclient.ListOptions{
 		Product: c.String("product"), Customer: c.String("customer"), Order: c.String("order"), Channel: c.String("channel"),
-		Last4: c.String("last4"), Forked: c.Bool("forked"), ExpiringWithin: c.String("expiring-within"), Limit: c.Int("limit"), Cursor: c.String("cursor"),
+		Last4: c.String("last4"), Forked: c.Bool("forked"), Trial: c.Bool("trial"), ExpiringWithin: c.String("expiring-within"), Limit: c.Int("limit"), Cursor: c.String("cursor"),
 	}
 	if s := c.String("state"); s != "" {
 		state, err := license.ParseState(strings.ToLower(s))
@@ -174,7 +175,7 @@ func (g *tablePager) page(list []adminwire.License) error {
 	}
 	for _, l := range list {
 		cells := []string{
-			l.ID, "…" + l.CodeLast4, l.Product, l.Customer, string(l.State), whenShort(l.ExpiresAt, "never"),
+			l.ID, "…" + l.CodeLast4, l.Product, l.Customer, stateShort(l), whenShort(l.ExpiresAt, "never"),
 			fmt.Sprintf("%d/%d", seatsTaken(l), l.Machines),
 		}
 		if g.forked {
@@ -186,6 +187,22 @@ func (g *tablePager) page(list []adminwire.License) error {
 }
 
 func (*tablePager) end(string) error { return nil }
+
+// stateShort is the state of a licence, and whether it is a trial.
+func stateShort(l adminwire.License) string {
+	if l.Trial {
+		return string(l.State) + ", trial"
+	}
+	return string(l.State)
+}
+
+// overageOf is how many machines more a licence lets in.
+func overageOf(l adminwire.License) int {
+	if l.OverageInForce == nil {
+		return 0
+	}
+	return *l.OverageInForce
+}
 
 // seatsTaken is how many machines, or floating installs, use a licence.
 func seatsTaken(l adminwire.License) int { return l.InUse }
@@ -214,6 +231,7 @@ func csvHead() []string {
 	return []string{
 		"id", "code_last4", "product", "customer", "channel", "order", "state", "issued_at", "activated_at", "expires_at",
 		"released_at", "revoked_at", "revoke_reason", "holds", "machines", "mode", "features", "installs", "forks", "forked_at",
+		"trial", "in_use", "overage",
 	}
 }
 
@@ -234,7 +252,7 @@ func csvRow(l adminwire.License) []string {
 		l.ID, l.CodeLast4, l.Product, l.Customer, l.Channel, l.Order, string(l.State), stamp(l.IssuedAt), stamp(l.ActivatedAt),
 		stamp(l.ExpiresAt), stamp(l.ReleasedAt), stamp(l.RevokedAt), l.RevokeReason, strings.Join(l.Holds, " "),
 		strconv.Itoa(l.Machines), string(l.Mode), featureText(l.Features), strconv.Itoa(live), strconv.Itoa(l.Forks),
-		stamp(l.ForkedAt),
+		stamp(l.ForkedAt), strconv.FormatBool(l.Trial), strconv.Itoa(l.InUse), strconv.Itoa(overageOf(l)),
 	}
 }
 

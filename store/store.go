@@ -292,6 +292,7 @@ type Filter struct {
 	Instance       string
 	Last4          string
 	Forked         bool      // only those of which a fork was recorded
+	Trial          bool      // only trials
 	ExpiringBefore time.Time // those that end before it and have not ended at Now
 	Now            time.Time // for State and ExpiringBefore
 }
@@ -306,6 +307,7 @@ func (f Filter) Match(l license.License) bool {
 		f.Instance != "" && l.Instance != f.Instance,
 		f.Last4 != "" && l.Code.Last4 != f.Last4,
 		f.Forked && l.Forks == 0,
+		f.Trial && !l.Trial,
 		f.State != "" && l.StateAt(f.Now) != f.State:
 		return false
 	case f.ExpiringBefore.IsZero():

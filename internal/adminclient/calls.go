@@ -23,6 +23,7 @@ type ListOptions struct {
 	Channel        string
 	Last4          string
 	Forked         bool   // of which a fork was recorded
+	Trial          bool   // only trials
 	ExpiringWithin string // a duration as "30d"
 	Limit          int    // of one page; zero leaves it to the daemon
 	Cursor         string // of the page before
@@ -45,6 +46,9 @@ func (o ListOptions) query() url.Values {
 	set("cursor", o.Cursor)
 	if o.Forked {
 		set("forked", "true")
+	}
+	if o.Trial {
+		set("trial", "true")
 	}
 	if o.Limit > 0 {
 		set("limit", strconv.Itoa(o.Limit))

@@ -21,13 +21,15 @@ type BulkRow struct {
 	Machines  int            `json:"machines,omitempty" minimum:"0"`
 	Features  map[string]any `json:"features,omitempty" doc:"Name to true, a number or a string; false takes a feature of the product away."`
 	Phases    Phases         `json:"phases,omitzero" doc:"Instead of those of the product."`
+	Overage   *int           `json:"overage,omitempty" doc:"How many machines more are let in, instead of the product's." minimum:"0"`
+	Trial     bool           `json:"trial,omitempty" doc:"To try the product out. Without an end it lasts as long as the product says."`
 }
 
 // Issue is the row as a call of its own.
 func (r BulkRow) Issue() Issue {
 	return Issue{
 		Product: r.Product, Customer: r.Customer, Order: r.Order, ExpiresAt: r.ExpiresAt, For: r.For, Perpetual: r.Perpetual,
-		Machines: r.Machines, Features: r.Features, Phases: r.Phases,
+		Machines: r.Machines, Features: r.Features, Phases: r.Phases, Overage: r.Overage, Trial: r.Trial,
 	}
 }
 

@@ -140,8 +140,12 @@ func (t *txn) Licenses(ctx context.Context, f store.Filter, p store.Page) ([]lic
 	if f.Forked {
 		forked = "forked_at" // the member's name, which stands in a record only where there was one
 	}
+	trial := ""
+	if f.Trial {
+		trial = "trial" // likewise
+	}
 	c, list := t.selected(f)
-	next, err := walk(ctx, c, list, p, needles(f.Product, f.Channel, f.Customer, f.Order, f.Instance, f.Last4, forked),
+	next, err := walk(ctx, c, list, p, needles(f.Product, f.Channel, f.Customer, f.Order, f.Instance, f.Last4, forked, trial),
 		func(key, raw []byte) (bool, error) {
 			var l license.License
 			if err := decode(list, key, raw, &l); err != nil {

@@ -39,6 +39,7 @@ func standing() []license.License {
 		l.Customer = fmt.Sprint(long, i%3)
 		l.Order, l.Instance = fmt.Sprint("CS", i%4), ""
 		l.Code.Last4 = []string{"7K2M", "7k2m", "7K2"}[i%3]
+		l.Trial = i%3 == 0
 		if i%2 == 1 {
 			l.Product, l.Instance = "cad", fmt.Sprint("inst-", i%5)
 		}
@@ -64,6 +65,8 @@ func everyFilter() []store.Filter {
 		{Last4: "7K2"},
 		{Customer: customer, Order: "CS1", Instance: "inst-3", Last4: "7k2m", Product: "cad"},
 		{Forked: true},
+		{Trial: true},
+		{Trial: true, Product: "cad", Forked: true},
 	} {
 		for _, state := range append(license.States(), "", "asleep") {
 			for _, before := range []time.Time{{}, base.Add(5 * time.Hour), base.AddDate(9, 0, 0)} {

@@ -317,6 +317,7 @@ type listInput struct {
 	Last4    string `query:"last4" maxLength:"16"`
 	Expiring string `query:"expiring_within" maxLength:"32" doc:"A duration such as 30d."`
 	Forked   bool   `query:"forked" doc:"Only those of which a fork was recorded."`
+	Trial    bool   `query:"trial" doc:"Only trials."`
 	PageInput
 }
 
@@ -328,7 +329,7 @@ type PageInput struct {
 }
 
 func (s *server) list(ctx context.Context, in *listInput) (*body[adminwire.LicenseList], error) {
-	f := authority.Filter{Product: in.Product, Channel: in.Channel, Customer: in.Customer, Order: in.Order, Last4: in.Last4, Forked: in.Forked}
+	f := authority.Filter{Product: in.Product, Channel: in.Channel, Customer: in.Customer, Order: in.Order, Last4: in.Last4, Forked: in.Forked, Trial: in.Trial}
 	var err error
 	if in.State != "" {
 		if f.State, err = license.ParseState(in.State); err != nil {
