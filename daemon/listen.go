@@ -246,6 +246,9 @@ func (d *Daemon) status(ctx context.Context) adminwire.Status {
 	}
 	s.Marketplaces, s.Webhooks = d.marketplaces(ctx), d.webhookLines(ctx)
 	s.Backups = d.backups.status(d.now())
+	if n, err := d.authority.TransfersWaiting(ctx); err == nil {
+		s.TransfersWaiting = n
+	}
 	s.Restore, s.MarksFailing = d.restoreLine(ctx), d.marks.failure()
 	if text := d.probesMissing(ctx); s.Ready && text != "" {
 		s.Ready, s.NotReady = false, text

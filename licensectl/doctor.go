@@ -101,6 +101,7 @@ func (p *program) doctor(ctx context.Context, admin *adminclient.Client, server 
 	list = append(list, diskCheck(s)...)
 	list = append(list, marketplaceChecks(s)...)
 	list = append(list, webhookChecks(s)...)
+	list = append(list, transfersCheck(s))
 	if due := p.ordersDue(ctx, admin); due != nil {
 		list = append(list, ordersCheck(due))
 	}
@@ -363,6 +364,17 @@ func (p *program) acceptClock(c *cli.Context, f string, admin *adminclient.Clien
 	}
 	return p.say("the clock is accepted: its last record is %s now (before: %s), and the daemon signs again",
 		when(done.After.LastRecord, ""), when(done.Before.LastRecord, "none that can be read"))
+}
+
+// transfersCheck says whether customers wait for the staff to let them move.
+func transfersCheck(s adminwire.Status) check {
+	if s.TransfersWaiting > 0 {
+		return check{
+			Name: "transfers", Result: checkWarn, Detail: count(s.TransfersWaiting, "move to another machine waits", "moves to another machine wait") + " for approval",
+			Mend: "see licensectl transfer list",
+		}
+	}
+	return check{Name: "transfers", Result: checkOK, Detail: "no move waits for approval"}
 }
 
 func ordersCheck(due *adminwire.OrdersDue) check {

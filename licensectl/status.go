@@ -106,6 +106,9 @@ func (p *program) printStatus(s adminwire.Status, due *adminwire.OrdersDue) erro
 	if err := f.write(p.out); err != nil {
 		return err
 	}
+	if c := transfersCheck(s); c.Result != checkOK {
+		p.note("%s; %s", c.Detail, c.Mend)
+	}
 	for _, w := range keyWarnings(s) {
 		p.note("warning: %s", w)
 	}

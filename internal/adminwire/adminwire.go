@@ -356,6 +356,8 @@ type Status struct {
 	Marketplaces []MarketplaceLine `json:"marketplaces"`
 	// Webhooks holds the endpoints that are told about events in one line each.
 	Webhooks []WebhookLine `json:"webhooks"`
+	// TransfersWaiting is how many moves to another machine the staff has to decide about.
+	TransfersWaiting int `json:"transfers_waiting" doc:"How many moves to another machine wait for the staff."`
 	// Restore is there while the daemon is in reconcile mode.
 	Restore      *RestoreLine `json:"restore" doc:"Reconcile mode, in which a restored store finds out what it lost; null where it is not open."`
 	MarksFailing string       `json:"marks_failing,omitempty" doc:"Why the marks beside the store cannot be written."`

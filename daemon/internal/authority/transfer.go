@@ -169,6 +169,18 @@ func (a *Authority) TransferRequests(ctx context.Context, ref string, p Page) (o
 	return out, next, err
 }
 
+// TransfersWaiting counts the moves that wait for the staff, of the first
+// store.MaxPage licences of which one was asked for.
+func (a *Authority) TransfersWaiting(ctx context.Context) (n int, err error) {
+	rs, _, err := a.TransferRequests(ctx, "", Page{Limit: store.MaxPage})
+	for _, r := range rs {
+		if r.State == license.TransferWaiting {
+			n++
+		}
+	}
+	return n, err
+}
+
 // DecideTransfer approves or denies a move of the licence that ref names to
 // another machine. request is its id, or "" for the only one that waits. An
 // approval is used by the next try of that machine, once, while it lasts.
