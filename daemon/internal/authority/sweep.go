@@ -17,7 +17,7 @@ import (
 // Bounds of what one step of a sweep does: a few records in one transaction, so
 // that who waits for the store waits no longer than for a few callers.
 const (
-	sweepBatch = 25             // records that are written
+	sweepBatch = 10             // records that are written
 	sweepPage  = 100            // records that are looked at
 	sweepIdle  = time.Hour      // how far behind a window may lie in which nothing is
 	sweepRound = 24 * time.Hour // between two walks through everything

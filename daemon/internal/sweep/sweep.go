@@ -25,13 +25,17 @@ const (
 	DefaultPause = 10 * time.Millisecond
 )
 
+// yield is how many times as long as a step took is left to others after it: a
+// store that is busy makes steps slow, and then there are fewer of them.
+const yield = 4
+
 // Sweeper sweeps from time to time. Authority is required.
 type Sweeper struct {
 	Authority Authority
 	Log       *slog.Logger     // nil discards
 	Now       func() time.Time // nil means time.Now
 	Every     time.Duration    // between two rounds; 0 is DefaultEvery
-	Pause     time.Duration    // between two steps of a round, which leaves the store to others; 0 is DefaultPause
+	Pause     time.Duration    // at least, between two steps of a round, which leaves the store to others; 0 is DefaultPause
 }
 
 // Run sweeps at once and then from time to time, until ctx ends. A failure is
@@ -73,14 +77,16 @@ func (s *Sweeper) Run(ctx context.Context) {
 func (s *Sweeper) RunOnce(ctx context.Context, now time.Time) (authority.Swept, error) {
 	var all authority.Swept
 	for {
+		begun := time.Now() //nolint:forbidigo // how long a step takes, not when it is
 		did, more, err := s.Authority.Sweep(ctx, now)
+		took := time.Since(begun) //nolint:forbidigo // likewise
 		all = all.Add(did)
 		switch {
 		case err != nil:
 			return all, err
 		case !more:
 			return all, nil
-		case !wait(ctx, orElse(s.Pause, DefaultPause)):
+		case !wait(ctx, max(orElse(s.Pause, DefaultPause), yield*took)):
 			return all, context.Cause(ctx)
 		}
 	}

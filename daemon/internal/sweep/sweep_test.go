@@ -24,6 +24,7 @@ type stub struct {
 	left  int
 	err   error
 	calls int
+	takes time.Duration // each step
 }
 
 func (s *stub) set(left int, err error) {
@@ -36,6 +37,7 @@ func (s *stub) Sweep(context.Context, time.Time) (authority.Swept, bool, error) 
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.calls++
+	time.Sleep(s.takes)
 	if s.err != nil || s.left == 0 {
 		return authority.Swept{}, false, s.err
 	}
@@ -62,6 +64,18 @@ func TestRunOnce(t *testing.T) {
 		cancel()
 		if did, err := s.RunOnce(ctx, begin); !errors.Is(err, context.Canceled) || did.Expired != 2 {
 			t.Errorf("%+v, %v", did, err)
+		}
+	})
+}
+
+// Where the store is busy the steps are slow, and then the store is left to others
+// for longer: the sweeper takes a fifth of the time at most.
+func TestYields(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &sweep.Sweeper{Authority: &stub{left: 3, takes: time.Second}}
+		begin := time.Now()
+		if _, err := s.RunOnce(t.Context(), begin); err != nil || time.Since(begin) != 11*time.Second {
+			t.Errorf("%s, %v", time.Since(begin), err)
 		}
 	})
 }
