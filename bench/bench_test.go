@@ -18,7 +18,7 @@ import (
 	"github.com/seed-357fa782/licensed/license/wire"
 )
 
-var tiny = sizes{requests: 24, warm: 8, conns: 4, paced: 40, codes: 120, rounds: 1, alone: 8, commits: 10, crowd: 20, cached: 20, listed: 300_000, verifies: 1, cold: 1, list: 400, pages: 10}
+var tiny = sizes{requests: 24, warm: 8, conns: 4, paced: 40, codes: 120, rounds: 1, alone: 8, commits: 10, crowd: 20, cached: 20, listed: 300_000, verifies: 1, cold: 1, list: 400, pages: 10, expiring: 300, ends: 60}
 
 // Nothing is said here about how fast anything is: only that all of it runs,
 // and that every path has its line.
@@ -30,7 +30,7 @@ func TestRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, path := range []string{
-		"activate, 64 connections ", "activate, 64 connections: p99", "half of the requests refused", "refresh, 64 connections", "renewal callback, 64 connections", "renewal callback, 500 a second", "the second half, in which checks are due",
+		"activate, 64 connections ", "activate, 64 connections: p99", "half of the requests refused", "refresh, 64 connections", "renewal callback, 64 connections", "renewal callback, 500 a second", "300 licences having ended at once: p99", "the second half, in which checks are due",
 		"reconcile of 120 codes: most memory of the daemon", "codes in a call  ", "renewal callback meanwhile",
 		"activate, 1 connection", "group commit, 1 writer", "group commit, 16 writers", "key set (cached)", "client.Verify, key set known", "3 status lists of 300000 installs, 1 % revoked: building", "on the wire, gzip", "as one list: lst",
 		"opening a store of 400 licences", "a page by state at 400", "a page by end", "a page by customer", "a page by order", "a page by last four", "a page of all", "a lookup at 400", "while a store of 400 licences is backed up: p99",

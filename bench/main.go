@@ -50,10 +50,12 @@ type sizes struct {
 	cold     int // processes
 	list     int // licences in the larger store that is listed
 	pages    int // of each list and turn
+	expiring int // licences that end at once
+	ends     int // callbacks at a fixed pace meanwhile, and before
 }
 
 var usual = sizes{
-	requests: 8000, warm: 512, conns: 64, paced: 2 * 60 * pace, quiet: 15 * time.Second, rounds: 3, alone: 300, commits: 600, crowd: 1600, cached: 16000, listed: 1_000_000, verifies: 40, cold: 41, pages: 100,
+	requests: 8000, warm: 512, conns: 64, paced: 2 * 60 * pace, quiet: 15 * time.Second, rounds: 3, alone: 300, commits: 600, crowd: 1600, cached: 16000, listed: 1_000_000, verifies: 40, cold: 41, pages: 100, expiring: 100_000, ends: 60 * pace,
 }
 
 // options are the flags.
@@ -68,7 +70,7 @@ type options struct {
 func main() {
 	o := options{sizes: usual, stdout: os.Stdout}
 	flag.StringVar(&o.dir, "dir", "", "folder to measure in (default: a temporary one on a disk)")
-	flag.StringVar(&o.only, "only", "", "measure only this group: activate, refresh, callback, paced, reconcile, alone, commit, keys, status, listing, backup, verify or cold")
+	flag.StringVar(&o.only, "only", "", "measure only this group: activate, refresh, callback, paced, reconcile, alone, commit, keys, status, listing, expiry, backup, verify or cold")
 	flag.StringVar(&o.profile, "profile", "", "folder for CPU profiles of the server under load, one for each path")
 	flag.IntVar(&o.sizes.requests, "requests", usual.requests, "requests of one measurement under load")
 	flag.IntVar(&o.sizes.codes, "codes", 0, fmt.Sprintf("codes of reconcile (default: %d with -only reconcile, which take 7 minutes since the daemon "+
@@ -104,6 +106,7 @@ var groups = []group{
 	{"keys", measureKeys},
 	{"status", measureStatus},
 	{"listing", measureListing},
+	{"expiry", measureExpiry},
 	{"backup", measureBackup},
 	{"verify", measureVerify},
 	{"cold", measureCold},
@@ -133,7 +136,7 @@ func (o options) list() int {
 
 // later are figures of which nothing is measured yet.
 const later = `Not measured yet: stores of 1,000,000 licences (rates, memory) and 5,000,000;
-100,000 licences expiring in one minute; PostgreSQL.`
+PostgreSQL.`
 
 func run(ctx context.Context, o options) (err error) {
 	if o.sizes.requests < 1 || o.sizes.rounds < 1 || o.sizes.codes < 0 || o.sizes.list < 0 {

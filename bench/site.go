@@ -79,6 +79,7 @@ func newSite(ctx context.Context, dir string, o options) (*site, error) {
 	for name, content := range map[string]string{
 		"licensed.yaml":    configuration,
 		"unreachable.yaml": asking(nowhere),
+		"expiry.yaml":      withoutWarnings,
 		"access-key":       accessKey + "\n",
 	} {
 		if err := os.WriteFile(s.path(name), []byte(content), 0o600); err != nil {
