@@ -14,7 +14,6 @@ import (
 
 	"github.com/seed-357fa782/licensed/internal/adminclient"
 	"github.com/seed-357fa782/licensed/internal/adminwire"
-	"github.com/seed-357fa782/licensed/internal/config"
 	"github.com/seed-357fa782/licensed/license"
 )
 
@@ -23,7 +22,7 @@ func auditFlags(more ...cli.Flag) []cli.Flag {
 	return append([]cli.Flag{
 		&cli.StringFlag{Name: "license", Usage: "only about this licence, by `ID`"},
 		&cli.StringFlag{Name: "action", Usage: "only this `ACTION`, as license.revoke"},
-		&cli.StringFlag{Name: "since", Usage: "only what happened since this `TIME` (2027-01-31, in UTC, or RFC 3339), or within this duration (24h, 30d)"},
+		&cli.StringFlag{Name: "since", Usage: "only what happened since this `TIME` (2027-01-31, from its beginning, or RFC 3339), or within this duration (24h, 30d)"},
 	}, more...)
 }
 
@@ -70,28 +69,21 @@ func (p *program) readEvents(c *cli.Context) (adminclient.EventOptions, error) {
 		return o, nil
 	}
 	var err error
-	o.Since, err = p.readSince(s)
+	o.Since, err = p.readSince(c, s)
 	return o, err
 }
 
 // readSince reads --since: an instant, or how long ago it was.
-func (p *program) readSince(s string) (time.Time, error) {
-	if d, err := config.ParseDuration(s); err == nil && d > 0 {
-		return p.now().UTC().Add(-time.Duration(d)).Truncate(time.Second), nil
-	}
-	at, err := parseTime("--since", s)
-	if err != nil {
-		return at, usagef("--since %q is neither a time (2027-01-31, 2027-01-31T18:00:00+08:00) nor a duration (24h, 30d)", s)
-	}
-	return at, nil
+func (p *program) readSince(c *cli.Context, s string) (time.Time, error) {
+	return p.readMoment(c, "--since", s, ago, p.zoneThere)
 }
 
 func (p *program) auditList(c *cli.Context) error {
-	o, err := p.readEvents(c)
+	_, f, admin, err := p.begin(c, []string{formTable, formJSON, formCSV})
 	if err != nil {
 		return err
 	}
-	_, f, admin, err := p.begin(c, []string{formTable, formJSON, formCSV})
+	o, err := p.readEvents(c)
 	if err != nil {
 		return err
 	}
@@ -161,7 +153,7 @@ func (p *program) printEvents(f string, list adminwire.EventList) error {
 	if len(list.Events) == 0 {
 		return nil
 	}
-	t := newTable("SEQ", "TIME (UTC)", "~WHO", "ACTION", "LICENCE", "WHAT")
+	t := newTable("SEQ", "TIME (UTC)", "WHO", "ACTION", "LICENCE", "WHAT")
 	for _, e := range list.Events {
 		what := strings.Join(slices.DeleteFunc([]string{changes(e), e.Note, erasedText(e)}, func(s string) bool { return s == "" }), "; ")
 		t.add(strconv.FormatInt(e.Seq, 10), e.At.UTC().Format("2006-01-02 15:04:05"), actorText(e.Actor), string(e.Action), cmp.Or(e.License, "-"), what)

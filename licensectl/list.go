@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/urfave/cli/v2"
 
@@ -110,6 +111,9 @@ func readList(c *cli.Context) (adminclient.ListOptions, error) {
 	o := adminclient.ListOptions{
 		Product: c.String("product"), Customer: c.String("customer"), Order: c.String("order"), Channel: c.String("channel"),
 		Last4: c.String("last4"), Forked: c.Bool("forked"), Trial: c.Bool("trial"), ExpiringWithin: c.String("expiring-within"), Limit: c.Int("limit"), Cursor: c.String("cursor"),
+	}
+	if n := utf8.RuneCountInString(o.Last4); n > 4 {
+		return o, usagef("--last4 takes the last four characters of a code, and %q has %d", o.Last4, n)
 	}
 	if s := c.String("state"); s != "" {
 		state, err := license.ParseState(strings.ToLower(s))

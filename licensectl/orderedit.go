@@ -23,8 +23,8 @@ func (p *program) orderAddCommand() *cli.Command {
 			&cli.StringFlag{Name: "product", Usage: "what was ordered, by the marketplace's `ID`"},
 			&cli.IntFlag{Name: "amount", Usage: "the ordered `NUMBER`"},
 			&cli.StringFlag{Name: "customer", Usage: "`NAME` of the buyer"},
-			&cli.StringFlag{Name: "ordered", Usage: "`WHEN` it was placed: 2027-01-31 (its beginning, UTC) or RFC 3339"},
-			&cli.StringFlag{Name: "expires", Usage: "`WHEN` it ends: 2027-01-31 (its beginning, UTC) or RFC 3339"},
+			&cli.StringFlag{Name: "ordered", Usage: "`WHEN` it was placed: 2027-01-31 (its beginning), RFC 3339, or 3d ago"},
+			&cli.StringFlag{Name: "expires", Usage: "`WHEN` it ends: 2027-01-31 (its beginning), RFC 3339, or 365d from now"},
 			&cli.StringFlag{Name: "stage", Usage: "the `STAGE` that it is in: " + stageNames(), Value: string(license.StageToDeliver)},
 			&cli.StringFlag{Name: "at", Usage: "since `WHEN` it has been in that stage, where that is not now"},
 			&cli.IntFlag{Name: "rejections", Usage: "how `OFTEN` the buyer has rejected a delivery"},
@@ -55,8 +55,12 @@ func (p *program) orderAdd(c *cli.Context) error {
 		}
 		add.Stage = stage
 	}
-	for name, to := range map[string]**time.Time{"ordered": &add.OrderedAt, "expires": &add.ExpiresAt, "at": &add.StageAt} {
-		if err := readTime(c, name, to); err != nil {
+	for _, t := range []struct {
+		name string
+		d    direction
+		to   **time.Time
+	}{{"ordered", ago, &add.OrderedAt}, {"expires", ahead, &add.ExpiresAt}, {"at", ago, &add.StageAt}} {
+		if err := p.readTime(c, t.name, t.d, t.to); err != nil {
 			return err
 		}
 	}
@@ -75,12 +79,12 @@ func (p *program) orderAdd(c *cli.Context) error {
 }
 
 // readTime reads an option that names a time, where it is given.
-func readTime(c *cli.Context, name string, to **time.Time) error {
+func (p *program) readTime(c *cli.Context, name string, d direction, to **time.Time) error {
 	s := c.String(name)
 	if s == "" {
 		return nil
 	}
-	at, err := parseTime("--"+name, s)
+	at, err := p.readMoment(c, "--"+name, s, d, p.zoneThere)
 	*to = &at
 	return err
 }
@@ -106,7 +110,7 @@ func (p *program) orderEditCommand() *cli.Command {
 			&cli.StringFlag{Name: "product", Usage: "what was ordered, by the marketplace's `ID`; empty: not known"},
 			&cli.IntFlag{Name: "amount", Usage: "the ordered `NUMBER`; 0: not known"},
 			&cli.StringFlag{Name: "customer", Usage: "`NAME` of the buyer; empty: not known"},
-			&cli.StringFlag{Name: "ordered", Usage: "`WHEN` it was placed: 2027-01-31 (its beginning, UTC) or RFC 3339"},
+			&cli.StringFlag{Name: "ordered", Usage: "`WHEN` it was placed: 2027-01-31 (its beginning), RFC 3339, or 3d ago"},
 			&cli.StringFlag{Name: "expires", Usage: "`WHEN` it ends; none: no end, or none that is known"},
 			&cli.StringFlag{Name: "note", Usage: "`WHY`, for the audit log"},
 			yesFlag(), outputFlag(formTable, formJSON),
@@ -129,11 +133,11 @@ func (p *program) orderEdit(c *cli.Context) error {
 	if c.IsSet("customer") {
 		edit.Customer = new(c.String("customer"))
 	}
-	if err := readTime(c, "ordered", &edit.OrderedAt); err != nil {
+	if err := p.readTime(c, "ordered", ago, &edit.OrderedAt); err != nil {
 		return err
 	}
 	if edit.NoEnd = c.String("expires") == "none"; !edit.NoEnd {
-		if err := readTime(c, "expires", &edit.ExpiresAt); err != nil {
+		if err := p.readTime(c, "expires", ahead, &edit.ExpiresAt); err != nil {
 			return err
 		}
 	}
@@ -184,7 +188,7 @@ func (p *program) orderStageCommand() *cli.Command {
 			"  licensectl order stage CS2211181819B4LVS to_deliver --correct --note 'meant another order'",
 		Flags: append([]cli.Flag{
 			&cli.StringFlag{Name: "note", Usage: "`WHY`, for the history and the audit log"},
-			&cli.StringFlag{Name: "at", Usage: "`WHEN` that happened, where it is not now: 2027-01-31 (its beginning, UTC) or RFC 3339"},
+			&cli.StringFlag{Name: "at", Usage: "`WHEN` that happened, where it is not now: 2027-01-31 (its beginning), RFC 3339, or 2h ago"},
 			&cli.BoolFlag{Name: "correct", Usage: "take a wrong entry back: any stage may follow"},
 			yesFlag(), outputFlag(formTable, formJSON),
 		}, lineFlags()...),
@@ -202,7 +206,7 @@ func (p *program) orderStage(c *cli.Context) error {
 		return err
 	}
 	set := adminwire.SetStage{OrderLine: readLine(c), Stage: stage, Note: strings.TrimSpace(c.String("note")), Correct: c.Bool("correct")}
-	if err := readTime(c, "at", &set.At); err != nil {
+	if err := p.readTime(c, "at", ago, &set.At); err != nil {
 		return err
 	}
 	id, err := orderID(args[0])

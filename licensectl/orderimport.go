@@ -111,7 +111,7 @@ func importTable() []importColumn {
 	}
 	instant := func(to func(*adminwire.AddOrder) **time.Time) func(*adminwire.AddOrder, string) error {
 		return func(o *adminwire.AddOrder, s string) error {
-			at, err := parseTime("", s)
+			at, err := parseTime(s)
 			if err != nil {
 				return fmt.Errorf("%q is no time", s)
 			}
@@ -231,4 +231,15 @@ func readOrder(columns []importColumn, record []string) (o adminwire.AddOrder, w
 		wrong = append(wrong, "order: the id of an order is required")
 	}
 	return o, wrong
+}
+
+// parseTime reads a cell that holds a time: RFC 3339, or a day, which is taken at
+// its beginning in UTC.
+func parseTime(s string) (t time.Time, err error) {
+	for _, layout := range []string{time.RFC3339, time.DateOnly} {
+		if t, err = time.ParseInLocation(layout, s, time.UTC); err == nil {
+			break
+		}
+	}
+	return t.UTC(), err
 }

@@ -176,6 +176,11 @@ func (p *program) connect(c *cli.Context) (*adminclient.Client, error) {
 	if c.Bool("dry-run") {
 		p.note("a dry run: what follows is what would be, and nothing is changed")
 	}
+	return p.client(c)
+}
+
+// client is connect without a word.
+func (p *program) client(c *cli.Context) (*adminclient.Client, error) {
 	server := c.String("server")
 	if server == "" {
 		server = defaultServer

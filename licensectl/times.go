@@ -51,20 +51,98 @@ func parseEnd(s string) (t time.Time, day string, err error) {
 		return t.UTC().Truncate(time.Second), "", nil
 	}
 	if _, err := time.Parse(time.DateOnly, s); err != nil {
-		return time.Time{}, "", usagef("--expires %q is no date; write 2027-01-31 (its end, in the zone of --zone) or 2027-01-31T18:00:00+08:00", s)
+		return time.Time{}, "", usagef("--expires %q is no date; write 2027-01-31 (its end, in the zone of --zone) or 2027-01-31T18:00:00+08:00, or say how long with --for 30d", s)
 	}
 	return time.Time{}, s, nil
 }
 
-// parseTime reads an instant to look at things at: RFC 3339, or a day, which
-// is taken at its beginning in UTC.
-func parseTime(option, s string) (time.Time, error) {
-	for _, layout := range []string{time.RFC3339, time.DateOnly} {
-		if t, err := time.ParseInLocation(layout, s, time.UTC); err == nil {
-			return t.UTC(), nil
-		}
+// isDuration reports whether a text is a duration that lies ahead.
+func isDuration(s string) bool {
+	d, err := config.ParseDuration(s)
+	return err == nil && d > 0
+}
+
+// direction is where an instant lies that is given as a duration from now.
+type direction bool
+
+const (
+	ago   direction = false
+	ahead direction = true
+)
+
+// readMoment reads an option that names an instant to look at, or at which something
+// happened: RFC 3339, a duration from now, or a day, which is taken at its
+// beginning, in a zone that is said.
+func (p *program) readMoment(c *cli.Context, option, s string, d direction, zone zoneSource) (time.Time, error) {
+	if t, err := time.Parse(time.RFC3339, s); err == nil {
+		return t.UTC(), nil
 	}
-	return time.Time{}, usagef("%s %q is no time; write 2027-01-31T18:00:00Z or 2027-01-31 (its beginning, UTC)", option, s)
+	if length, err := config.ParseDuration(s); err == nil && length > 0 {
+		if d == ago {
+			length = -length
+		}
+		t := p.now().UTC().Add(time.Duration(length)).Truncate(time.Second)
+		p.note("%s %s is taken as %s", option, s, t.Format(longTime))
+		return t, nil
+	}
+	day, err := time.Parse(time.DateOnly, s)
+	if err != nil {
+		from := map[direction]string{ago: "ago", ahead: "from now"}[d]
+		return time.Time{}, usagef("%s %q is no time; write 2027-01-31 (its beginning), 2027-01-31T18:00:00+08:00, or how long %s, as 24h or 30d", option, s, from)
+	}
+	in, err := zone(c)
+	if err != nil {
+		return time.Time{}, err
+	}
+	t := time.Date(day.Year(), day.Month(), day.Day(), 0, 0, 0, 0, in)
+	p.note("%s is taken from its beginning in %s: %s", s, in, inZone(t))
+	return t.UTC(), nil
+}
+
+// inZone shows an instant in its zone and, where that is another one, in UTC.
+func inZone(t time.Time) string {
+	if t.Location() == time.UTC {
+		return t.Format(longTime)
+	}
+	return t.Format("2006-01-02 15:04:05 -07:00") + ", which is " + t.UTC().Format(longTime)
+}
+
+// zoneSource says in which zone a day is meant.
+type zoneSource func(*cli.Context) (*time.Location, error)
+
+// zoneHere is that of the environment, else UTC.
+func (p *program) zoneHere(c *cli.Context) (*time.Location, error) {
+	zone, err := p.readZone(c, true)
+	if err == nil && zone == nil {
+		zone = time.UTC
+	}
+	return zone, err
+}
+
+// zoneThere is that of the environment, else the daemon's.
+func (p *program) zoneThere(c *cli.Context) (*time.Location, error) {
+	if zone, err := p.readZone(c, true); zone != nil || err != nil {
+		return zone, err
+	}
+	admin, err := p.client(c)
+	if err != nil {
+		return nil, err
+	}
+	defer admin.Close()
+	return zoneOf(c.Context, admin)
+}
+
+// zoneOf is the zone in which the daemon takes dates.
+func zoneOf(ctx context.Context, admin *adminclient.Client) (*time.Location, error) {
+	s, err := admin.Status(ctx)
+	if err != nil {
+		return nil, err
+	}
+	zone, err := config.ParseZone(cmp.Or(s.TimeZone, "UTC"))
+	if err != nil {
+		return nil, fmt.Errorf("time_zone of the daemon: %w", err)
+	}
+	return zone, nil
 }
 
 // checkDuration wants a duration that lies ahead; the daemon reads it the same way.
@@ -120,7 +198,13 @@ func (p *program) readEnd(c *cli.Context) (end, error) {
 			return end{}, err
 		}
 	}
-	if c.IsSet("expires") {
+	if s := c.String("expires"); c.IsSet("expires") && isDuration(s) {
+		if c.Command.Name != "issue" { // from now, or from the present end? One of them takes time away
+			return end{}, usagef("--expires takes a date; write --for %s, which counts from the later of now and the present end", s)
+		}
+		e.in = s
+		p.note("--expires %s is taken as --for %s: from now", s, s)
+	} else if c.IsSet("expires") {
 		at, day, err := parseEnd(c.String("expires"))
 		if err != nil {
 			return end{}, err
@@ -161,12 +245,9 @@ func (p *program) settle(ctx context.Context, admin *adminclient.Client, e *end)
 		return nil
 	}
 	if e.zone == nil {
-		s, err := admin.Status(ctx)
-		if err != nil {
+		var err error
+		if e.zone, err = zoneOf(ctx, admin); err != nil {
 			return err
-		}
-		if e.zone, err = config.ParseZone(cmp.Or(s.TimeZone, "UTC")); err != nil {
-			return fmt.Errorf("time_zone of the daemon: %w", err)
 		}
 	}
 	at, err := license.EndOfDay(e.day, e.zone)
@@ -174,10 +255,6 @@ func (p *program) settle(ctx context.Context, admin *adminclient.Client, e *end)
 		return usagef("--expires: %s", refused.Detail)
 	}
 	e.at = &at
-	text := at.Format(longTime)
-	if e.zone != time.UTC {
-		text = at.In(e.zone).Format("2006-01-02 15:04:05 -07:00") + ", which is " + text
-	}
-	p.note("%s is taken to its end in %s: %s", e.day, e.zone, text)
+	p.note("%s is taken to its end in %s: %s", e.day, e.zone, inZone(at.In(e.zone)))
 	return nil
 }

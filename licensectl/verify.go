@@ -35,7 +35,7 @@ func (p *program) verifyCommand() *cli.Command {
 		Flags: []cli.Flag{
 			anchorsFlag(),
 			&cli.StringFlag{Name: "product", Usage: "the product it must be for, by `ID`; default: the one that the file names"},
-			&cli.StringFlag{Name: "at", Usage: "judge it at this `TIME` instead of now"},
+			&cli.StringFlag{Name: "at", Usage: "judge it at this `TIME` instead of now: 2027-01-31 (its beginning), RFC 3339, or 30d from now"},
 			&cli.StringFlag{Name: "status", Usage: "heed the status list in this `FILE` as well", TakesFile: true},
 			&cli.StringFlag{Name: "device", Usage: "judge it for the machine with this identification `CODE` instead of this one; - reads it from standard input"},
 			outputFlag(formTable, formJSON),
@@ -87,7 +87,7 @@ func (p *program) verify(c *cli.Context) error {
 	}
 	at := p.now().UTC().Truncate(time.Second)
 	if c.IsSet("at") {
-		if at, err = parseTime("--at", c.String("at")); err != nil {
+		if at, err = p.readMoment(c, "--at", c.String("at"), ahead, p.zoneHere); err != nil {
 			return err
 		}
 	}

@@ -39,7 +39,7 @@ func (p *program) webhookCommand() *cli.Command {
 					"Examples:\n  licensectl webhook replay crm.example.com --since 24h\n" +
 					"  licensectl webhook replay crm.example.com --after 0 --license lic_01k2m3n4p5q6r7s8t9v0w1x2y3",
 				Flags: []cli.Flag{
-					&cli.StringFlag{Name: "since", Usage: "what happened at `TIME` or later, or within an age such as 24h or 7d"},
+					&cli.StringFlag{Name: "since", Usage: "what happened at `TIME` (2027-01-31, from its beginning, or RFC 3339) or later, or within an age such as 24h or 7d"},
 					&cli.Int64Flag{Name: "after", Usage: "what lies behind `POSITION` in the audit log; 0 is all of it"},
 					&cli.StringFlag{Name: "license", Usage: "only what is about this licence, by `ID` or code"},
 					yesFlag(), forms,
@@ -212,12 +212,16 @@ func (p *program) webhookTest(c *cli.Context) error {
 }
 
 func (p *program) webhookReplay(c *cli.Context) error {
+	args, f, admin, err := p.begin(c, []string{formTable, formJSON}, webhookName)
+	if err != nil {
+		return err
+	}
 	var sel adminwire.WebhookSelection
 	switch given := c.IsSet("since"); {
 	case given == c.IsSet("after"):
 		return usagef("replay needs --since or --after, and not both; see %s --help", commandName(c))
 	case given:
-		at, err := p.readSince(c.String("since"))
+		at, err := p.readSince(c, c.String("since"))
 		if err != nil {
 			return err
 		}
@@ -228,10 +232,6 @@ func (p *program) webhookReplay(c *cli.Context) error {
 			return usagef("--after must be 0 or more")
 		}
 		sel.After = &after
-	}
-	args, f, admin, err := p.begin(c, []string{formTable, formJSON}, webhookName)
-	if err != nil {
-		return err
 	}
 	if ref := c.String("license"); ref != "" {
 		l, err := admin.Lookup(c.Context, ref)
