@@ -97,7 +97,8 @@ func (p *program) doctor(ctx context.Context, admin *adminclient.Client, server 
 			list = append(list, folderChecks(s.DataDir, fileSystem)...)
 		}
 	}
-	list = append(list, storeCheck(s))
+	list = append(list, storeCheck(s), backupsCheck(s))
+	list = append(list, restoreChecks(s)...)
 	list = append(list, diskCheck(s)...)
 	list = append(list, marketplaceChecks(s)...)
 	list = append(list, webhookChecks(s)...)
@@ -306,6 +307,44 @@ func permissions(s adminwire.Status, socket string) []check {
 // storeCheck says where the store is, and how large.
 func storeCheck(s adminwire.Status) check {
 	return check{Name: "store", Result: checkOK, Detail: cmp.Or(s.Store, "it is not named") + sizeText(s.StoreBytes)}
+}
+
+func noBackups() check {
+	return check{
+		"backups", checkWarn, "none are made by schedule",
+		"name a folder on another disk in backup.dir, or see to it that licensectl db backup is run",
+	}
+}
+
+// backupsCheck says how old the newest backup is.
+func backupsCheck(s adminwire.Status) check {
+	const name = "backups"
+	switch b := s.Backups; {
+	case b == nil:
+		return noBackups()
+	case b.Failure != "":
+		return check{name, checkFail, "the last attempt failed: " + b.Failure + "; the last good one is of " + when(b.Last, "never"), "see to " + b.Dir + "; it is tried again by itself"}
+	case b.Late:
+		return check{name, checkFail, "the last one is of " + when(b.Last, "never") + ", and one is due every " + b.Every, "see to " + b.Dir + "; the daemon's log says more"}
+	}
+	return check{Name: name, Result: checkOK, Detail: backupsText(s)}
+}
+
+// restoreChecks are what a restored store, and the marks beside a store, need.
+func restoreChecks(s adminwire.Status) (list []check) {
+	if r := s.Restore; r != nil {
+		list = append(list, check{
+			"reconcile mode", checkWarn, fmt.Sprintf("the store was restored as of %s; %d to be decided", when(&r.MadeAt, ""), r.Open),
+			"licensectl db reconcile list, decide, and then finish",
+		})
+	}
+	if s.MarksFailing != "" {
+		list = append(list, check{
+			"marks", checkFail, "the marks beside the store cannot be written: " + s.MarksFailing,
+			"make room, or the data folder writable: without them a restored store does not know what it lost",
+		})
+	}
+	return list
 }
 
 // Space on the disk of the data folder, below which writing will stop soon.

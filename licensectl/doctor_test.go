@@ -23,7 +23,8 @@ func healthy(now time.Time) adminwire.Status {
 		Keys: adminwire.KeyHealth{
 			Seq: 3, ExpiresAt: now.Add(year), CurrentUntil: now.Add(year), HasNext: true, Standbys: 1,
 		},
-		Disk: &adminwire.Disk{Free: 50 << 30, Total: 100 << 30},
+		Disk:    &adminwire.Disk{Free: 50 << 30, Total: 100 << 30},
+		Backups: &adminwire.Backups{Dir: "/copies", Every: "24h", Last: new(now.Add(-time.Hour)), Kept: 3},
 	}
 }
 
@@ -68,6 +69,12 @@ func TestDoctor(t *testing.T) {
 		{"disk nearly full", func(s *adminwire.Status) { s.Disk.Free = 99 << 20 }, "disk", "fail", "99.0 MiB free", "make room", nil},
 		{"disk filling", func(s *adminwire.Status) { s.Disk.Free = 900 << 20 }, "disk", "warn", "900.0 MiB free", "make room", nil},
 		{"no room for a copy", func(s *adminwire.Status) { s.Disk.Free, s.StoreBytes = 3<<30, 4<<30 }, "disk", "warn", "3.0 GiB free", "make room", nil},
+		{"no backups", func(s *adminwire.Status) { s.Backups = nil }, "backups", "warn", "none are made by schedule", "backup.dir", nil},
+		{"a backup that failed", func(s *adminwire.Status) { s.Backups.Failure = "the disk is full" }, "backups", "fail", "the disk is full; the last good one is of 2026-06-15 11:00:00 UTC", "/copies", nil},
+		{"a late backup", func(s *adminwire.Status) { s.Backups.Late = true }, "backups", "fail", "due every 24h", "/copies", nil},
+		{"the first backup is to come", func(s *adminwire.Status) { s.Backups.Last, s.Backups.Kept = nil, 0 }, "backups", "ok", "none yet", "", nil},
+		{"reconcile mode", func(s *adminwire.Status) { s.Restore = &adminwire.RestoreLine{MadeAt: now.Add(-time.Hour), Open: 2} }, "reconcile mode", "warn", "as of 2026-06-15 11:00:00 UTC; 2 to be decided", "reconcile list", nil},
+		{"marks", func(s *adminwire.Status) { s.MarksFailing = "no space left" }, "marks", "fail", "no space left", "make room", nil},
 		{"disk not known", func(s *adminwire.Status) { s.Disk = nil }, "", "", "", "", nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {

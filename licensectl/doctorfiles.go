@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -11,6 +12,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -85,6 +87,8 @@ func stoppedChecks(ctx context.Context, c config.Config, now time.Time) []check 
 		s.StoreBytes = info.Size()
 		list = append(list, storedClock(info.ModTime(), now))
 	}
+	list = append(list, storeFileCheck(ctx, c)...)
+	list = append(list, backupFilesCheck(c, now))
 	list = append(list, keyFileChecks(filepath.Join(c.DataDir, "keys"), c.Keys.AnchorsFile, now)...)
 	if info, err := os.Stat(c.DataDir); err == nil && info.IsDir() {
 		list = append(list, permissions(s, "")...)
@@ -145,8 +149,31 @@ func keyFileChecks(dir, anchorsPath string, now time.Time) []check {
 	s := adminwire.Status{Now: now, Keys: adminwire.KeyHealth{
 		Seq: set.Seq, ExpiresAt: set.ExpiresAt, Standbys: len(anchors) - 1 - set.Rank, AnchorsPresent: held,
 	}}
+	current := currentKey(dir, set)
+	s.Keys.CurrentUntil = current.NotAfter
 	all := keyChecks(s)
-	return []check{all[0], all[3], all[4]} // what the sealed files say is not known here
+	list := []check{all[0], all[3], all[4]} // what the sealed files say is not known here
+	if current.ID != "" {
+		list = slices.Insert(list, 1, untilCheck("signing key", "the last that signed, "+current.ID, now, current.NotAfter))
+	}
+	return list
+}
+
+// currentKey is the key of a set that signs by the state file of its folder; without
+// an ID where that cannot be said.
+func currentKey(dir string, set token.KeySet) token.Key {
+	var state struct {
+		Current string `json:"current"`
+	}
+	raw, err := readFile(filepath.Join(dir, "state.json"))
+	if err != nil || json.Unmarshal(raw, &state) != nil {
+		return token.Key{}
+	}
+	i := slices.IndexFunc(set.Keys, func(k token.Key) bool { return k.ID == state.Current })
+	if i < 0 {
+		return token.Key{}
+	}
+	return set.Keys[i]
 }
 
 // folderChecks finds out whether the data folder lies where a store is not safe.

@@ -23,6 +23,8 @@ import (
 	"time"
 
 	"github.com/seed-357fa782/licensed/keys"
+	"github.com/seed-357fa782/licensed/store/backup"
+	"github.com/seed-357fa782/licensed/store/open"
 )
 
 // installation is a folder as that of a daemon which does not run.
@@ -36,7 +38,7 @@ type installation struct {
 func newInstallation(t *testing.T) *installation {
 	t.Helper()
 	i := &installation{t: t, dir: t.TempDir(), now: newScreen(t, "").now()}
-	i.config = "data_dir: data\nissuer: https://licence.example.com\n"
+	i.config = "data_dir: data\nissuer: https://licence.example.com\nbackup: {dir: copies}\n"
 	if err := os.Mkdir(i.path("data"), 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -47,7 +49,17 @@ func newInstallation(t *testing.T) *installation {
 	if err := os.RemoveAll(i.path("data/keys/anchors")); err != nil { // they are offline
 		t.Fatal(err)
 	}
-	i.write("data/licensed.db", []byte("store"))
+	s, err := open.Open(t.Context(), "bolt:"+i.path("data/licensed.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chtimes(i.path("data/licensed.db"), i.now.Add(-time.Minute), i.now.Add(-time.Minute)); err != nil {
+		t.Fatal(err)
+	}
+	i.write("copies/"+backup.Name(i.now.Add(-time.Hour)), []byte("copy"))
 	return i
 }
 
@@ -97,10 +109,17 @@ func (i *installation) marketplace(base string) {
 	i.config += fmt.Sprintf("marketplaces:\n  - name: koogallery\n    access_key_files: [access]\n    open_api: {base_urls: [%q], ca_file: ca.pem, access_key_id_file: ak, secret_access_key_file: sk}\n", base)
 }
 
+// later lets time pass, in which backups were made.
+func (i *installation) later(d time.Duration) {
+	i.now = i.now.Add(d)
+	i.write("copies/"+backup.Name(i.now.Add(-time.Hour)), []byte("copy"))
+}
+
 func (i *installation) doctor() (int, diagnosis) {
 	i.t.Helper()
 	i.write("licensed.yaml", []byte(i.config))
 	s := newScreen(i.t, "")
+	s.now = func() time.Time { return i.now }
 	exit := s.run(i.t.Context(), []string{"licensectl", "doctor", "--config", i.path("licensed.yaml"), "-o", "json"})
 	var d diagnosis
 	if err := json.Unmarshal(s.out.Bytes(), &d); err != nil {
@@ -128,7 +147,7 @@ func TestDoctorFiles(t *testing.T) {
 		mention, mend string
 	}{
 		{"nothing", func(*installation) {}, "", "", "", ""},
-		{"a configuration that does not load", func(i *installation) { i.config += "colour: red\n" }, "configuration", "fail", "licensed.yaml:3: colour", "check-config"},
+		{"a configuration that does not load", func(i *installation) { i.config += "colour: red\n" }, "configuration", "fail", "licensed.yaml:4: colour", "check-config"},
 		{"a secret that is not there", func(i *installation) { i.config += "keys: {passphrase_file: pass}\n" }, "files", "fail", "keys.passphrase_file", "chmod 600"},
 		{"a secret that others can read", func(i *installation) {
 			i.write("pass", []byte("a passphrase that is long enough"))
@@ -158,7 +177,8 @@ func TestDoctorFiles(t *testing.T) {
 		}, "key set", "fail", "does not fit the anchors", "restore"},
 		{"no key set", func(i *installation) { i.remove("data/keys/keyset.jwt") }, "key set", "fail", "cannot be read", "restore"},
 		{"no keys", func(i *installation) { i.remove("data/keys") }, "key set", "warn", "there are no keys", "keys init"},
-		{"a key set near its end", func(i *installation) { i.now = i.now.Add(330 * 24 * time.Hour) }, "", "", "", ""},
+		{"a key set near its end", func(i *installation) { i.later(330 * 24 * time.Hour) }, "key set", "warn", "runs out in 69d", "keyset --request"},
+		{"a key whose set names another", func(i *installation) { i.write("data/keys/state.json", []byte(`{"current":"x"}`)) }, "", "", "", ""},
 		{"one anchor", func(i *installation) { i.cutAnchors() }, "standby anchor", "warn", "nothing ends it", "anchors_file"},
 		{"anchors here", func(i *installation) { i.write("data/keys/anchors/primary.pem.age", []byte("x")) }, "anchors offline", "warn", "primary.pem.age", "offline"},
 		{"an open folder", func(i *installation) { i.chmod("data", 0o755) }, "permissions", "fail", "(0755)", "chmod go="},
@@ -167,6 +187,13 @@ func TestDoctorFiles(t *testing.T) {
 			i.write("ca.pem", ca)
 			i.marketplace(shop.URL)
 		}, "marketplace", "ok", "can be reached", ""},
+		{"a store that is none", func(i *installation) { i.write("data/licensed.db", []byte("store")) }, "store", "fail", "not a bbolt database", "db restore"},
+		{"an old backup", func(i *installation) {
+			if err := os.RemoveAll(i.path("copies")); err != nil {
+				i.t.Fatal(err)
+			}
+			i.write("copies/"+backup.Name(i.now.Add(-50*time.Hour)), []byte("copy"))
+		}, "backups", "warn", "the newest of 1 in ", "db verify"},
 		{"a marketplace that is not there", func(i *installation) {
 			i.write("ca.pem", ca)
 			i.marketplace("https://127.0.0.1:1")

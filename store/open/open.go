@@ -38,6 +38,7 @@ func Exclusive(url string) bool { return strings.HasPrefix(url, "bolt:") }
 type Option func(*options)
 
 type options struct {
+	readOnly  bool
 	upgrading func(Upgrade)
 }
 
@@ -52,6 +53,10 @@ type Upgrade struct {
 // Upgrading has fn told at the beginning of an upgrade, and again each time that
 // some of it is safe. Most opens are none.
 func Upgrading(fn func(Upgrade)) Option { return func(o *options) { o.upgrading = fn } }
+
+// ReadOnly opens a store that exists, for reading only, and changes nothing of it.
+// One of an older version is refused.
+func ReadOnly() Option { return func(o *options) { o.readOnly = true } }
 
 // Open opens the store that url names: bolt:PATH for a file, which is made if
 // there is none. A store of an older version is brought up to date first, which
@@ -68,7 +73,7 @@ func Open(ctx context.Context, url string, opts ...Option) (store.Store, error) 
 	for _, opt := range opts {
 		opt(&o)
 	}
-	s, err := boltstore.Open(strings.TrimPrefix(url, "bolt:"), boltstore.Options{Upgrading: func(u boltstore.Upgrade) error {
+	s, err := boltstore.Open(strings.TrimPrefix(url, "bolt:"), boltstore.Options{ReadOnly: o.readOnly, Upgrading: func(u boltstore.Upgrade) error {
 		if o.upgrading != nil {
 			o.upgrading(Upgrade(u))
 		}
