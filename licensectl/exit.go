@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/seed-357fa782/licensed/internal/adminclient"
 	"github.com/seed-357fa782/licensed/license"
 )
 
@@ -59,7 +60,7 @@ func explain(ctx context.Context, err error) (text string, status int) {
 	case errors.As(err, &s):
 		return oneLine(s.Error()), s.status
 	case errors.As(err, &l):
-		return oneLine(refusalText(err, l)), statusOf(l.Reason)
+		return oneLine(refusalText(err, l) + presentText(err)), statusOf(l.Reason)
 	}
 	return oneLine(err.Error()), exitFailed
 }
@@ -106,6 +107,17 @@ func refusalText(err error, l *license.Error) string {
 		}
 	}
 	return text
+}
+
+// presentText is how a licence is that somebody else has changed meanwhile.
+func presentText(err error) string {
+	late, ok := errors.AsType[*adminclient.RevisionError](err)
+	if !ok {
+		return ""
+	}
+	l := late.Current
+	return fmt.Sprintf("; it is now (revision %d): %s, of %s, ends %s, %d of %d machines; licensectl audit list --license %s says who changed what",
+		l.Revision, l.State, l.Product, when(l.ExpiresAt, "never"), l.InUse, l.Machines, l.ID)
 }
 
 // oneLine keeps an error on its line and free of control characters.

@@ -304,7 +304,7 @@ func (c *Client) decode(k call, resp *http.Response, body []byte) error {
 		if json.Unmarshal(body, &p) != nil || p.Reason == "" {
 			return c.stranger(resp, media)
 		}
-		return refusal(p)
+		return revisionConflict(body, refusal(p))
 	}
 	want := wire.TypeJSON
 	if k.accept != "" {
