@@ -163,7 +163,11 @@ func (d *Daemon) Start() error {
 		}
 	}
 	d.ready.Store(true)
-	d.log.Info("licensed is serving", "public", d.Addr(), "ops", d.OpsAddr(), "admin", d.AdminSocket(), "issuer", d.ring.KeySet().Issuer)
+	where := []any{"public", d.Addr(), "ops", d.OpsAddr(), "admin", d.AdminSocket()}
+	if addr := d.AdminAddr(); addr != "" {
+		where = append(where, "admin_tcp", addr)
+	}
+	d.log.Info("licensed is serving", append(where, "issuer", d.ring.KeySet().Issuer)...)
 	return nil
 }
 
