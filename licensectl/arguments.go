@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -19,7 +20,8 @@ func reorder(app *cli.App, args []string) []string {
 	out := []string{args[0]}
 	rest := args[1:]
 	flags, commands := app.Flags, app.Commands
-	acts := false // a group that does something itself, which has options of its own then
+	names := false // it takes ids of installs or keys
+	acts := false  // a group that does something itself, which has options of its own then
 	for {
 		var options []string
 		options, rest = leading(flags, rest)
@@ -29,7 +31,7 @@ func reorder(app *cli.App, args []string) []string {
 		}
 		cmd := find(commands, rest[0])
 		if cmd == nil && acts {
-			return append(out, sorted(flags, rest)...)
+			return append(out, sorted(flags, rest, names)...)
 		}
 		if cmd == nil { // no command of this name
 			return append(out, rest...)
@@ -37,8 +39,9 @@ func reorder(app *cli.App, args []string) []string {
 		out, rest = append(out, rest[0]), rest[1:]
 		flags, commands = cmd.Flags, cmd.Subcommands
 		acts = len(commands) > 0 && len(flags) > 0
+		names = strings.Contains(cmd.UsageText, "INSTALL") || strings.Contains(cmd.UsageText, "KID")
 		if len(commands) == 0 {
-			return append(out, sorted(flags, rest)...)
+			return append(out, sorted(flags, rest, names)...)
 		}
 	}
 }
@@ -52,14 +55,15 @@ func leading(flags []cli.Flag, args []string) (options, rest []string) {
 	return options, args
 }
 
-// sorted puts all options first, then "--" and the arguments.
-func sorted(flags []cli.Flag, args []string) []string {
+// sorted puts all options first, then "--" and the arguments, among which are the
+// beginnings of ids where a command names any.
+func sorted(flags []cli.Flag, args []string, names bool) []string {
 	var options, plain []string
 	for len(args) > 0 {
 		switch {
 		case args[0] == "--":
 			plain, args = append(plain, args[1:]...), nil
-		case isOption(args[0]):
+		case isOption(args[0]) && (!names || !isBeginning(flags, args[0])):
 			n := optionLength(flags, args)
 			options, args = append(options, args[:n]...), args[n:]
 		default:
@@ -83,6 +87,31 @@ func isThumbprint(arg string) bool {
 	return len(arg) == length && strings.IndexFunc(arg, func(r rune) bool {
 		return r != '-' && r != '_' && (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z')
 	}) < 0
+}
+
+// isBeginning reports whether an argument with one dash that is no option of a
+// command can be the beginning of an id.
+func isBeginning(flags []cli.Flag, arg string) bool {
+	const least = 3 // with the dash; two are an option of one letter
+	if len(arg) < least || strings.HasPrefix(arg, "--") || strings.Contains(arg, "=") || arg == "-help" {
+		return false
+	}
+	for _, f := range flags {
+		if slices.Contains(f.Names(), arg[1:]) {
+			return false
+		}
+	}
+	return true
+}
+
+// keyNames are the arguments of a command, each the id of a key, which a list in CSV
+// shows with an apostrophe where it begins with a dash.
+func keyNames(c *cli.Context) []string {
+	var ids []string
+	for _, id := range c.Args().Slice() {
+		ids = append(ids, fromCell(id))
+	}
+	return ids
 }
 
 // optionLength is how many arguments the option at the front takes up.

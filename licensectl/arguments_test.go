@@ -16,6 +16,7 @@ func TestReorder(t *testing.T) {
 				&cli.StringFlag{Name: "for"}, &cli.BoolFlag{Name: "yes", Aliases: []string{"y"}}, &cli.IntFlag{Name: "count", Aliases: []string{"n"}},
 				&cli.StringSliceFlag{Name: "feature"},
 			}},
+			{Name: "end", UsageText: "licensectl end ID INSTALL", Flags: []cli.Flag{&cli.BoolFlag{Name: "yes"}, &cli.StringFlag{Name: "output", Aliases: []string{"o"}}}},
 			{Name: "keys", Subcommands: []*cli.Command{{Name: "rotate", Flags: []cli.Flag{&cli.BoolFlag{Name: "yes"}}}}},
 		},
 	}
@@ -35,6 +36,9 @@ func TestReorder(t *testing.T) {
 		{"dash is an argument", "renew - --yes", "renew --yes -- -"},
 		{"value is missing", "renew id --for", "renew --for -- id"},
 		{"an id that begins with a dash", "renew -hcys3YQ7haw7OJwa0bbkI9kw4hLDMjJQT374trURWI --yes", "renew --yes -- -hcys3YQ7haw7OJwa0bbkI9kw4hLDMjJQT374trURWI"},
+		{"the beginning of an id", "end id -hcys3 --yes -o json", "end --yes -o json -- id -hcys3"},
+		{"an option with one dash beside ids", "end id -yes -x", "end -yes -x -- id"},
+		{"no id", "renew id -hcys3", "renew -hcys3 -- id"},
 		{"not known", "renew id --nope x", "renew --nope -- id x"},
 		{"repeated", "renew --feature a=1 id --feature b=2", "renew --feature a=1 --feature b=2 -- id"},
 		{"global options", "--server renew --debug renew id --yes", "--server renew --debug renew --yes -- id"},

@@ -68,6 +68,7 @@ func (p *program) installRemove(c *cli.Context) error {
 // installNamed returns the install whose id begins with prefix. Nothing, as of a
 // variable that is not set, names none, also where there is only one.
 func installNamed(command string, l adminwire.License, prefix string) (found adminwire.Install, err error) {
+	prefix = fromCell(prefix) // as a list in CSV shows it
 	if strings.TrimSpace(prefix) == "" {
 		return adminwire.Install{}, usagef("%s needs the id of an INSTALL; see licensectl install list %s", command, l.ID)
 	}

@@ -41,7 +41,7 @@ func (p *program) keysAffectedCommand() *cli.Command {
 }
 
 func (p *program) keysAffected(c *cli.Context) error {
-	o := adminclient.AffectedOptions{Keys: c.Args().Slice(), Limit: c.Int("limit"), Cursor: c.String("cursor")}
+	o := adminclient.AffectedOptions{Keys: keyNames(c), Limit: c.Int("limit"), Cursor: c.String("cursor")}
 	by := c.String("by")
 	if !slices.Contains([]string{byCustomer, byProduct, byInstall}, by) {
 		return usagef("--by is customer, product or install, not %q", by)

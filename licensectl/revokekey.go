@@ -37,7 +37,7 @@ func (p *program) keysRevokeCommand() *cli.Command {
 }
 
 func (p *program) keysRevoke(c *cli.Context) error {
-	kids := c.Args().Slice()
+	kids := keyNames(c)
 	switch {
 	case c.IsSet("withdraw") && (len(kids) > 0 || c.Bool("held") || c.IsSet("reason") || c.IsSet("output")):
 		return usagef("--withdraw stands alone, with the KID of one key")
