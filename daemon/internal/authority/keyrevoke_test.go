@@ -335,7 +335,8 @@ func TestOlderKeyFolder(t *testing.T) {
 	if err != nil || len(warnings) != 1 || warnings[0].Kind != authority.KeyWarnFolder || !strings.Contains(warnings[0].Text, "holds key set no. 1, and no. 3 was") {
 		t.Fatalf("warnings %+v, %v", warnings, err)
 	}
-	w.must(w.a.InstallKeySet(t.Context(), admin, requested), license.Conflict)
+	_, err = w.a.InstallKeySet(t.Context(), admin, requested)
+	w.must(err, license.Conflict)
 	if n := len(w.eventsOf(license.ActionKeysInstall)); n != installed {
 		t.Errorf("%d installations were recorded", n-installed)
 	}

@@ -187,7 +187,7 @@ func (a *Authority) InstallKeySet(ctx context.Context, actor license.Actor, raw 
 		return InstalledKeys{}, err
 	}
 	if err := a.replacesNoted(ctx, raw); err != nil {
-		return err
+		return InstalledKeys{}, err
 	}
 	if err := a.custody.Install(raw, now); err != nil {
 		return InstalledKeys{}, fmt.Errorf("install a key set: %w", err)

@@ -232,7 +232,10 @@ func (a *Authority) openRestore(ctx context.Context, tx store.Tx, lost Lost) err
 	if err := restoreClock(ctx, tx, lost.Clock); err != nil {
 		return err
 	}
-	if err := a.applyGeneral(ctx, tx, lost.Marks); err != nil {
+	if err := restoreTokens(ctx, tx, lost, now); err != nil {
+		return err
+	}
+	if err := a.restoreKeys(ctx, tx, lost.Marks); err != nil {
 		return err
 	}
 	for _, ch := range a.channels { // what a marketplace sold is read again, from the beginning

@@ -223,14 +223,11 @@ func forgetTransfers(ctx context.Context, tx store.Tx, licenseID string, ms []Ma
 	return nil
 }
 
-// applyGeneral makes the changes again that are about no licence: a token that was
-// revoked stays so, and a key that others may hold stays marked.
-func (a *Authority) applyGeneral(ctx context.Context, tx store.Tx, ms []Mark) error {
+// restoreKeys marks again the keys that others may hold.
+func (a *Authority) restoreKeys(ctx context.Context, tx store.Tx, ms []Mark) error {
 	for _, m := range ms {
 		var err error
-		switch m.Action { //nolint:exhaustive // the others take nothing away
-		case license.ActionTokenRevoke:
-			err = endToken(ctx, tx, m)
+		switch m.Action { //nolint:exhaustive // the others are about no key
 		case license.ActionKeysRevoke:
 			err = a.endKey(ctx, tx, m)
 		case license.ActionKeysKeep:
@@ -242,19 +239,6 @@ func (a *Authority) applyGeneral(ctx context.Context, tx store.Tx, ms []Mark) er
 		}
 	}
 	return nil
-}
-
-func endToken(ctx context.Context, tx store.Tx, m Mark) error {
-	id, _ := m.Facts["token"].(string)
-	t, err := readToken(ctx, tx, id)
-	if errors.Is(err, license.NotFound) || err == nil && !t.RevokedAt.IsZero() {
-		return nil // it was made after the backup too: nobody knows it any more
-	}
-	if err != nil {
-		return err
-	}
-	t.RevokedAt = m.At
-	return putToken(ctx, tx, t)
 }
 
 func (a *Authority) endKey(ctx context.Context, tx store.Tx, m Mark) error {

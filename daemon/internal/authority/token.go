@@ -260,16 +260,20 @@ func (a *Authority) RevokeToken(ctx context.Context, actor license.Actor, id str
 		if err := putToken(ctx, tx, t); err != nil {
 			return err
 		}
-		_, err = tx.Append(ctx, license.AuditEvent{
-			At: now, Actor: actor, Action: license.ActionTokenRevoke,
-			Before: map[string]any{"state": "live"}, After: map[string]any{"token": t.ID, "name": t.Name, "state": "revoked"},
-		})
-		return err
+		return auditTokenRevoke(ctx, tx, now, actor, t)
 	})
 	if err != nil {
 		return Token{}, false, err
 	}
 	return t, changed, nil
+}
+
+func auditTokenRevoke(ctx context.Context, tx store.Tx, now time.Time, actor license.Actor, t Token) error {
+	_, err := tx.Append(ctx, license.AuditEvent{
+		At: now, Actor: actor, Action: license.ActionTokenRevoke,
+		Before: map[string]any{"state": "live"}, After: map[string]any{"token": t.ID, "name": t.Name, "state": "revoked"},
+	})
+	return err
 }
 
 // errBadToken is the answer to every token that is not good: what is wrong with it

@@ -90,14 +90,11 @@ var types = map[license.Action]string{
 }
 
 // untold are the actions that are no events outside: those about the endpoints
-// themselves, which would go in circles, what the log does to itself, and what is
-// done with the whole store: a restore makes again what was told before.
+// themselves, which would go in circles, and what the log does to itself.
 var untold = map[license.Action]bool{
 	license.ActionWebhookEnable: true, license.ActionWebhookDisable: true, license.ActionWebhookReplay: true,
 	license.ActionWebhookSkip: true, license.ActionWebhookForget: true, license.ActionWebhookGiveUp: true,
 	license.ActionCheckpoint: true, license.ActionUnreadable: true,
-	license.ActionBackup: true, license.ActionDump: true, license.ActionRestore: true, license.ActionRestoreApply: true,
-	license.ActionRestoreAdopt: true, license.ActionRestoreDecide: true, license.ActionRestoreFinish: true,
 }
 
 // Types of actions that have two.
