@@ -137,12 +137,12 @@ func TestLockedOut(t *testing.T) {
 		t.Errorf("%s", text)
 	}
 	locked := 0
-	for _, e := range m.events() {
-		if e.Action == license.ActionLockedOut {
-			locked++
-			if e.Actor.Addr != "127.0.0.1" {
-				t.Errorf("%+v", e.Actor)
-			}
+	var log adminwire.EventList
+	m.ok(asError(m.admin(http.MethodGet, adminwire.PathEvents+"?action="+string(license.ActionLockedOut), nil, &log)))
+	for _, e := range log.Events {
+		locked++
+		if e.Actor.Addr != "127.0.0.1" {
+			t.Errorf("%+v", e.Actor)
 		}
 	}
 	if locked != 1 {

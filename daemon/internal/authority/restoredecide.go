@@ -165,7 +165,7 @@ func (a *Authority) FinishRestore(ctx context.Context, actor license.Actor, drop
 				return license.Errorf(license.Conflict, "the daemon is not in reconcile mode")
 			}
 			for more = true; more; {
-				n := 0
+				var n int
 				if n, more, err = a.dropItems(ctx, tx, actor, dropRest); err != nil {
 					return err
 				}
