@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -202,6 +203,8 @@ func TestStoreFaults(t *testing.T) {
 func TestClockNotTrusted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
+		var off atomic.Int64
+		w.now = func() time.Time { return time.Now().Add(time.Duration(off.Load())) }
 		w.start(endpoint())
 		w.issue()
 		time.Sleep(time.Minute)
@@ -210,8 +213,7 @@ func TestClockNotTrusted(t *testing.T) {
 		}
 		l := w.issue()
 		synctest.Wait()
-		off := -24 * time.Hour
-		w.now = func() time.Time { return time.Now().Add(off) }
+		off.Store(int64(-24 * time.Hour))
 		w.receiver.forget()
 		if _, _, err := w.a.Edit(t.Context(), admin, l.ID, authority.Edit{Event: license.EventSuspend}); err == nil {
 			t.Fatal("the clock is trusted")
