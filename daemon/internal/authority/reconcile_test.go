@@ -201,3 +201,26 @@ func TestCheckAfterMessage(t *testing.T) {
 		}
 	})
 }
+
+// An end that the merchant set after a backup is the merchant's own in the store that
+// is restored, too, and is not repaired to what the marketplace says.
+func TestReconcileAfterARestore(t *testing.T) {
+	t.Parallel()
+	inMarket(t, func(m *market) {
+		own := m.bought("PL001")
+		hand := own.end.Add(30 * day)
+		lost := authority.Mark{
+			Seq: 1000, At: m.a.Now(), Action: license.ActionRenew, License: own.on.held.LicenseID,
+			Facts: map[string]any{"expires_at": hand.Format(time.RFC3339)},
+		}
+		m.must(m.a.BeginRestore(m.t.Context(), authority.Lost{Marks: []authority.Mark{lost}, Complete: true}), "")
+		if !m.endOf(own).Equal(hand) {
+			t.Fatalf("the restored licence ends %s, want %s", m.endOf(own), hand)
+		}
+		results, stop := m.reconcile()
+		defer stop()
+		if done, failures := results(); len(done) != 1 || done[0].Own != 1 || done[0].Repaired != 0 || len(failures) != 0 || !m.endOf(own).Equal(hand) {
+			t.Errorf("compared %+v, %v; it ends %s, want %s", done, failures, m.endOf(own), hand)
+		}
+	})
+}

@@ -89,20 +89,34 @@ func (m Mark) applyTo(l *license.License) bool {
 		if !ok {
 			return m.Action == license.ActionConfirm
 		}
-		l.ExpiresAt = time.Time{}
+		at := time.Time{}
 		if text, is := end.(string); is {
-			at, err := time.Parse(time.RFC3339, text)
-			if err != nil {
+			var err error
+			if at, err = time.Parse(time.RFC3339, text); err != nil {
 				return false
 			}
-			l.ExpiresAt = at.UTC()
 		}
+		m.setEnd(l, at.UTC())
 	case license.ActionIssue, license.ActionExpire, license.ActionExpiring, license.ActionProof:
 		// They say, and change no fact.
 	default: // of which it is known that it changed the licence, and not how
 		return !strings.HasPrefix(string(m.Action), "license.")
 	}
 	return true
+}
+
+// setEnd sets the end of l. One that the merchant has set of what a marketplace sold
+// stays the merchant's own, and is not repaired.
+func (m Mark) setEnd(l *license.License, at time.Time) {
+	switch m.Action { //nolint:exhaustive // the others leave open whose it is
+	case license.ActionRenew:
+		if l.Sold() && !l.OwnEnd {
+			l.OwnEnd, l.SoldUntil = true, l.ExpiresAt
+		}
+	case license.ActionSetExpiry:
+		l.OwnEnd = false
+	}
+	l.ExpiresAt = at
 }
 
 // applyInstalls ends the installs that had ended, and keeps seats for those that
