@@ -133,7 +133,11 @@ func (c deviceCall) bind(ctx context.Context, tx store.Tx, inst license.Install,
 			return inst, ErrNeedsDevice
 		}
 	}
-	if inst.Seat, err = c.seat(installs); err != nil {
+	var beyond int
+	if inst.Seat, beyond, err = c.seat(installs); err != nil {
+		return inst, err
+	}
+	if err := c.beyond(ctx, tx, c.license, inst, beyond); err != nil {
 		return inst, err
 	}
 	next, changed, err := c.license.Apply(license.Change{Event: license.EventActivate, At: c.now})
@@ -161,8 +165,8 @@ func (c deviceCall) bind(ctx context.Context, tx store.Tx, inst license.Install,
 // seat is the seat of the device: its own where it has one, else a free one.
 // A seat is that of the device that took it: who is like one that came to it
 // later has another, or devices could be chained. One whose licences have all run
-// out is free again.
-func (c deviceCall) seat(installs []license.Install) (string, error) {
+// out is free again. beyond is as how many-th beyond what was sold it is taken now.
+func (c deviceCall) seat(installs []license.Install) (seat string, beyond int, err error) {
 	mine, first, taken := "", make(map[string]bool), make(map[string]bool)
 	slices.SortStableFunc(installs, func(a, b license.Install) int { return a.BoundAt.Compare(b.BoundAt) })
 	for _, i := range installs {
@@ -181,13 +185,16 @@ func (c deviceCall) seat(installs []license.Install) (string, error) {
 			mine = i.Seat
 		}
 	}
-	switch {
-	case mine != "" && (taken[mine] || len(taken) < c.limit(c.license)):
-		return mine, nil
-	case len(taken) >= c.limit(c.license):
-		return "", ErrQuota
+	if mine != "" && taken[mine] {
+		return mine, 0, nil
 	}
-	return c.a.ids.New(license.SeatPrefix, c.now)
+	if len(taken) >= c.limit(c.license) {
+		return "", 0, ErrQuota
+	}
+	if seat = mine; seat == "" {
+		seat, err = c.a.ids.New(license.SeatPrefix, c.now)
+	}
+	return seat, len(taken) + 1 - c.license.Machines, err
 }
 
 // grantMore makes another licence for a device that has one.
@@ -259,6 +266,7 @@ func (c deviceCall) claims(inst license.Install, jti string, at time.Time) token
 		Issuer: c.keys.Issuer, ID: jti, LicenseID: l.ID, Product: l.Product, Dates: s.DatesFor(at, c.from, until),
 		Customer: l.Customer, Order: l.Order, Channel: l.Channel, CodeLast4: codeEnd(l), Features: l.Features, Machines: l.Machines, Mode: l.Mode,
 		Binding: inst.Binding, Status: token.StatusPlace{URI: statusURI(c.keys.Issuer, inst.Status.List), Index: inst.Status.Index},
+		Trial: l.Trial,
 	}
 }
 

@@ -188,7 +188,7 @@ func (a *Authority) identify(ctx context.Context, tx store.Tx, l license.License
 	switch {
 	case errors.Is(err, ErrQuota):
 		err = license.Errorf(license.MachineLimit,
-			"the licence is in use on as many machines as it is for (%d); end the install of one of them first", l.Machines)
+			"the licence is in use on as many machines as it is for (%d); end the install of one of them first", c.limit(l))
 	case errors.Is(err, ErrNeedsDevice):
 		err = license.FieldErrorf("device", "nothing can be bound to it: it shows no more than a processor and placeholders, which many machines share")
 	}

@@ -215,3 +215,34 @@ func TestTrialsAreForgottenOneByOne(t *testing.T) {
 	w.must(try(), "")
 	w.must(try(), license.TrialUsed)
 }
+
+// Devices that never call home are let in beyond like all others, which is recorded;
+// and their licence says that it is a trial.
+func TestPoliciesOfDevices(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(p *license.Product) {
+		p.Overage, p.Trial = 1, license.TrialPolicy{For: 14 * day, PerMachine: 1, Remember: 365 * day}
+	})
+	is := w.issue(func(o *authority.Order) { o.For, o.Trial = 0, true })
+	one := w.identified(is.License.ID, "HW-1")
+	file, err := token.ParseFile(one.File)
+	if err != nil || len(file.Licenses) != 1 {
+		t.Fatal(err)
+	}
+	if !w.verify(file.Licenses[0], "cad").Trial {
+		t.Error("the licence does not say that it is a trial")
+	}
+	if n := w.events(license.ActionOverage); n != 0 {
+		t.Errorf("%d events for what was sold", n)
+	}
+	two := w.identified(is.License.ID, "HW-2")
+	if e := w.last(license.ActionOverage); e.Install != two.Install.ID || e.After["beyond"] != 1.0 {
+		t.Errorf("%+v", e)
+	}
+	w.identified(is.License.ID, "HW-2")
+	if n := w.events(license.ActionOverage); n != 1 {
+		t.Errorf("%d events", n)
+	}
+	_, err = w.identify(is.License.ID, "HW-3")
+	w.must(err, license.MachineLimit)
+}

@@ -85,7 +85,7 @@ func (c *call) stranger(ctx context.Context, tx store.Tx, licenseID string, op f
 			return license.Install{}, err
 		}
 		return license.Install{}, recordedError{license.Errorf(license.MachineLimit,
-			"the licence server was restored from a backup, and this licence is in use on as many machines as it is for (%d) by now", l.Machines)}
+			"the licence server was restored from a backup, and this licence is in use on as many machines as it is for (%d) by now", c.a.products[l.Product].Limit(l))}
 	}
 	if err := c.takeIn(ctx, tx, l, inst); err != nil {
 		return license.Install{}, err
@@ -143,7 +143,7 @@ func (c *call) reseat(ctx context.Context, tx store.Tx, l license.License, held 
 	switch {
 	case seats.mine != "" && l.Mode != license.ModeFloating && len(seats.live[seats.mine]) < c.product.InstallsPerMachine:
 		return installOf(held, seats.mine), true, nil
-	case len(seats.live) >= l.Machines:
+	case len(seats.live) >= c.a.products[l.Product].Limit(l):
 		return license.Install{}, false, nil
 	}
 	fresh, err := c.a.ids.New(license.SeatPrefix, c.now)
