@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -20,7 +21,7 @@ import (
 // auditFlags select entries.
 func auditFlags(more ...cli.Flag) []cli.Flag {
 	return append([]cli.Flag{
-		&cli.StringFlag{Name: "license", Usage: "only about this licence, by `ID`"},
+		&cli.StringFlag{Name: "license", Usage: "only about this licence, by `ID` or CODE"},
 		&cli.StringFlag{Name: "action", Usage: "only this `ACTION`, as license.revoke"},
 		&cli.StringFlag{Name: "since", Usage: "only what happened since this `TIME` (2027-01-31, from its beginning, or RFC 3339), or within this duration (24h, 30d)"},
 	}, more...)
@@ -78,6 +79,23 @@ func (p *program) readSince(c *cli.Context, s string) (time.Time, error) {
 	return p.readMoment(c, "--since", s, ago, p.zoneThere)
 }
 
+// selectedLicense takes the licence that selects entries by its code as well, and says where
+// there is none. One that the store does not have (it was restored) can have entries.
+func selectedLicense(ctx context.Context, admin *adminclient.Client, o *adminclient.EventOptions) error {
+	if o.License == "" {
+		return nil
+	}
+	first := *o
+	first.Limit, first.Cursor, first.Action, first.Since = 1, "", "", time.Time{}
+	page, err := admin.Events(ctx, first)
+	if err != nil || len(page.Events) > 0 {
+		return err
+	}
+	l, err := lookup(ctx, admin, o.License)
+	o.License = l.ID
+	return err
+}
+
 func (p *program) auditList(c *cli.Context) error {
 	_, f, admin, err := p.begin(c, []string{formTable, formJSON, formCSV})
 	if err != nil {
@@ -85,6 +103,9 @@ func (p *program) auditList(c *cli.Context) error {
 	}
 	o, err := p.readEvents(c)
 	if err != nil {
+		return err
+	}
+	if err := selectedLicense(c.Context, admin, &o); err != nil {
 		return err
 	}
 	var list adminwire.EventList
@@ -121,6 +142,9 @@ func (p *program) auditExport(c *cli.Context) error {
 	}
 	admin, err := p.connect(c)
 	if err != nil {
+		return err
+	}
+	if err := selectedLicense(c.Context, admin, &o); err != nil {
 		return err
 	}
 	progress := p.progress("%d entries")

@@ -68,7 +68,7 @@ func configFlag() cli.Flag {
 func (p *program) configured(c *cli.Context) (config.Config, error) {
 	path := c.String("config")
 	if path == "" {
-		return config.Config{}, usagef("%s needs --config, the daemon's configuration, which names the store", commandName(c))
+		return config.Config{}, usagef("%s needs --config, the daemon's configuration, which names the store; see %s --help", c.Command.Name, commandName(c))
 	}
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
 		return config.Config{}, usagef("there is no configuration %s", path)

@@ -37,9 +37,6 @@ func (p *program) proofCommand() *cli.Command {
 }
 
 func (p *program) proof(c *cli.Context) error {
-	if !c.Args().Present() {
-		return cli.ShowSubcommandHelp(c)
-	}
 	args, err := arguments(c, "an ORDER or the ID or CODE of a LICENSE")
 	if err != nil {
 		return err

@@ -35,7 +35,7 @@ func (p *program) tokenCreateCommand() *cli.Command {
 			"  licensectl token create --name auditor --role viewer --for 7d",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "name", Usage: "what the audit log calls whoever uses it, `NAME` (required)"},
-			&cli.StringFlag{Name: "role", Usage: "`ROLE`: viewer, issuer or admin (required)"},
+			&cli.StringFlag{Name: "role", Usage: "`ROLE` (required): viewer, issuer, admin"},
 			&cli.StringSliceFlag{Name: "product", Usage: "only for the product with this `ID` (repeatable; default: all)"},
 			&cli.StringFlag{Name: "for", Value: "90d", Usage: "how `LONG` it is valid, at most 400d"},
 			&cli.StringFlag{Name: "write", TakesFile: true, Usage: "write it to a new `FILE` that only you can read, instead of printing it"},

@@ -64,7 +64,9 @@ func (p *program) transfer(c *cli.Context) error {
 			return err
 		}
 		t.Install, what = i.ID, "the machine of install "+i.ID
-	} else if n := seatsTaken(l); n != 1 {
+	} else if n := seatsTaken(l); n == 0 {
+		return usagef("%s is in use on no machine: it can be activated on any", l.ID)
+	} else if n > 1 {
 		return usagef("%s is in use on %s: name an INSTALL on the one that is left; see licensectl install list %s",
 			l.ID, count(n, "machine", "machines"), l.ID)
 	}
