@@ -57,12 +57,39 @@ func TestRestoreRevivesNoToken(t *testing.T) {
 		m.refuse(license.Unauthorized, k.Token, http.MethodGet, adminwire.PathLicenses, "")
 	}
 	revokes := 0
-	for _, e := range m.events() {
-		if e.Action == license.ActionTokenRevoke && e.Actor.Name == "restore" {
+	var log adminwire.EventList
+	m.ok(asError(m.admin(http.MethodGet, adminwire.PathEvents+"?limit=1000&action="+string(license.ActionTokenRevoke), nil, &log)))
+	for _, e := range log.Events {
+		if e.Actor.Name == "restore" {
 			revokes++
 		}
 	}
 	if revokes != 2 {
 		t.Errorf("%d tokens are written down as ended by the restore", revokes)
 	}
+}
+
+// A machine that the staff has moved a licence off does not have it again, and an
+// upgrade that the backup lacks is there to be decided about.
+func TestRestoreOfMovesAndUpgrades(t *testing.T) {
+	t.Parallel()
+	m := start(t, strings.Replace(config, "machines: 2", "machines: 1", 1), nil)
+	l, up := m.issue(), m.issue()
+	x := m.machine("x")
+	m.ok(x.activate(l.Code))
+	copied := m.backup()
+	m.post(adminwire.PathTransfer, l.ID, adminwire.MoveOff{})
+	m.post(adminwire.PathUpgrade, up.ID, adminwire.Upgrade{Machines: 5})
+	was := m.shown(l.ID).Installs[0].State
+	m.goBack(copied)
+	if i := m.shown(l.ID).Installs[0]; i.State != was || was == license.InstallLive {
+		t.Errorf("the install that was moved off is %s, and was %s", i.State, was)
+	}
+	if err := x.refresh(); err == nil {
+		t.Error("the machine that was left goes on")
+	}
+	if _, items := m.restore(); items[up.ID+"/-"].Kind != "lost_edit" {
+		t.Errorf("%+v", items)
+	}
+	m.ok(m.machine("y").activate(l.Code))
 }

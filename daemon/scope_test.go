@@ -57,7 +57,9 @@ func TestNoCallLeavesTheScope(t *testing.T) {
 			if p := decode[map[string]any](t, text); p["reason"] == "bad_request" || p["reason"] == "internal" {
 				t.Errorf("%s was not asked in the right way: %s", id, text)
 			}
-			if i := slices.IndexFunc(secrets, func(s string) bool { return strings.Contains(text, s) && !strings.Contains(names.Replace(path)+bodies[id], s) }); i >= 0 {
+			if i := slices.IndexFunc(secrets, func(s string) bool {
+				return strings.Contains(text, s) && !strings.Contains(names.Replace(path)+bodies[id], s)
+			}); i >= 0 {
 				t.Errorf("%s shows %q: %s", id, secrets[i], text)
 			}
 		}
