@@ -72,6 +72,7 @@ var changing = map[string]conditions{
 	"db reconcile decide": ofStore,
 	"db reconcile finish": ofStore,
 	"load":                ofFiles,
+	"dump":                ofFiles,
 
 	"token create": {dryRun: true}, // its text is shown once
 	"token revoke": ofStore,

@@ -17,12 +17,12 @@ import (
 func (p *program) dumpCommand() *cli.Command {
 	return &cli.Command{
 		Name: "dump", Category: "Service", Usage: "write every record of the store as JSON Lines",
-		UsageText: "licensectl dump [--config FILE] [-o DUMP]",
+		UsageText: "licensectl dump [--config FILE] [-o DUMP] [--yes]",
 		Description: "Asks the running daemon, or with --config reads the store of one that is stopped. The text is what licensectl load takes, into\n" +
 			"a store of another kind, too. Codes are in it as the store has them, sealed under the data key in the folder keys of the data\n" +
 			"folder, which is not in it. It holds names of customers, and where each install stands in the status lists: keep it as the store.\n\n" +
 			"Examples:\n  licensectl dump -o merchant.jsonl\n  licensectl dump --config licensed.yaml | zstd >merchant.jsonl.zst",
-		Flags: []cli.Flag{configFlag(), fileFlag("dump")}, Action: p.dump,
+		Flags: []cli.Flag{configFlag(), fileFlag("dump"), yesFlag()}, Action: p.dump,
 	}
 }
 
@@ -33,7 +33,13 @@ func (p *program) dump(c *cli.Context) (err error) {
 	if err := noForm(c); err != nil {
 		return err
 	}
-	w, commit, abort, err := p.created(c.String("output"))
+	path := c.String("output")
+	if _, err := os.Lstat(path); err == nil && path != "-" && !c.Bool("yes") {
+		if err := p.confirm(c, "Replace "+shown(path)+"?"); err != nil {
+			return err
+		}
+	}
+	w, commit, abort, err := p.created(path)
 	if err != nil {
 		return err
 	}
@@ -44,7 +50,7 @@ func (p *program) dump(c *cli.Context) (err error) {
 	if err := commit(); err != nil {
 		return err
 	}
-	if path := c.String("output"); path != "" && path != "-" {
+	if path != "" && path != "-" {
 		p.note("wrote the dump %s; its codes need the folder keys of the data folder", path)
 	}
 	return nil
