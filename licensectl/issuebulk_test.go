@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -22,6 +23,7 @@ import (
 // bulkDaemon issues like the daemon does: once for each Idempotency-Key.
 type bulkDaemon struct {
 	server  string
+	mu      sync.Mutex // held while a call is answered
 	made    int
 	answers map[string][]byte
 	// lose makes the answers from a call on get lost, counted from 1, before or after
@@ -51,6 +53,8 @@ func newBulkDaemon(t *testing.T) *bulkDaemon {
 		if r.URL.Path != adminwire.PathBulk {
 			t.Errorf("unexpected call of %s", r.URL)
 		}
+		d.mu.Lock()
+		defer d.mu.Unlock()
 		d.calls++
 		if d.lost() && d.before {
 			panic(http.ErrAbortHandler)
@@ -149,7 +153,15 @@ func issueFrom(t *testing.T, d *bulkDaemon, from, codes string, more ...string) 
 			}
 		}
 	}
-	return s.run(t.Context(), args), s
+	return d.during(func() int { return s.run(t.Context(), args) }), s
+}
+
+// during runs a command, and returns when no call is being answered any more.
+func (d *bulkDaemon) during(run func() int) int {
+	status := run()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return status
 }
 
 // wantCodes wants the codes of n licences in a file, each once.
@@ -283,10 +295,11 @@ func TestIssueFromForgotten(t *testing.T) {
 		t.Fatal(err)
 	}
 	args := []string{"licensectl", "--server", d.server, "issue", "--from", from, "--codes", codes, "--product", "demo", "--perpetual"}
-	if got := s.run(t.Context(), args); got != exitFailed || d.made != 2000 || !strings.Contains(s.err.String(), "go on with --yes") {
+	run := func(args []string) int { return d.during(func() int { return s.run(t.Context(), args) }) }
+	if got := run(args); got != exitFailed || d.made != 2000 || !strings.Contains(s.err.String(), "go on with --yes") {
 		t.Errorf("exit %d, %d made: %s", got, d.made, &s.err)
 	}
-	if got := s.run(t.Context(), append(args, "--yes")); got != exitDone || d.made != 2500 {
+	if got := run(append(args, "--yes")); got != exitDone || d.made != 2500 {
 		t.Errorf("exit %d, %d made: %s", got, d.made, &s.err)
 	}
 	data := wantCodes(t, codes, 2500)
