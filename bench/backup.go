@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/seed-357fa782/licensed/internal/adminwire"
+	"github.com/seed-357fa782/licensed/internal/durable"
 )
 
 // backupRatio is how much later a callback may be answered while a backup is made.
@@ -122,11 +123,11 @@ func (s *site) copyOnce(ctx context.Context, client *http.Client, to *copied) (e
 	if rs.StatusCode != http.StatusOK {
 		return fmt.Errorf("a backup is answered with %s", rs.Status)
 	}
-	f, err := os.CreateTemp(s.dir, "copy")
+	f, err := durable.Create(s.path("copy"), 0o600) // as licensectl writes it
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, f.Close(), os.Remove(f.Name())) }()
+	defer f.Abort()
 	n, err := io.Copy(f, rs.Body)
 	to.count, to.bytes, to.took = to.count+1, to.bytes+n, to.took+time.Since(begin)
 	return err

@@ -19,7 +19,7 @@ import (
 const (
 	// backupPause is after each block of a copy, so that it takes no more than a part
 	// of a processor and of the disk.
-	backupPause = 4 * time.Millisecond
+	backupPause = 12 * time.Millisecond
 	// backupRetry is when a backup that failed is tried again, at the latest.
 	backupRetry = 15 * time.Minute
 )
