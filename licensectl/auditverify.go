@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -180,24 +181,27 @@ func (p *program) verifyDaemonAudit(c *cli.Context, v token.AuditVerifier) (toke
 
 // exportLines writes the log as it is kept, and says how many entries that were.
 func exportLines(ctx context.Context, admin *adminclient.Client, o adminclient.EventOptions, out io.Writer, show func(total int)) (total int, err error) {
-	o.Limit = maxBatch
-	fetch := pages[string](func(cursor string) ([]string, string, error) {
-		o.Cursor = cursor
-		page, err := admin.EventLines(ctx, o)
-		return page.Lines, page.Next, err
-	})
-	_, err = fetch.each("", true, func(lines []string) error {
-		for _, line := range lines {
-			if _, err := io.WriteString(out, line+"\n"); err != nil {
-				return fmt.Errorf("write the entries: %w", err)
-			}
-		}
-		if total += len(lines); show != nil {
-			show(total)
-		}
-		return nil
-	})
-	return total, err
+	counted := &lineCounter{w: out, show: show}
+	err = admin.ExportEvents(ctx, o, counted)
+	return counted.total, err
+}
+
+// lineCounter counts the lines that pass.
+type lineCounter struct {
+	w     io.Writer
+	total int
+	show  func(total int) // nil: nobody watches
+}
+
+func (l *lineCounter) Write(data []byte) (int, error) {
+	n, err := l.w.Write(data)
+	if l.total += bytes.Count(data[:n], []byte{'\n'}); l.show != nil {
+		l.show(l.total)
+	}
+	if err != nil {
+		err = fmt.Errorf("write the entries: %w", err)
+	}
+	return n, err
 }
 
 func newAuditVerdict(v token.AuditVerifier, r token.AuditReport, fault *license.AuditFault) auditVerdict {

@@ -2,14 +2,17 @@ package adminclient
 
 import (
 	"context"
+	"io"
 	"net/http"
 
 	"github.com/seed-357fa782/licensed/internal/adminwire"
 )
 
-// EventLines returns a page of the audit log as it is kept, oldest first.
-func (c *Client) EventLines(ctx context.Context, o EventOptions) (adminwire.EventLines, error) {
-	return get[adminwire.EventLines](ctx, c, adminwire.PathEventLines, o.query())
+// ExportEvents writes the audit log to w as it is kept, or what o selects of it:
+// one line for each entry, oldest first. Limit and cursor of o do not count.
+func (c *Client) ExportEvents(ctx context.Context, o EventOptions, w io.Writer) error {
+	o.Limit, o.Cursor = 0, ""
+	return c.stream(ctx, call{method: http.MethodGet, path: adminwire.PathExport, query: o.query(), accept: adminwire.TypeLines}, w)
 }
 
 // AuditState says how far the audit log goes, and how far it is signed.

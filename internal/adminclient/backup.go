@@ -14,18 +14,17 @@ import (
 // Backup writes a backup of the daemon's store to w. Whether it is whole, w has
 // to be asked: a connection that breaks can look like the end.
 func (c *Client) Backup(ctx context.Context, w io.Writer) error {
-	return c.stream(ctx, adminwire.PathBackup, adminwire.TypeBackup, w)
+	return c.stream(ctx, call{method: http.MethodPost, path: adminwire.PathBackup, accept: adminwire.TypeBackup}, w)
 }
 
 // Dump writes every record of the daemon's store to w, as text. Whether it is
 // whole, its last line says.
 func (c *Client) Dump(ctx context.Context, w io.Writer) error {
-	return c.stream(ctx, adminwire.PathDump, adminwire.TypeDump, w)
+	return c.stream(ctx, call{method: http.MethodPost, path: adminwire.PathDump, accept: adminwire.TypeDump}, w)
 }
 
 // stream is a call whose answer has no bounds, neither in time nor in size.
-func (c *Client) stream(ctx context.Context, path, media string, w io.Writer) error {
-	k := call{method: http.MethodPost, path: path, accept: media}
+func (c *Client) stream(ctx context.Context, k call, w io.Writer) error {
 	req, err := c.request(ctx, k)
 	if err != nil {
 		return err
@@ -36,7 +35,7 @@ func (c *Client) stream(ctx context.Context, path, media string, w io.Writer) er
 	}
 	defer resp.Body.Close()
 	got, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
-	if resp.StatusCode != http.StatusOK || got != media {
+	if resp.StatusCode != http.StatusOK || got != k.accept {
 		body, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
 		if err != nil {
 			return c.unreachable(ctx, c.timeout, err)

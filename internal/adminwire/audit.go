@@ -10,10 +10,14 @@ import (
 // Paths of the audit log's own form.
 const (
 	PathEventLines = Prefix + "/events/lines"
+	PathExport     = Prefix + "/events/export"
 	PathEventHead  = Prefix + "/events/head"
 	PathCheckpoint = Prefix + "/events/checkpoint"
 	PathErase      = Prefix + "/events/erase"
 )
+
+// TypeLines is the media type of an export: JSON Lines.
+const TypeLines = "application/jsonl"
 
 // EventLines is a page of the audit log as it is kept and exported.
 type EventLines struct {

@@ -122,6 +122,7 @@ var table = map[string]access{
 	"keep-key":        writesAll().madeAgain(),
 
 	"event-lines":     readsAll(authority.RoleViewer),
+	"export-events":   readsAll(authority.RoleViewer),
 	"event-head":      readsAll(authority.RoleViewer),
 	"checkpoint":      writesAll().madeAgain(),
 	"erase-events":    writesAll().madeAgain(),

@@ -1,7 +1,9 @@
 package adminapi
 
 import (
+	"bufio"
 	"context"
+	"io"
 	"net/http"
 	"time"
 
@@ -17,16 +19,22 @@ import (
 func (s *server) registerAudit(api huma.API) {
 	operation.Register(api, op(http.MethodGet, "events", adminwire.PathEvents, "The audit log, oldest first"), s.events)
 	operation.Register(api, op(http.MethodGet, "event-lines", adminwire.PathEventLines, "The audit log as it is kept: lines of a chain"), s.eventLines)
+	operation.RegisterStream(api, op(http.MethodGet, "export-events", adminwire.PathExport, "All of the audit log as it is kept, or what is selected of it"), adminwire.TypeLines, s.exportEvents)
 	operation.Register(api, op(http.MethodGet, "event-head", adminwire.PathEventHead, "How far the audit log goes, and is signed"), s.eventHead)
 	operation.Register(api, op(http.MethodPost, "checkpoint", adminwire.PathCheckpoint, "Sign the audit log"), s.checkpoint)
 	operation.Register(api, op(http.MethodPost, "erase-events", adminwire.PathErase, "Take a licence's personal data out of the audit log"), s.eraseEvents)
 }
 
-// EventInput selects audit events.
-type EventInput struct {
+// EventSelection selects audit events.
+type EventSelection struct {
 	License string         `query:"license" maxLength:"128"`
 	Action  license.Action `query:"action" maxLength:"64"`
 	Since   time.Time      `query:"since" doc:"Only what happened at or after this instant."`
+}
+
+// EventInput asks for a part of them.
+type EventInput struct {
+	EventSelection
 	PageInput
 }
 
@@ -59,6 +67,28 @@ func (s *server) eventLines(ctx context.Context, in *EventInput) (*body[adminwir
 	}
 	return &body[adminwire.EventLines]{out}, nil
 }
+
+// exportEvents writes the lines page by page: what is added meanwhile is in it.
+func (s *server) exportEvents(ctx context.Context, in *EventSelection, w io.Writer) error {
+	f, p := (&EventInput{EventSelection: *in, PageInput: PageInput{Limit: maxLines}}).read()
+	out := bufio.NewWriterSize(w, 256<<10)
+	for {
+		lines, next, err := s.a.EventLines(ctx, f, p)
+		if err != nil {
+			return err
+		}
+		for _, line := range lines {
+			_, _ = out.Write(line) // Flush tells
+			_ = out.WriteByte('\n')
+		}
+		if p.Cursor = next; next == "" {
+			return out.Flush()
+		}
+	}
+}
+
+// maxLines is how many lines of an export are read at once.
+const maxLines = 1000
 
 func (s *server) eventHead(ctx context.Context, _ *empty) (*body[adminwire.AuditState], error) {
 	head, err := s.a.AuditHead(ctx)
