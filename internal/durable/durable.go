@@ -10,7 +10,7 @@ import (
 	"path/filepath"
 )
 
-// system is what WriteFile asks of the operating system where it can fail
+// system is what writing a file asks of the operating system where it can fail
 // half-way. Tests replace its parts.
 type system struct {
 	write   func(f *os.File, data []byte) (int, error)
@@ -32,46 +32,19 @@ func realSystem() system {
 // A symbolic link at path is replaced, not followed. A crash can leave a
 // temporary file named ".NAME.*.tmp" behind, which may be deleted.
 func WriteFile(path string, data []byte, perm fs.FileMode) error {
-	if err := realSystem().writeFile(path, data, perm); err != nil {
-		return fmt.Errorf("write %s: %w", path, cause(err))
-	}
-	return nil
+	return realSystem().writeFile(path, data, perm)
 }
 
-func (s system) writeFile(path string, data []byte, perm fs.FileMode) (err error) {
-	dir, name := filepath.Split(path)
-	if dir == "" {
-		dir = "."
-	}
-	f, err := os.CreateTemp(dir, "."+name+".*.tmp")
+func (s system) writeFile(path string, data []byte, perm fs.FileMode) error {
+	f, err := s.create(path, perm)
 	if err != nil {
 		return err
 	}
-	defer func() {
-		if f == nil {
-			return
-		}
-		// The first error is the one to report; what is left is tidied as far as it goes.
-		_ = f.Close()
-		_ = os.Remove(f.Name())
-	}()
-	if err := f.Chmod(perm); err != nil {
+	defer f.Abort()
+	if _, err := f.Write(data); err != nil {
 		return err
 	}
-	if _, err := s.write(f, data); err != nil {
-		return err
-	}
-	if err := s.sync(f); err != nil {
-		return err
-	}
-	if err := f.Close(); err != nil {
-		return err
-	}
-	if err := s.rename(f.Name(), path); err != nil {
-		return err
-	}
-	f = nil
-	return s.syncDir(dir)
+	return f.Commit()
 }
 
 // Remove deletes the file at path and syncs its folder. A file that is not

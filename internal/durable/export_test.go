@@ -5,7 +5,7 @@ import (
 	"os"
 )
 
-// Faults are the steps of WriteFile that a test wants to fail; nil steps work.
+// Faults are the steps of writing a file that a test wants to fail; nil steps work.
 type Faults struct {
 	Write   func(f *os.File, data []byte) (int, error)
 	Sync    func(f *os.File) error

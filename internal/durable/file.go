@@ -16,6 +16,7 @@ const syncEvery = 8 << 20
 // File is a file that is being written beside the path that it is meant for,
 // where it appears whole or not at all: see Create.
 type File struct {
+	sys      system
 	f        *os.File
 	path     string
 	unsynced int
@@ -24,7 +25,9 @@ type File struct {
 // Create begins a file for path with the permissions perm, under a temporary
 // name in the same folder (".NAME.*.tmp"). Commit puts it in its place, as
 // WriteFile does; Abort drops it.
-func Create(path string, perm fs.FileMode) (*File, error) {
+func Create(path string, perm fs.FileMode) (*File, error) { return realSystem().create(path, perm) }
+
+func (s system) create(path string, perm fs.FileMode) (*File, error) {
 	dir, name := filepath.Split(path)
 	if dir == "" {
 		dir = "."
@@ -33,7 +36,7 @@ func Create(path string, perm fs.FileMode) (*File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("write %s: %w", path, cause(err))
 	}
-	w := &File{f: f, path: path}
+	w := &File{sys: s, f: f, path: path}
 	if err := f.Chmod(perm); err != nil {
 		w.Abort()
 		return nil, fmt.Errorf("write %s: %w", path, cause(err))
@@ -43,7 +46,7 @@ func Create(path string, perm fs.FileMode) (*File, error) {
 
 // Write appends data.
 func (w *File) Write(data []byte) (int, error) {
-	n, err := w.f.Write(data)
+	n, err := w.sys.write(w.f, data)
 	if w.unsynced += n; err == nil && w.unsynced >= syncEvery {
 		err = w.sync()
 	}
@@ -55,7 +58,7 @@ func (w *File) Write(data []byte) (int, error) {
 
 func (w *File) sync() error {
 	w.unsynced = 0
-	return w.f.Sync()
+	return w.sys.sync(w.f)
 }
 
 // Name is the temporary name under which what was written can be read.
@@ -78,7 +81,7 @@ func (w *File) Commit() error {
 	}
 	err := errors.Join(w.sync(), w.f.Close())
 	if err == nil {
-		err = os.Rename(w.f.Name(), w.path)
+		err = w.sys.rename(w.f.Name(), w.path)
 	}
 	if err != nil {
 		_ = os.Remove(w.f.Name()) // the first error is the one to report
@@ -86,7 +89,7 @@ func (w *File) Commit() error {
 		return fmt.Errorf("write %s: %w", w.path, cause(err))
 	}
 	w.f = nil
-	if err := syncDir(filepath.Dir(w.path)); err != nil {
+	if err := w.sys.syncDir(filepath.Dir(w.path)); err != nil {
 		return fmt.Errorf("write %s: %w", w.path, cause(err))
 	}
 	return nil
