@@ -63,14 +63,22 @@ func (t *txn) Append(_ context.Context, e license.AuditEvent) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	if err := t.putNew(bucketAudit, seqKey(next.Seq), line); err != nil {
+	if err := t.putLine(head, next, line); err != nil {
 		return 0, err
+	}
+	return next.Seq, nil
+}
+
+// putLine stores the line by which the head of the log becomes next.
+func (t *txn) putLine(head, next license.AuditHead, line []byte) error {
+	if err := t.putNew(bucketAudit, seqKey(next.Seq), line); err != nil {
+		return err
 	}
 	if !t.appended {
 		t.appended, t.headBefore = true, head
 	}
 	t.b.head = next
-	return next.Seq, nil
+	return nil
 }
 
 // AuditHead returns the head of the audit log.
@@ -84,8 +92,12 @@ func (t *txn) AuditHead(context.Context) (license.AuditHead, error) {
 // Events lists the audit log, oldest first.
 func (t *txn) Events(ctx context.Context, f store.EventFilter, p store.Page) ([]license.AuditEvent, string, error) {
 	var out []license.AuditEvent
-	next, err := t.events(ctx, f, p, func(_ license.AuditLine, e license.AuditEvent) {
-		out = append(out, e)
+	next, err := t.lines(ctx, f, p, func(key, raw []byte) (bool, error) {
+		e, ok, err := selectedEvent(f, key, raw)
+		if ok {
+			out = append(out, e)
+		}
+		return ok, err
 	})
 	if err != nil {
 		return nil, "", err
@@ -96,24 +108,17 @@ func (t *txn) Events(ctx context.Context, f store.EventFilter, p store.Page) ([]
 // EventLines lists the audit log as it is kept, oldest first.
 func (t *txn) EventLines(ctx context.Context, f store.EventFilter, p store.Page) ([][]byte, string, error) {
 	var out [][]byte
-	if f == (store.EventFilter{After: f.After}) {
-		// All of them, so that none need be read to be judged: whoever verifies the
-		// log reads them anyway.
-		if err := t.readable(); err != nil {
-			return nil, "", err
+	// Where all are wanted none need be read to be judged: whoever verifies the log
+	// reads them anyway.
+	all := f == store.EventFilter{After: f.After}
+	next, err := t.lines(ctx, f, p, func(key, raw []byte) (bool, error) {
+		if !all {
+			if _, ok, err := selectedEvent(f, key, raw); !ok {
+				return false, err
+			}
 		}
-		way := behind{t.b.get(bucketAudit).Cursor(), seqKey(max(f.After, 0))}
-		next, err := walk(ctx, way, bucketAudit, p, nil, func(_, raw []byte) (bool, error) {
-			out = append(out, bytes.Clone(raw))
-			return true, nil
-		})
-		if err != nil {
-			return nil, "", err
-		}
-		return out, next, nil
-	}
-	next, err := t.events(ctx, f, p, func(line license.AuditLine, _ license.AuditEvent) {
-		out = append(out, bytes.Clone(line.Raw()))
+		out = append(out, bytes.Clone(raw))
+		return true, nil
 	})
 	if err != nil {
 		return nil, "", err
@@ -121,29 +126,28 @@ func (t *txn) EventLines(ctx context.Context, f store.EventFilter, p store.Page)
 	return out, next, nil
 }
 
-func (t *txn) events(ctx context.Context, f store.EventFilter, p store.Page, take func(license.AuditLine, license.AuditEvent)) (string, error) {
+// lines walks the lines of the audit log among which those of a filter are.
+func (t *txn) lines(ctx context.Context, f store.EventFilter, p store.Page, take func(key, raw []byte) (bool, error)) (string, error) {
 	if err := t.readable(); err != nil {
 		return "", err
 	}
 	way := behind{t.b.get(bucketAudit).Cursor(), seqKey(max(f.After, 0))}
-	return walk(ctx, way, bucketAudit, p, needles(f.License, string(f.Action)), func(key, raw []byte) (bool, error) {
-		line, err := parseLine(key, raw)
-		if err != nil {
-			return false, err
-		}
-		if f.License != "" && line.License != f.License || f.Action != "" && line.Action != f.Action {
-			return false, nil
-		}
-		e, err := line.Event()
-		if err != nil {
-			return false, unreadable(bucketAudit, key).WithCause(err)
-		}
-		if !f.Match(e) {
-			return false, nil
-		}
-		take(line, e)
-		return true, nil
-	})
+	return walk(ctx, way, bucketAudit, p, needles(f.License, string(f.Action)), take)
+}
+
+// selectedEvent reads an entry, and reports whether a filter selects it.
+func selectedEvent(f store.EventFilter, key, raw []byte) (e license.AuditEvent, ok bool, err error) {
+	line, err := parseLine(key, raw)
+	if err != nil {
+		return e, false, err
+	}
+	if f.License != "" && line.License != f.License || f.Action != "" && line.Action != f.Action {
+		return e, false, nil
+	}
+	if e, err = line.Event(); err != nil {
+		return e, false, unreadable(bucketAudit, key).WithCause(err)
+	}
+	return e, f.Match(e), nil
 }
 
 // EraseEvents takes personal data out of the audit log.

@@ -147,14 +147,7 @@ func putEvent(t *txn, raw []byte) error {
 	if fault != nil {
 		return license.FieldErrorf("data", "it does not follow position %d of the audit log: %v", head.Seq, fault)
 	}
-	if err := t.putNew(bucketAudit, seqKey(next.Seq), raw); err != nil {
-		return err
-	}
-	if !t.appended {
-		t.appended, t.headBefore = true, head
-	}
-	t.b.head = next
-	return nil
+	return t.putLine(head, next, raw)
 }
 
 // Records lists all records of a kind.
