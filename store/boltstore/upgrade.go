@@ -175,9 +175,10 @@ func (o Options) report(p progress) error {
 	return o.Upgrading(Upgrade{From: p.From, To: format, Step: p.Step, Done: p.Done, Unreadable: p.Unreadable})
 }
 
-// beginUpgrade makes the buckets that a file lacks and marks it.
+// beginUpgrade makes the buckets that a file lacks and marks it as one whose
+// upgrade is at its first step.
 func beginUpgrade(db *bolt.DB, version int) (*progress, error) {
-	var p *progress
+	p := &progress{From: version, Step: upgradeSteps[0].name}
 	err := db.Update(func(btx *bolt.Tx) error {
 		for _, l := range layout {
 			if _, err := btx.CreateBucketIfNotExists([]byte(l.name)); err != nil {
@@ -187,21 +188,12 @@ func beginUpgrade(db *bolt.DB, version int) (*progress, error) {
 		if err := indexOrders(btx); err != nil {
 			return err
 		}
-		if p = firstOf(version); p != nil {
-			if err := writeProgress(btx, p); err != nil {
-				return err
-			}
+		if err := writeProgress(btx, p); err != nil {
+			return err
 		}
 		return btx.Bucket([]byte(metaBucket)).Put([]byte(formatKey), []byte(strconv.Itoa(format)))
 	})
 	return p, err
-}
-
-func firstOf(version int) *progress {
-	if len(upgradeSteps) == 0 {
-		return nil
-	}
-	return &progress{From: version, Step: upgradeSteps[0].name}
 }
 
 // upgradeBatch makes one batch and returns how far the upgrade is then, nil when

@@ -1,6 +1,7 @@
 package boltstore
 
 import (
+	"bytes"
 	"crypto/rand"
 	"encoding/base64"
 
@@ -39,7 +40,7 @@ func chainAudit(b *buckets, after []byte) (convert, error) {
 		if err != nil {
 			return err
 		}
-		put(bucketAudit, append([]byte{}, key...), line)
+		put(bucketAudit, bytes.Clone(key), line)
 		head = next
 		return nil
 	}, nil
