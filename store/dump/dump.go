@@ -105,7 +105,10 @@ type Options struct {
 func Write(ctx context.Context, s store.Store, w io.Writer, o Options) (Summary, error) {
 	out := &writer{w: w, sum: sha256.New(), counts: make(map[store.RecordKind]int64)}
 	err := s.View(ctx, func(ctx context.Context, tx store.Tx) error {
-		if _, err := tx.Value(ctx, valueState); err == nil {
+		switch st, err := stateIn(ctx, tx); {
+		case err != nil:
+			return err
+		case st != nil:
 			return ErrUnfinished
 		}
 		return out.all(ctx, s, tx, o)
@@ -195,7 +198,7 @@ func checksum(kind store.RecordKind, data []byte) string {
 
 func encodeSum(h hash.Hash) string { return base64.RawURLEncoding.EncodeToString(h.Sum(nil)) }
 
-// names lists counts by kind, for a person.
+// String lists the counts by kind, for a person.
 func (s Summary) String() string {
 	var parts []string
 	for _, kind := range store.RecordKinds() {

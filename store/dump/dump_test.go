@@ -221,19 +221,16 @@ func TestDamagedDumps(t *testing.T) {
 
 // A line that the store refuses is named, too.
 func TestRefusedLine(t *testing.T) {
-	source := filled(t, 1)
-	text := string(write(t, source))
 	s := open(t)
-	// The same text with an install of a licence that there is not.
+	// A dump with an install of a licence that there is not.
 	var out bytes.Buffer
-	if _, err := dump.Write(t.Context(), orphan{source}, &out, dump.Options{Version: "v1", Now: noon}); err != nil {
+	if _, err := dump.Write(t.Context(), orphan{filled(t, 1)}, &out, dump.Options{Version: "v1", Now: noon}); err != nil {
 		t.Fatal(err)
 	}
 	_, err := dump.Load(t.Context(), s, &out, dump.LoadOptions{})
 	if !errors.Is(err, license.NotFound) || !strings.Contains(err.Error(), "line 3 (install)") {
 		t.Errorf("got %v", err)
 	}
-	_ = text
 }
 
 // orphan is a store that hides its licences.
@@ -250,4 +247,13 @@ func (h hiding) Records(ctx context.Context, kind store.RecordKind, p store.Page
 		return nil, "", nil
 	}
 	return h.Tx.Records(ctx, kind, p)
+}
+
+// Whether a store is loaded to its end has to be known before it is dumped.
+func TestDumpOfAnUnknownState(t *testing.T) {
+	s := faultstore.Wrap(filled(t, 1))
+	s.FailCall(faultstore.Method("Value"))
+	if _, err := dump.Write(t.Context(), s, io.Discard, dump.Options{}); !errors.Is(err, faultstore.ErrInjected) {
+		t.Errorf("got %v", err)
+	}
 }

@@ -92,22 +92,26 @@ func Load(ctx context.Context, s store.Store, r io.Reader, o LoadOptions) (Summa
 
 // readState returns nil where no load was begun.
 func readState(ctx context.Context, s store.Store) (st *state, err error) {
-	err = s.View(ctx, func(ctx context.Context, tx store.Tx) error {
-		raw, err := tx.Value(ctx, valueState)
-		if errors.Is(err, license.NotFound) {
-			st = nil
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		st = new(state)
-		return json.Unmarshal(raw, st)
+	err = s.View(ctx, func(ctx context.Context, tx store.Tx) (err error) {
+		st, err = stateIn(ctx, tx)
+		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("look whether the store is being loaded: %w", err)
 	}
 	return st, nil
+}
+
+func stateIn(ctx context.Context, tx store.Tx) (*state, error) {
+	raw, err := tx.Value(ctx, valueState)
+	if errors.Is(err, license.NotFound) {
+		return nil, nil //nolint:nilnil // there need not be one
+	}
+	if err != nil {
+		return nil, err
+	}
+	st := new(state)
+	return st, json.Unmarshal(raw, st)
 }
 
 // begin returns how many records of the dump the store has.
