@@ -54,7 +54,7 @@ func fill(t *testing.T, s store.Store, first, n int) {
 	}
 }
 
-// make makes a backup of s beside it.
+// makeBackup makes a backup of s in a folder of its own.
 func makeBackup(t *testing.T, s store.Store) (string, backup.Manifest) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "copy.backup")
@@ -220,7 +220,7 @@ func TestDamagedBackups(t *testing.T) {
 		{"second block", flip(int64(m.BlockSize) + 7), fmt.Sprintf("between byte %d and byte", m.BlockSize)},
 		{"last byte of the copy", flip(m.Size - 1), fmt.Sprintf("and byte %d", m.Size)},
 		{"manifest", flip(m.Size + 9), fmt.Sprintf("the manifest, from byte %d on, was changed", m.Size)},
-		{"last line", flip(end - 9), ""},
+		{"last line", flip(end - 9), fmt.Sprintf("the manifest, from byte %d on, was changed", m.Size)},
 		{"a manifest of less than nothing", append(bytes.Clone(whole[:end-64]), fmt.Sprintf("licensed-backup %019d %s\n", -5, strings.Repeat("A", 43))...), "a manifest of -5 bytes"},
 		{"a piece is missing", append(bytes.Clone(whole[:4096]), whole[8192:]...), "the copy has"},
 		{"another file", []byte(strings.Repeat("something else\n", 100)), "cut short or continued, or is none"},
