@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
 	"strings"
 	"time"
 
@@ -315,56 +314,4 @@ func (a *Authority) Told(ctx context.Context, seq int64) (t Told, err error) {
 		return nil
 	})
 	return t, err
-}
-
-// LastEvent returns the position of the newest entry of the audit log, 0 where
-// there is none. from is one that is known to exist, 0 for none: the search
-// begins there.
-func (a *Authority) LastEvent(ctx context.Context, from int64) (last int64, err error) {
-	err = a.store.View(ctx, func(ctx context.Context, tx store.Tx) error {
-		behind := func(seq int64) (bool, error) {
-			events, _, err := tx.Events(ctx, store.EventFilter{After: seq}, store.Page{Limit: 1})
-			return len(events) > 0, err
-		}
-		last, err = lastBehind(from, behind)
-		return err
-	})
-	if err != nil {
-		return 0, fmt.Errorf("find the end of the audit log: %w", err)
-	}
-	return last, nil
-}
-
-// lastBehind finds the greatest position, by asking whether any lies behind
-// others: in steps that double, then by halves.
-func lastBehind(from int64, behind func(int64) (bool, error)) (int64, error) {
-	low, step := max(from, 0), int64(1) // something lies behind all below low
-	for {
-		more, err := behind(low)
-		if err != nil || !more {
-			if err != nil || step == 1 {
-				return low, err
-			}
-			break
-		}
-		if low > math.MaxInt64/2 {
-			return 0, errors.New("positions are too great")
-		}
-		low += step
-		step *= 2
-	}
-	high := low // nothing lies behind high
-	for low = high - step/2; low < high; {
-		middle := low + (high-low)/2
-		more, err := behind(middle)
-		if err != nil {
-			return 0, err
-		}
-		if more {
-			low = middle + 1
-		} else {
-			high = middle
-		}
-	}
-	return high, nil
 }

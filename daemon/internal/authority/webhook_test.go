@@ -11,20 +11,6 @@ import (
 	"github.com/seed-357fa782/licensed/store"
 )
 
-// The end of the audit log is found from anywhere in it.
-func TestLastEvent(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
-	for n := range int64(70) {
-		for _, from := range []int64{0, n / 2, n} {
-			if last, err := w.a.LastEvent(t.Context(), from); err != nil || last != n {
-				t.Fatalf("with %d entries, from %d: %d %v", n, from, last, err)
-			}
-		}
-		w.issue()
-	}
-}
-
 // Who follows the log is woken by what is committed, and by nothing else.
 func TestAppended(t *testing.T) {
 	t.Parallel()

@@ -157,11 +157,11 @@ func (e *endpoint) stored(ctx context.Context) (authority.WebhookState, error) {
 	if !errors.Is(err, license.NotFound) {
 		return stored, err
 	}
-	last, err := a.LastEvent(ctx, 0)
+	head, err := a.AuditHead(ctx)
 	if err != nil {
 		return stored, err
 	}
-	return a.PutWebhook(ctx, e.Name, authority.WebhookState{After: last})
+	return a.PutWebhook(ctx, e.Name, authority.WebhookState{After: head.Seq})
 }
 
 // load takes in what is stored, where that is not what was stored here.

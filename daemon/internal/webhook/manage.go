@@ -273,19 +273,19 @@ func (s *Sender) ReplayWebhook(ctx context.Context, by license.Actor, name strin
 
 // from is the position behind which a selection begins.
 func (s *Sender) from(ctx context.Context, sel adminwire.WebhookSelection) (int64, error) {
-	last, err := s.o.Authority.LastEvent(ctx, 0)
+	head, err := s.o.Authority.AuditHead(ctx)
 	if err != nil {
 		return 0, err
 	}
 	if sel.After != nil {
-		if *sel.After > last {
-			return 0, license.FieldErrorf("after", "the audit log ends at %d", last)
+		if *sel.After > head.Seq {
+			return 0, license.FieldErrorf("after", "the audit log ends at %d", head.Seq)
 		}
 		return *sel.After, nil
 	}
 	events, _, err := s.o.Authority.Events(ctx, authority.EventFilter{Since: *sel.Since}, authority.Page{Limit: 1})
 	if err != nil || len(events) == 0 {
-		return last, err
+		return head.Seq, err
 	}
 	return events[0].Seq - 1, nil
 }
@@ -344,14 +344,14 @@ func (s *Sender) SkipWebhook(ctx context.Context, by license.Actor, name string,
 	if skip.All == (skip.Subject != "") {
 		return adminwire.WebhookEdited{}, license.FieldErrorf("subject", "either subject or all is given")
 	}
-	last, err := s.o.Authority.LastEvent(ctx, 0)
+	head, err := s.o.Authority.AuditHead(ctx)
 	if err != nil {
 		return adminwire.WebhookEdited{}, err
 	}
 	e := authority.WebhookEdit{Action: license.ActionWebhookSkip, Change: func(w *authority.WebhookState) (map[string]any, bool, error) {
 		if skip.All {
-			changed := len(w.Held) > 0 || w.After < last
-			w.After, w.Held = max(w.After, last), nil
+			changed := len(w.Held) > 0 || w.After < head.Seq
+			w.After, w.Held = max(w.After, head.Seq), nil
 			return map[string]any{"after": w.After}, changed, nil
 		}
 		i := slices.IndexFunc(w.Held, func(h authority.WebhookHeld) bool { return h.Subject == skip.Subject })
