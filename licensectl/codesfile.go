@@ -123,11 +123,7 @@ func (o *codesFile) put(rows []issueRow, made []adminwire.BulkLicense, skip int)
 	var data []byte
 	for i := skip; i < len(rows); i++ {
 		r, m := rows[i], made[i]
-		end := ""
-		if m.ExpiresAt != nil {
-			end = m.ExpiresAt.UTC().Format(time.RFC3339)
-		}
-		data = append(data, codesLine([]string{strconv.Itoa(r.line), m.Code, m.ID, r.Product, r.Customer, r.Order, end, o.source})...)
+		data = append(data, codesLine([]string{strconv.Itoa(r.line), m.Code, m.ID, r.Product, r.Customer, r.Order, csvTime(m.ExpiresAt), o.source})...)
 	}
 	if err := o.append(data); err != nil {
 		return err

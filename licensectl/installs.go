@@ -167,12 +167,6 @@ func kindText(kinds []license.Kind, separator string) string {
 }
 
 func installRecords(installs []adminwire.Install, machines map[string]int) [][]string {
-	stamp := func(t *time.Time) string {
-		if t == nil {
-			return ""
-		}
-		return t.UTC().Format(time.RFC3339)
-	}
 	records := [][]string{{
 		"id", "state", "seat", "machine", "environment", "bound", "bound_at", "seen_at", "ended_at", "lease_until", "reactivation",
 		"forks", "fork_kinds", "drifts", "drift_at", "drift_kinds",
@@ -185,8 +179,8 @@ func installRecords(installs []adminwire.Install, machines map[string]int) [][]s
 		}
 		records = append(records, []string{
 			i.ID, string(i.State), i.Seat, machineNumber(i, machines), i.Environment, kindText(i.Bound, " "),
-			stamp(i.BoundAt), stamp(i.SeenAt), stamp(i.EndedAt), stamp(i.LeaseUntil), strconv.Itoa(i.Reactivation),
-			strconv.Itoa(i.Forks), forkText(i.ForkKinds), strconv.Itoa(d.Count), stamp(driftAt), kindText(d.Kinds, " "),
+			csvTime(i.BoundAt), csvTime(i.SeenAt), csvTime(i.EndedAt), csvTime(i.LeaseUntil), strconv.Itoa(i.Reactivation),
+			strconv.Itoa(i.Forks), forkText(i.ForkKinds), strconv.Itoa(d.Count), csvTime(driftAt), kindText(d.Kinds, " "),
 		})
 	}
 	return records

@@ -359,11 +359,7 @@ func (b *bulk) print(rows []issueRow, made []adminwire.BulkLicense) error {
 			records = append(records, codesHead[:len(codesHead)-1])
 		}
 		for i, r := range rows {
-			end := ""
-			if made[i].ExpiresAt != nil {
-				end = made[i].ExpiresAt.UTC().Format(time.RFC3339)
-			}
-			records = append(records, []string{fmt.Sprint(r.line), made[i].Code, made[i].ID, r.Product, r.Customer, r.Order, end})
+			records = append(records, []string{fmt.Sprint(r.line), made[i].Code, made[i].ID, r.Product, r.Customer, r.Order, csvTime(made[i].ExpiresAt)})
 		}
 		if err := writeCSV(&out, records...); err != nil {
 			return err

@@ -144,7 +144,7 @@ func (p *program) printAffected(f, by string, counts affectedCounts) error {
 	case formCSV:
 		records := [][]string{{"product", "customer", "installs", "by_hand", "seen_at"}}
 		for _, k := range counts.Counts {
-			records = append(records, []string{k.Product, k.Customer, strconv.Itoa(k.Installs), strconv.Itoa(k.ByHand), k.SeenAt.UTC().Format(time.RFC3339)})
+			records = append(records, []string{k.Product, k.Customer, strconv.Itoa(k.Installs), strconv.Itoa(k.ByHand), csvTime(&k.SeenAt)})
 		}
 		return writeCSV(p.out, records...)
 	}
@@ -188,13 +188,9 @@ func (p *program) printAffectedInstalls(f string, list []adminwire.AffectedInsta
 			"install_id", "license_id", "product", "customer", "order", "channel", "kid", "guessed", "by_hand", "environment", "seen_at", "lease_until",
 		}}
 		for _, i := range list {
-			until := ""
-			if i.LeaseUntil != nil {
-				until = i.LeaseUntil.UTC().Format(time.RFC3339)
-			}
 			records = append(records, []string{
 				i.InstallID, i.LicenseID, i.Product, i.Customer, i.Order, i.Channel, i.KID, strconv.FormatBool(i.Guessed),
-				strconv.FormatBool(i.ByHand), i.Environment, i.SeenAt.UTC().Format(time.RFC3339), until,
+				strconv.FormatBool(i.ByHand), i.Environment, csvTime(&i.SeenAt), csvTime(i.LeaseUntil),
 			})
 		}
 		if err := writeCSV(p.out, records...); err != nil {

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 	"unicode/utf8"
 
 	"github.com/urfave/cli/v2"
@@ -240,12 +239,6 @@ func csvHead() []string {
 }
 
 func csvRow(l adminwire.License) []string {
-	stamp := func(t *time.Time) string {
-		if t == nil {
-			return ""
-		}
-		return t.UTC().Format(time.RFC3339)
-	}
 	live := 0
 	for _, i := range l.Installs {
 		if i.State == license.InstallLive && i.OnMachine() {
@@ -253,10 +246,10 @@ func csvRow(l adminwire.License) []string {
 		}
 	}
 	return []string{
-		l.ID, l.CodeLast4, l.Product, l.Customer, l.Channel, l.Order, string(l.State), stamp(l.IssuedAt), stamp(l.ActivatedAt),
-		stamp(l.ExpiresAt), stamp(l.ReleasedAt), stamp(l.RevokedAt), l.RevokeReason, strings.Join(l.Holds, " "),
+		l.ID, l.CodeLast4, l.Product, l.Customer, l.Channel, l.Order, string(l.State), csvTime(l.IssuedAt), csvTime(l.ActivatedAt),
+		csvTime(l.ExpiresAt), csvTime(l.ReleasedAt), csvTime(l.RevokedAt), l.RevokeReason, strings.Join(l.Holds, " "),
 		strconv.Itoa(l.Machines), string(l.Mode), featureText(l.Features), strconv.Itoa(live), strconv.Itoa(l.Forks),
-		stamp(l.ForkedAt), strconv.FormatBool(l.Trial), strconv.Itoa(l.InUse), strconv.Itoa(overageOf(l)),
+		csvTime(l.ForkedAt), strconv.FormatBool(l.Trial), strconv.Itoa(l.InUse), strconv.Itoa(overageOf(l)),
 	}
 }
 

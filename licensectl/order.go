@@ -201,20 +201,14 @@ func orderCSVHead() []string {
 }
 
 func orderCSVRow(o adminwire.Order) []string {
-	stamp := func(t *time.Time) string {
-		if t == nil {
-			return ""
-		}
-		return t.UTC().Format(time.RFC3339)
-	}
 	var warnings []string
 	for _, w := range o.Warnings {
 		warnings = append(warnings, string(w.Kind))
 	}
 	return []string{
-		o.Channel, o.Order, o.Line, string(o.Stage), stamp(&o.StageAt), string(o.Turn), strconv.FormatInt(o.Waits, 10), strconv.Itoa(o.Rejections),
+		o.Channel, o.Order, o.Line, string(o.Stage), csvTime(&o.StageAt), string(o.Turn), strconv.FormatInt(o.Waits, 10), strconv.Itoa(o.Rejections),
 		strings.Join(warnings, " "), o.Type, o.Product, o.Offer, strconv.Itoa(o.Amount), o.Customer, o.License, o.Instance,
-		stamp(o.OrderedAt), stamp(o.ExpiresAt), stamp(&o.SeenAt), stamp(o.ReadAt),
+		csvTime(o.OrderedAt), csvTime(o.ExpiresAt), csvTime(&o.SeenAt), csvTime(o.ReadAt),
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -115,12 +114,6 @@ func (p *program) outboxList(c *cli.Context) error {
 }
 
 func (p *program) printJobs(f string, list adminwire.JobList) error {
-	stamp := func(t *time.Time) string {
-		if t == nil {
-			return ""
-		}
-		return t.UTC().Format(time.RFC3339)
-	}
 	switch f {
 	case formJSON:
 		return writeJSON(p.out, list)
@@ -128,8 +121,8 @@ func (p *program) printJobs(f string, list adminwire.JobList) error {
 		records := [][]string{{"id", "kind", "state", "channel", "license", "key", "created_at", "due_at", "attempts", "failure", "failed_at", "parked_at"}}
 		for _, j := range list.Jobs {
 			records = append(records, []string{
-				j.ID, string(j.Kind), string(j.State), j.Channel, j.License, j.Key, stamp(&j.CreatedAt), stamp(j.DueAt),
-				strconv.Itoa(j.Attempts), j.Failure, stamp(j.FailedAt), stamp(j.ParkedAt),
+				j.ID, string(j.Kind), string(j.State), j.Channel, j.License, j.Key, csvTime(&j.CreatedAt), csvTime(j.DueAt),
+				strconv.Itoa(j.Attempts), j.Failure, csvTime(j.FailedAt), csvTime(j.ParkedAt),
 			})
 		}
 		return writeCSV(p.out, records...)

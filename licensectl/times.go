@@ -36,6 +36,14 @@ func whenShort(t *time.Time, none string) string {
 	return t.UTC().Format(shortTime)
 }
 
+// csvTime is an instant in RFC 3339, "" where there is none.
+func csvTime(t *time.Time) string {
+	if t == nil || t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format(time.RFC3339)
+}
+
 // instant shows a date of a signed licence, where "no end" is an instant too.
 func instant(t time.Time) string {
 	if !t.Before(license.Forever) {

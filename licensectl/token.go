@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"os"
 	"strings"
-	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -206,12 +205,4 @@ func tokenNamed(c *cli.Context, admin *adminclient.Client, id string) (adminwire
 		}
 	}
 	return adminwire.Token{}, notFoundf("there is no token %s; see licensectl token list", printable(id))
-}
-
-// csvTime is an instant in RFC 3339, "" where there is none.
-func csvTime(t *time.Time) string {
-	if t == nil || t.IsZero() {
-		return ""
-	}
-	return t.UTC().Format(time.RFC3339)
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -103,15 +102,9 @@ func (p *program) printTransfers(f string, all adminwire.TransferList) error {
 		return writeJSON(p.out, all)
 	}
 	if f == formCSV {
-		stamp := func(t *time.Time) string {
-			if t == nil {
-				return ""
-			}
-			return t.UTC().Format(time.RFC3339)
-		}
 		records := [][]string{{"id", "license", "state", "asked_at", "addr", "until", "note"}}
 		for _, t := range all.Transfers {
-			records = append(records, []string{t.ID, t.License, string(t.State), stamp(t.AskedAt), t.Addr, stamp(t.Until), t.Note})
+			records = append(records, []string{t.ID, t.License, string(t.State), csvTime(t.AskedAt), t.Addr, csvTime(t.Until), t.Note})
 		}
 		return writeCSV(p.out, records...)
 	}

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -164,17 +163,11 @@ func (p *program) webhookNotes(w adminwire.Webhook) {
 }
 
 func (p *program) webhookCSV(list adminwire.WebhookList) error {
-	stamp := func(t *time.Time) string {
-		if t == nil {
-			return ""
-		}
-		return t.UTC().Format(time.RFC3339)
-	}
 	records := [][]string{{"name", "url", "state", "position", "waiting", "oldest_waiting", "held", "given_up", "delivered_at", "failed_at", "failure"}}
 	for _, w := range list.Webhooks {
 		records = append(records, []string{
-			w.Name, w.URL, w.State, strconv.FormatInt(w.Position, 10), strconv.Itoa(w.Waiting), stamp(w.OldestWaiting), strconv.Itoa(len(w.Held)),
-			strconv.Itoa(w.GivenUp), stamp(w.DeliveredAt), stamp(w.FailedAt), w.Failure,
+			w.Name, w.URL, w.State, strconv.FormatInt(w.Position, 10), strconv.Itoa(w.Waiting), csvTime(w.OldestWaiting), strconv.Itoa(len(w.Held)),
+			strconv.Itoa(w.GivenUp), csvTime(w.DeliveredAt), csvTime(w.FailedAt), w.Failure,
 		})
 	}
 	return writeCSV(p.out, records...)
