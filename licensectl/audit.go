@@ -37,13 +37,8 @@ func (p *program) auditCommand() *cli.Command {
 			{
 				Name: "list", Usage: "list entries, oldest first", UsageText: "licensectl audit list [OPTIONS]",
 				Description: "Examples:\n  licensectl audit list --since 24h\n  licensectl audit list --license lic_01k2m3n4p5q6r7s8t9v0w1x2y3 -o json",
-				Flags: auditFlags(
-					&cli.IntFlag{Name: "limit", Usage: "at most so `MANY` on a page, up to 1000"},
-					&cli.StringFlag{Name: "cursor", Usage: "go on where a page ended: its `NEXT`"},
-					&cli.BoolFlag{Name: "all", Usage: "all pages"},
-					outputFlag(formTable, formJSON, formCSV),
-				),
-				Action: p.auditList,
+				Flags:       auditFlags(pageFlags()...),
+				Action:      p.auditList,
 			},
 			{
 				Name: "export", Usage: "write all entries to standard output, one JSON document a line", UsageText: "licensectl audit export [OPTIONS] >audit.jsonl",
@@ -62,8 +57,8 @@ func (p *program) readEvents(c *cli.Context) (adminclient.EventOptions, error) {
 	o := adminclient.EventOptions{
 		License: c.String("license"), Action: license.Action(c.String("action")), Limit: c.Int("limit"), Cursor: c.String("cursor"),
 	}
-	if c.IsSet("limit") && (o.Limit < 1 || o.Limit > maxBatch) {
-		return o, usagef("--limit must be between 1 and %d", maxBatch)
+	if err := checkLimit(c); err != nil {
+		return o, err
 	}
 	s := c.String("since")
 	if s == "" {
@@ -118,8 +113,8 @@ func (p *program) auditList(c *cli.Context) error {
 	switch {
 	case len(list.Events) == 0:
 		p.note("no entry is selected")
-	case list.Next != "" && f != formJSON:
-		p.note("there are more: --all, or --cursor %s", list.Next)
+	case f != formJSON:
+		p.noteNext(list.Next)
 	}
 	return nil
 }

@@ -34,13 +34,7 @@ func (p *program) dbReconcileCommand() *cli.Command {
 			{
 				Name: "list", Usage: "list what there is to decide", UsageText: "licensectl db reconcile list [OPTIONS]",
 				Description: "Example:\n  licensectl db reconcile list --all -o csv",
-				Flags: []cli.Flag{
-					&cli.IntFlag{Name: "limit", Usage: "at most so `MANY` on a page, up to 1000"},
-					&cli.StringFlag{Name: "cursor", Usage: "go on where a page ended: its `NEXT`"},
-					&cli.BoolFlag{Name: "all", Usage: "all pages"},
-					outputFlag(formTable, formJSON, formCSV),
-				},
-				Action: p.reconcileList,
+				Flags:       pageFlags(), Action: p.reconcileList,
 			},
 			{
 				Name: "decide", Usage: "decide about one of them", UsageText: "licensectl db reconcile decide ID adopt|drop",
@@ -112,8 +106,8 @@ func (p *program) printRestore(st adminwire.Restore) error {
 }
 
 func (p *program) reconcileList(c *cli.Context) error {
-	if limit := c.Int("limit"); c.IsSet("limit") && (limit < 1 || limit > maxBatch) {
-		return usagef("--limit must be between 1 and %d", maxBatch)
+	if err := checkLimit(c); err != nil {
+		return err
 	}
 	_, f, admin, err := p.begin(c, []string{formTable, formJSON, formCSV})
 	if err != nil {
@@ -145,12 +139,10 @@ func (p *program) reconcileList(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	switch {
-	case len(items) == 0:
+	if len(items) == 0 {
 		p.note("there is nothing to decide")
-	case next != "":
-		p.note("there are more: --all, or --cursor %s", next)
 	}
+	p.noteNext(next)
 	return nil
 }
 

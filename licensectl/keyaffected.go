@@ -51,8 +51,8 @@ func (p *program) keysAffected(c *cli.Context) error {
 			return usagef("--%s goes with --by install", name)
 		}
 	}
-	if c.IsSet("limit") && (o.Limit < 1 || o.Limit > maxBatch) {
-		return usagef("--limit must be between 1 and %d", maxBatch)
+	if err := checkLimit(c); err != nil {
+		return err
 	}
 	f, err := form(c, formTable, formJSON, formCSV)
 	if err != nil {
@@ -76,16 +76,11 @@ func (p *program) keysAffected(c *cli.Context) error {
 	return p.printAffectedInstalls(f, list, next)
 }
 
-// affectedPages skips the pages that hold nothing and are not the last.
 func affectedPages(ctx context.Context, admin *adminclient.Client, o adminclient.AffectedOptions) pages[adminwire.AffectedInstall] {
 	return func(cursor string) ([]adminwire.AffectedInstall, string, error) {
-		for o.Cursor = cursor; ; {
-			page, err := admin.Affected(ctx, o)
-			if err != nil || len(page.Installs) > 0 || page.Next == "" {
-				return page.Installs, page.Next, err
-			}
-			o.Cursor = page.Next
-		}
+		o.Cursor = cursor
+		page, err := admin.Affected(ctx, o)
+		return page.Installs, page.Next, err
 	}
 }
 
@@ -211,8 +206,6 @@ func (p *program) printAffectedInstalls(f string, list []adminwire.AffectedInsta
 			return err
 		}
 	}
-	if next != "" {
-		p.note("there are more: --all, or --cursor %s", next)
-	}
+	p.noteNext(next)
 	return nil
 }

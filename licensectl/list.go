@@ -25,7 +25,7 @@ func (p *program) listCommand() *cli.Command {
 		Description: "Examples:\n" +
 			"  licensectl list --product demo --state active --expiring-within 30d\n" +
 			"  licensectl list --all -o csv >licences.csv",
-		Flags: []cli.Flag{
+		Flags: append([]cli.Flag{
 			&cli.StringFlag{Name: "state", Usage: "only in this `STATE`: " + stateNames()},
 			&cli.StringFlag{Name: "product", Usage: "only of this product, by `ID`"},
 			&cli.StringFlag{Name: "customer", Usage: "only of this customer, by `NAME`"},
@@ -35,11 +35,7 @@ func (p *program) listCommand() *cli.Command {
 			&cli.BoolFlag{Name: "forked", Usage: "only those of which forks were recorded: signs of copies"},
 			&cli.BoolFlag{Name: "trial", Usage: "only trials"},
 			&cli.StringFlag{Name: "expiring-within", Usage: "only those that end within this `DURATION`, as 30d"},
-			&cli.IntFlag{Name: "limit", Usage: "at most so `MANY` on a page, up to 1000"},
-			&cli.StringFlag{Name: "cursor", Usage: "go on where a page ended: its `NEXT`"},
-			&cli.BoolFlag{Name: "all", Usage: "all pages"},
-			outputFlag(formTable, formJSON, formCSV),
-		},
+		}, pageFlags()...),
 		Action: p.list,
 	}
 }
@@ -69,39 +65,39 @@ func (p *program) list(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	page, err := admin.Licenses(c.Context, o)
-	if err != nil {
-		return nameProducts(c.Context, admin, err)
-	}
 	out := p.pager(f, o.Forked)
 	progress := p.progress("%d licences")
 	defer progress.done()
 	total := 0
-	for {
-		if err := out.page(page.Licenses); err != nil {
+	fetch := pages[adminwire.License](func(cursor string) ([]adminwire.License, string, error) {
+		o.Cursor = cursor
+		page, err := admin.Licenses(c.Context, o)
+		if err != nil && total > 0 {
+			err = fmt.Errorf("after %d licences: %w", total, err)
+		}
+		return page.Licenses, page.Next, nameProducts(c.Context, admin, err)
+	})
+	next, err := fetch.each(o.Cursor, c.Bool("all"), func(page []adminwire.License) error {
+		if err := out.page(page); err != nil {
 			return fmt.Errorf("print the list: %w", err)
 		}
-		total += len(page.Licenses)
-		if page.Next == "" || !c.Bool("all") && total > 0 { // an empty page need not be the last
-			break
-		}
-		if !p.colorful {
+		if total += len(page); !p.colorful {
 			progress.show(total)
 		}
-		o.Cursor = page.Next
-		if page, err = admin.Licenses(c.Context, o); err != nil {
-			return fmt.Errorf("after %d licences: %w", total, err)
-		}
+		return nil
+	})
+	if err != nil {
+		return err
 	}
 	progress.done()
-	if err := out.end(page.Next); err != nil {
+	if err := out.end(next); err != nil {
 		return fmt.Errorf("print the list: %w", err)
 	}
 	switch {
 	case total == 0:
 		p.note("no licence is selected")
-	case page.Next != "" && f != formJSON:
-		p.note("there are more: --all, or --cursor %s", page.Next)
+	case f != formJSON:
+		p.noteNext(next)
 	}
 	return nil
 }
@@ -126,10 +122,7 @@ func readList(c *cli.Context) (adminclient.ListOptions, error) {
 			return o, err
 		}
 	}
-	if c.IsSet("limit") && (o.Limit < 1 || o.Limit > maxBatch) {
-		return o, usagef("--limit must be between 1 and %d", maxBatch)
-	}
-	return o, nil
+	return o, checkLimit(c)
 }
 
 // nameProducts adds to a refusal of a product which ones there are.

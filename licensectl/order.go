@@ -59,7 +59,7 @@ func (p *program) orderListCommand() *cli.Command {
 		Name: "list", Usage: "list orders, oldest first, and what is to be done about them",
 		UsageText:   "licensectl order list [OPTIONS]",
 		Description: "Examples:\n  licensectl order list --warned\n  licensectl order list --open --channel koogallery -o csv >orders.csv",
-		Flags: []cli.Flag{
+		Flags: append([]cli.Flag{
 			&cli.BoolFlag{Name: "open", Usage: "only those that still wait for somebody"},
 			&cli.BoolFlag{Name: "warned", Usage: "only those about which there is something to do"},
 			&cli.StringFlag{Name: "stage", Usage: "only in this `STAGE`: " + stageNames()},
@@ -67,11 +67,7 @@ func (p *program) orderListCommand() *cli.Command {
 			&cli.StringFlag{Name: "product", Usage: "only of this product, by `ID`, ours or the marketplace's"},
 			&cli.StringFlag{Name: "instance", Usage: "only of this instance, by `ID`"},
 			&cli.StringFlag{Name: "license", Usage: "only of this licence, by `ID`"},
-			&cli.IntFlag{Name: "limit", Usage: "at most so `MANY` on a page, up to 1000"},
-			&cli.StringFlag{Name: "cursor", Usage: "go on where a page ended: its `NEXT`"},
-			&cli.BoolFlag{Name: "all", Usage: "all pages"},
-			outputFlag(formTable, formJSON, formCSV),
-		},
+		}, pageFlags()...),
 		Action: p.orderList,
 	}
 }
@@ -81,8 +77,8 @@ func (p *program) orderList(c *cli.Context) error {
 		Open: c.Bool("open"), Warned: c.Bool("warned"), Channel: c.String("channel"), Product: c.String("product"),
 		Instance: c.String("instance"), License: c.String("license"), Limit: c.Int("limit"), Cursor: c.String("cursor"),
 	}
-	if c.IsSet("limit") && (o.Limit < 1 || o.Limit > maxBatch) {
-		return usagef("--limit must be between 1 and %d", maxBatch)
+	if err := checkLimit(c); err != nil {
+		return err
 	}
 	if s := c.String("stage"); s != "" {
 		stage, err := readStage(c, s)
@@ -105,8 +101,8 @@ func (p *program) orderList(c *cli.Context) error {
 	switch {
 	case len(list.Orders) == 0:
 		p.note("no order is selected")
-	case list.Next != "" && f != formJSON:
-		p.note("there are more: --all, or --cursor %s", list.Next)
+	case f != formJSON:
+		p.noteNext(list.Next)
 	}
 	return nil
 }

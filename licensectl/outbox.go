@@ -14,16 +14,12 @@ import (
 
 // outboxFlags are those of the list, which goes by two names.
 func outboxFlags() []cli.Flag {
-	return []cli.Flag{
+	return append([]cli.Flag{
 		&cli.BoolFlag{Name: "parked", Usage: "only those that were given up"},
 		&cli.StringFlag{Name: "kind", Usage: "only of this `KIND`: order, deliver, check, usage"},
 		&cli.StringFlag{Name: "channel", Usage: "only for this marketplace `ENTRY`"},
 		&cli.StringFlag{Name: "license", Usage: "only about this licence, by `ID`"},
-		&cli.IntFlag{Name: "limit", Usage: "at most so `MANY` on a page, up to 1000"},
-		&cli.StringFlag{Name: "cursor", Usage: "go on where a page ended: its `NEXT`"},
-		&cli.BoolFlag{Name: "all", Usage: "all pages"},
-		outputFlag(formTable, formJSON, formCSV),
-	}
+	}, pageFlags()...)
 }
 
 func (p *program) outboxCommand() *cli.Command {
@@ -83,8 +79,8 @@ func (p *program) outboxList(c *cli.Context) error {
 	if c.Bool("parked") {
 		o.State = license.JobParked
 	}
-	if c.IsSet("limit") && (o.Limit < 1 || o.Limit > maxBatch) {
-		return usagef("--limit must be between 1 and %d", maxBatch)
+	if err := checkLimit(c); err != nil {
+		return err
 	}
 	_, f, admin, err := p.begin(c, []string{formTable, formJSON, formCSV})
 	if err != nil {
@@ -107,8 +103,8 @@ func (p *program) outboxList(c *cli.Context) error {
 		p.note("nothing was given up")
 	case len(list.Jobs) == 0:
 		p.note("there is nothing to do")
-	case list.Next != "" && f != formJSON:
-		p.note("there are more: --all, or --cursor %s", list.Next)
+	case f != formJSON:
+		p.noteNext(list.Next)
 	}
 	return nil
 }

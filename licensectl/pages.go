@@ -1,6 +1,35 @@
 package main
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/urfave/cli/v2"
+)
+
+// pageFlags are those of a command that prints a list page by page.
+func pageFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.IntFlag{Name: "limit", Usage: "at most so `MANY` on a page, up to 1000"},
+		&cli.StringFlag{Name: "cursor", Usage: "go on where a page ended: its `NEXT`"},
+		&cli.BoolFlag{Name: "all", Usage: "all pages"},
+		outputFlag(formTable, formJSON, formCSV),
+	}
+}
+
+// checkLimit refuses a --limit that no page has.
+func checkLimit(c *cli.Context) error {
+	if limit := c.Int("limit"); c.IsSet("limit") && (limit < 1 || limit > maxBatch) {
+		return usagef("--limit must be between 1 and %d", maxBatch)
+	}
+	return nil
+}
+
+// noteNext says where the next page begins, "" for none.
+func (p *program) noteNext(next string) {
+	if next != "" {
+		p.note("there are more: --all, or --cursor %s", next)
+	}
+}
 
 // pages fetches the page of a list that begins at a cursor, "" for the first, and
 // says where the next one begins, "" after the last.

@@ -83,18 +83,15 @@ func (p *program) transferList(c *cli.Context) error {
 		}
 		o.License = l.ID
 	}
-	all := adminwire.TransferList{Transfers: []adminwire.Transfer{}}
-	for {
+	list, _, err := everyPage("", true, "moves", func(cursor string) ([]adminwire.Transfer, string, error) {
+		o.Cursor = cursor
 		page, err := admin.Transfers(c.Context, o)
-		if err != nil {
-			return err
-		}
-		all.Transfers = append(all.Transfers, page.Transfers...)
-		if o.Cursor = page.Next; o.Cursor == "" {
-			break
-		}
+		return page.Transfers, page.Next, err
+	})
+	if err != nil {
+		return err
 	}
-	return p.printTransfers(f, all)
+	return p.printTransfers(f, adminwire.TransferList{Transfers: list})
 }
 
 func (p *program) printTransfers(f string, all adminwire.TransferList) error {
