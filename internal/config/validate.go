@@ -365,12 +365,9 @@ func (v *validator) policies(key string, p Product) {
 	}
 	v.duration(key+".renew_within", p.RenewWithin, false)
 	v.duration(key+".trial.for", p.Trial.For, true)
-	v.within(key+".trial.per_machine", p.Trial.PerMachine, 0, maxTrials)
+	v.within(key+".trial.per_machine", p.Trial.PerMachine, 0, license.MaxTrialLicenses)
 	v.duration(key+".trial.remember", p.Trial.Remember, true)
 }
-
-// maxTrials is how many trials of one machine are told apart (license.MaxTrialLicenses).
-const maxTrials = license.MaxTrialLicenses
 
 // accepts checks the products whose programs may use licences of another one.
 func (v *validator) accepts(products []Product, ids map[string]string) {
