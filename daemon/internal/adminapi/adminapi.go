@@ -44,8 +44,6 @@ func Register(mux *http.ServeMux, o Options) *API {
 		Formats: map[string]huma.Format{wire.TypePEM: operation.LicenseFile},
 	})
 	s := &server{a: o.Authority, status: o.Status, selfTest: o.SelfTest, duration: o.Duration}
-	get := func(id, path, summary string) huma.Operation { return op(http.MethodGet, id, path, summary) }
-	post := func(id, path, summary string) huma.Operation { return op(http.MethodPost, id, path, summary) }
 
 	operation.Register(api, get("status", adminwire.PathStatus, "How the daemon is doing"), s.getStatus)
 	operation.Register(api, post("issue", adminwire.PathLicenses, "Issue licences"), s.issue)
@@ -93,6 +91,10 @@ func Register(mux *http.ServeMux, o Options) *API {
 	out.describe()
 	return out
 }
+
+func get(id, path, summary string) huma.Operation { return op(http.MethodGet, id, path, summary) }
+
+func post(id, path, summary string) huma.Operation { return op(http.MethodPost, id, path, summary) }
 
 func op(method, id, path, summary string) huma.Operation {
 	return huma.Operation{
@@ -222,11 +224,20 @@ func (s *server) end(at *time.Time, in string) (time.Time, time.Duration, error)
 	}
 	if in != "" {
 		var err error
-		if d, err = s.duration(in); err != nil || d <= 0 {
-			return t, d, license.FieldErrorf("for", "it is not a duration such as 365d or 36h")
+		if d, err = s.span("for", in, "365d"); err != nil {
+			return t, d, err
 		}
 	}
 	return t, d, nil
+}
+
+// span reads a duration of more than 0; such is one that the field could have.
+func (s *server) span(field, text, such string) (time.Duration, error) {
+	d, err := s.duration(text)
+	if err != nil || d <= 0 {
+		return 0, license.FieldErrorf(field, "it is not a duration such as %s or 36h", such)
+	}
+	return d, nil
 }
 
 // phases reads what a licence is to have of its own.
@@ -328,6 +339,8 @@ type PageInput struct {
 	Cursor string `query:"cursor" maxLength:"512"`
 }
 
+func (in PageInput) page() authority.Page { return authority.Page{Limit: in.Limit, Cursor: in.Cursor} }
+
 func (s *server) list(ctx context.Context, in *listInput) (*body[adminwire.LicenseList], error) {
 	f := authority.Filter{Product: in.Product, Channel: in.Channel, Customer: in.Customer, Order: in.Order, Last4: in.Last4, Forked: in.Forked, Trial: in.Trial}
 	var err error
@@ -340,13 +353,13 @@ func (s *server) list(ctx context.Context, in *listInput) (*body[adminwire.Licen
 		return nil, license.FieldErrorf("product", "there is no such product")
 	}
 	if in.Expiring != "" {
-		d, err := s.duration(in.Expiring)
-		if err != nil || d <= 0 {
-			return nil, license.FieldErrorf("expiring_within", "it is not a duration such as 30d or 36h")
+		d, err := s.span("expiring_within", in.Expiring, "30d")
+		if err != nil {
+			return nil, err
 		}
 		f.ExpiringBefore = s.a.Now().Add(d)
 	}
-	ls, next, err := s.a.Licenses(ctx, f, authority.Page{Limit: in.Limit, Cursor: in.Cursor})
+	ls, next, err := s.a.Licenses(ctx, f, in.page())
 	if err != nil {
 		return nil, err
 	}

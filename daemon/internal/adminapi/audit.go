@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"io"
-	"net/http"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -17,12 +16,12 @@ import (
 
 // registerAudit adds the audit log.
 func (s *server) registerAudit(api huma.API) {
-	operation.Register(api, op(http.MethodGet, "events", adminwire.PathEvents, "The audit log, oldest first"), s.events)
-	operation.Register(api, op(http.MethodGet, "event-lines", adminwire.PathEventLines, "The audit log as it is kept: lines of a chain"), s.eventLines)
-	operation.RegisterStream(api, op(http.MethodGet, "export-events", adminwire.PathExport, "All of the audit log as it is kept, or what is selected of it"), adminwire.TypeLines, s.exportEvents)
-	operation.Register(api, op(http.MethodGet, "event-head", adminwire.PathEventHead, "How far the audit log goes, and is signed"), s.eventHead)
-	operation.Register(api, op(http.MethodPost, "checkpoint", adminwire.PathCheckpoint, "Sign the audit log"), s.checkpoint)
-	operation.Register(api, op(http.MethodPost, "erase-events", adminwire.PathErase, "Take a licence's personal data out of the audit log"), s.eraseEvents)
+	operation.Register(api, get("events", adminwire.PathEvents, "The audit log, oldest first"), s.events)
+	operation.Register(api, get("event-lines", adminwire.PathEventLines, "The audit log as it is kept: lines of a chain"), s.eventLines)
+	operation.RegisterStream(api, get("export-events", adminwire.PathExport, "All of the audit log as it is kept, or what is selected of it"), adminwire.TypeLines, s.exportEvents)
+	operation.Register(api, get("event-head", adminwire.PathEventHead, "How far the audit log goes, and is signed"), s.eventHead)
+	operation.Register(api, post("checkpoint", adminwire.PathCheckpoint, "Sign the audit log"), s.checkpoint)
+	operation.Register(api, post("erase-events", adminwire.PathErase, "Take a licence's personal data out of the audit log"), s.eraseEvents)
 }
 
 // EventSelection selects audit events.
@@ -39,7 +38,7 @@ type EventInput struct {
 }
 
 func (in *EventInput) read() (authority.EventFilter, authority.Page) {
-	return authority.EventFilter{License: in.License, Action: in.Action, Since: in.Since}, authority.Page{Limit: in.Limit, Cursor: in.Cursor}
+	return authority.EventFilter{License: in.License, Action: in.Action, Since: in.Since}, in.page()
 }
 
 func (s *server) events(ctx context.Context, in *EventInput) (*body[adminwire.EventList], error) {

@@ -3,7 +3,6 @@ package adminapi
 import (
 	"context"
 	"io"
-	"net/http"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -29,8 +28,8 @@ func (s *server) registerStore(api huma.API, whole WholeStore) {
 			return write(ctx, w)
 		}
 	}
-	operation.RegisterStream(api, op(http.MethodPost, "backup", adminwire.PathBackup, "A backup of the store, made while it serves"),
+	operation.RegisterStream(api, post("backup", adminwire.PathBackup, "A backup of the store, made while it serves"),
 		adminwire.TypeBackup, copied(license.ActionBackup, func(ctx context.Context, w io.Writer) error { return whole.Backup(ctx, w) }))
-	operation.RegisterStream(api, op(http.MethodPost, "dump", adminwire.PathDump, "Every record of the store, as text"),
+	operation.RegisterStream(api, post("dump", adminwire.PathDump, "Every record of the store, as text"),
 		adminwire.TypeDump, copied(license.ActionDump, func(ctx context.Context, w io.Writer) error { return whole.Dump(ctx, w) }))
 }

@@ -2,7 +2,6 @@ package adminapi
 
 import (
 	"context"
-	"net/http"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -13,8 +12,6 @@ import (
 
 // registerKeys adds the calls about the end of keys.
 func (s *server) registerKeys(api huma.API) {
-	get := func(id, path, summary string) huma.Operation { return op(http.MethodGet, id, path, summary) }
-	post := func(id, path, summary string) huma.Operation { return op(http.MethodPost, id, path, summary) }
 	operation.Register(api, get("key-revocations", adminwire.PathKeyRevocations, "The keys that are being revoked, or were"), s.revocations)
 	operation.Register(api, post("revoke-keys", adminwire.PathKeyRevocations, "Begin to revoke keys that others may hold"), s.revokeKeys)
 	operation.Register(api, post("keep-key", adminwire.PathKeyKeep, "Take back the revocation of a key that is in force still"), s.keepKey)
@@ -76,7 +73,7 @@ func (s *server) affected(ctx context.Context, in *struct {
 	PageInput
 },
 ) (*body[adminwire.AffectedList], error) {
-	list, next, err := s.a.AffectedInstalls(ctx, authority.Page{Limit: in.Limit, Cursor: in.Cursor}, in.Keys...)
+	list, next, err := s.a.AffectedInstalls(ctx, in.page(), in.Keys...)
 	if err != nil {
 		return nil, err
 	}

@@ -3,7 +3,6 @@ package adminapi
 import (
 	"cmp"
 	"context"
-	"net/http"
 	"slices"
 	"time"
 
@@ -17,8 +16,6 @@ import (
 
 // registerMarketplaces adds the calls about marketplace entries and the outbox.
 func (s *server) registerMarketplaces(api huma.API) {
-	get := func(id, path, summary string) huma.Operation { return op(http.MethodGet, id, path, summary) }
-	post := func(id, path, summary string) huma.Operation { return op(http.MethodPost, id, path, summary) }
 	operation.Register(api, get("marketplaces", adminwire.PathMarketplaces, "How all marketplace entries are doing"), s.marketplaces)
 	operation.Register(api, get("marketplace", adminwire.PathMarketplace, "How one marketplace entry is doing"), s.marketplace)
 	operation.Register(api, post("self-test", adminwire.PathSelfTest, "Send an entry signed debug calls, through the public listener"), s.testEntry)
@@ -91,7 +88,7 @@ func (s *server) jobs(ctx context.Context, in *struct {
 		return nil, license.FieldErrorf("kind", "there is no such kind of job")
 	}
 	list, next, err := s.a.Jobs(ctx, authority.JobFilter{State: in.State, Kind: in.Kind, Channel: in.Channel, License: in.License},
-		authority.Page{Limit: in.Limit, Cursor: in.Cursor})
+		in.page())
 	if err != nil {
 		return nil, err
 	}

@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"net/http"
 	"strings"
 	"time"
 
@@ -19,8 +18,6 @@ import (
 
 // registerOrders adds the calls about orders and what is made for them.
 func (s *server) registerOrders(api huma.API) {
-	get := func(id, path, summary string) huma.Operation { return op(http.MethodGet, id, path, summary) }
-	post := func(id, path, summary string) huma.Operation { return op(http.MethodPost, id, path, summary) }
 	operation.Register(api, get("orders", adminwire.PathOrders, "List orders, those first of which was heard first"), s.orders)
 	operation.Register(api, post("add-order", adminwire.PathOrders, "Record an order that the staff knows"), s.addOrder)
 	operation.Register(api, get("order", adminwire.PathOrder, "One order with its history"), s.order)
@@ -68,7 +65,7 @@ func (s *server) orders(ctx context.Context, in *struct {
 	f := authority.OrderFilter{
 		Channel: in.Channel, Stage: in.Stage, Open: in.Open, Instance: in.Instance, License: in.License, Product: in.Product, Warned: in.Warned,
 	}
-	found, next, err := s.a.Orders(ctx, f, authority.Page{Limit: in.Limit, Cursor: in.Cursor})
+	found, next, err := s.a.Orders(ctx, f, in.page())
 	if err != nil {
 		return nil, err
 	}

@@ -2,7 +2,6 @@ package adminapi
 
 import (
 	"context"
-	"net/http"
 	"strconv"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -15,13 +14,13 @@ import (
 
 // registerPolicies adds what the staff decides about in the life of a licence.
 func (s *server) registerPolicies(api huma.API) {
-	operation.Register(api, op(http.MethodPost, "upgrade", adminwire.PathUpgrade, "Make a licence another one in place"), s.upgrade)
-	operation.Register(api, op(http.MethodGet, "transfers", adminwire.PathTransfers, "List the moves to another machine that were asked for"), s.transfers)
-	operation.Register(api, op(http.MethodPost, "approve-transfer", adminwire.PathTransferApprove, "Approve a move to another machine, once"),
+	operation.Register(api, post("upgrade", adminwire.PathUpgrade, "Make a licence another one in place"), s.upgrade)
+	operation.Register(api, get("transfers", adminwire.PathTransfers, "List the moves to another machine that were asked for"), s.transfers)
+	operation.Register(api, post("approve-transfer", adminwire.PathTransferApprove, "Approve a move to another machine, once"),
 		func(ctx context.Context, in *decideInput) (*body[adminwire.Decided], error) {
 			return s.decide(ctx, in, true)
 		})
-	operation.Register(api, op(http.MethodPost, "deny-transfer", adminwire.PathTransferDeny, "Deny a move to another machine"),
+	operation.Register(api, post("deny-transfer", adminwire.PathTransferDeny, "Deny a move to another machine"),
 		func(ctx context.Context, in *decideInput) (*body[adminwire.Decided], error) {
 			return s.decide(ctx, in, false)
 		})
@@ -52,7 +51,7 @@ func (s *server) transfers(ctx context.Context, in *struct {
 	PageInput
 },
 ) (*body[adminwire.TransferList], error) {
-	rs, next, err := s.a.TransferRequests(ctx, in.License, authority.Page{Limit: in.Limit, Cursor: in.Cursor})
+	rs, next, err := s.a.TransferRequests(ctx, in.License, in.page())
 	if err != nil {
 		return nil, err
 	}

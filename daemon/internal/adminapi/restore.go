@@ -2,8 +2,6 @@ package adminapi
 
 import (
 	"context"
-	"net/http"
-	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -14,22 +12,16 @@ import (
 
 // registerRestore adds the calls about reconcile mode.
 func (s *server) registerRestore(api huma.API) {
-	operation.Register(api, op(http.MethodGet, "restore", adminwire.PathRestore, "How it stands with reconcile mode"), s.restore)
-	operation.Register(api, op(http.MethodGet, "restore-items", adminwire.PathRestoreItems, "What there is to decide after a restore, by licence"), s.restoreItems)
-	operation.Register(api, op(http.MethodPost, "restore-decide", adminwire.PathRestoreDecide, "Decide about one of them"), s.restoreDecide)
-	operation.Register(api, op(http.MethodPost, "restore-finish", adminwire.PathRestoreFinish, "Close reconcile mode"), s.restoreFinish)
+	operation.Register(api, get("restore", adminwire.PathRestore, "How it stands with reconcile mode"), s.restore)
+	operation.Register(api, get("restore-items", adminwire.PathRestoreItems, "What there is to decide after a restore, by licence"), s.restoreItems)
+	operation.Register(api, post("restore-decide", adminwire.PathRestoreDecide, "Decide about one of them"), s.restoreDecide)
+	operation.Register(api, post("restore-finish", adminwire.PathRestoreFinish, "Close reconcile mode"), s.restoreFinish)
 }
 
 func shownRestore(st authority.Restore, open map[authority.ItemKind]int) adminwire.Restore {
-	at := func(t time.Time) *time.Time {
-		if t.IsZero() {
-			return nil
-		}
-		return &t
-	}
 	out := adminwire.Restore{
-		Open: st.Open, BegunAt: at(st.BegunAt), FinishedAt: at(st.FinishedAt), Backup: st.Restored,
-		HeadSeq: st.Head.Seq, HeadAt: at(st.Head.At), MarkSeq: st.Mark.Seq, MarkAt: at(st.Mark.At), Complete: st.Complete,
+		Open: st.Open, BegunAt: shownTime(st.BegunAt), FinishedAt: shownTime(st.FinishedAt), Backup: st.Restored,
+		HeadSeq: st.Head.Seq, HeadAt: shownTime(st.Head.At), MarkSeq: st.Mark.Seq, MarkAt: shownTime(st.Mark.At), Complete: st.Complete,
 		Lost: st.Lost, Applied: st.Applied, Adopted: st.Adopted, StatusList: st.List, ToDecide: map[string]int{},
 	}
 	for kind, n := range open {
@@ -51,7 +43,7 @@ func (s *server) restore(ctx context.Context, _ *empty) (*body[adminwire.Restore
 }
 
 func (s *server) restoreItems(ctx context.Context, in *struct{ PageInput }) (*body[adminwire.RestoreItems], error) {
-	items, next, err := s.a.RestoreItems(ctx, authority.Page{Limit: in.Limit, Cursor: in.Cursor})
+	items, next, err := s.a.RestoreItems(ctx, in.page())
 	out := adminwire.RestoreItems{Items: make([]adminwire.RestoreItem, 0, len(items)), Next: next}
 	for _, i := range items {
 		out.Items = append(out.Items, shownItem(i))

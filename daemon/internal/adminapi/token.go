@@ -2,21 +2,19 @@ package adminapi
 
 import (
 	"context"
-	"net/http"
 
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/seed-357fa782/licensed/daemon/internal/authority"
 	"github.com/seed-357fa782/licensed/daemon/internal/operation"
 	"github.com/seed-357fa782/licensed/internal/adminwire"
-	"github.com/seed-357fa782/licensed/license"
 )
 
 // registerTokens adds the calls about the tokens of the staff.
 func (s *server) registerTokens(api huma.API) {
-	operation.Register(api, op(http.MethodGet, "tokens", adminwire.PathTokens, "List the tokens of the staff"), s.tokens)
-	operation.Register(api, op(http.MethodPost, "create-token", adminwire.PathTokens, "Make a token; its text is shown this once"), s.createToken)
-	operation.Register(api, op(http.MethodPost, "revoke-token", adminwire.PathRevokeToken, "End a token at once"), s.revokeToken)
+	operation.Register(api, get("tokens", adminwire.PathTokens, "List the tokens of the staff"), s.tokens)
+	operation.Register(api, post("create-token", adminwire.PathTokens, "Make a token; its text is shown this once"), s.createToken)
+	operation.Register(api, post("revoke-token", adminwire.PathRevokeToken, "End a token at once"), s.revokeToken)
 }
 
 func (s *server) shownToken(t authority.Token) adminwire.Token {
@@ -42,8 +40,8 @@ func (s *server) createToken(ctx context.Context, in *body[adminwire.CreateToken
 	n := authority.NewToken{Name: in.Body.Name, Role: authority.Role(in.Body.Role), Products: in.Body.Products}
 	if in.Body.For != "" {
 		var err error
-		if n.For, err = s.duration(in.Body.For); err != nil || n.For <= 0 {
-			return nil, license.FieldErrorf("for", "it is not a duration such as 90d or 36h")
+		if n.For, err = s.span("for", in.Body.For, "90d"); err != nil {
+			return nil, err
 		}
 	}
 	t, text, err := s.a.CreateToken(ctx, actor(ctx), n)

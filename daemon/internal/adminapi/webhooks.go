@@ -2,7 +2,6 @@ package adminapi
 
 import (
 	"context"
-	"net/http"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -31,8 +30,6 @@ type edited = body[adminwire.WebhookEdited]
 
 // registerWebhooks adds the calls about endpoints.
 func registerWebhooks(api huma.API, hooks Webhooks) {
-	get := func(id, path, summary string) huma.Operation { return op(http.MethodGet, id, path, summary) }
-	post := func(id, path, summary string) huma.Operation { return op(http.MethodPost, id, path, summary) }
 	operation.Register(api, get("webhooks", adminwire.PathWebhooks, "The endpoints that are told about events, and how far they have been told"),
 		func(ctx context.Context, _ *empty) (*body[adminwire.WebhookList], error) {
 			list, err := hooks.Webhooks(ctx)
