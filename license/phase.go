@@ -193,7 +193,7 @@ func (d Dates) PhaseAt(now time.Time) Phase {
 	switch {
 	case now.Before(d.NotBefore), !now.Before(d.BlockAt), !now.Before(d.LeaseUntil), !now.Before(d.Exp):
 		return PhaseBlocked
-	case !now.Before(d.ExpiresAt), d.LeaseUntil.Before(d.Exp) && !now.Before(d.leaseGrace()):
+	case !now.Before(d.ExpiresAt), d.LeaseUntil.Before(d.Exp) && !now.Before(d.LeaseGrace()):
 		return PhaseGrace
 	case !now.Before(d.WarnAt):
 		return PhaseWarning
@@ -214,7 +214,20 @@ func (d Dates) BlockedBy(now time.Time) Reason {
 	return ""
 }
 
-func (d Dates) leaseGrace() time.Time {
+// NextAfter returns the first instant after now at which the phase, or why it is
+// blocked, may be another one; Forever where none comes.
+func (d Dates) NextAfter(now time.Time) time.Time {
+	next := Forever
+	for _, t := range [...]time.Time{d.NotBefore, d.WarnAt, d.ExpiresAt, d.BlockAt, d.LeaseGrace(), d.LeaseUntil, d.Exp} {
+		if t.After(now) {
+			next = earlier(next, t)
+		}
+	}
+	return next
+}
+
+// LeaseGrace returns when the last quarter of the lease begins.
+func (d Dates) LeaseGrace() time.Time {
 	return d.LeaseUntil.Add(-d.LeaseUntil.Sub(d.IssuedAt) / 4)
 }
 
