@@ -10,8 +10,18 @@ import (
 
 // tryLock takes the lock unless somebody else holds it. It belongs to the open
 // file: two that one process opened exclude each other too.
-func tryLock(f *os.File) (held bool, err error) {
-	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+func tryLock(f *os.File) (held bool, err error) { return flock(f, syscall.LOCK_EX) }
+
+// tryShare takes the lock beside others who share it.
+func tryShare(f *os.File) (held bool, err error) { return flock(f, syscall.LOCK_SH) }
+
+func unlock(f *os.File) error {
+	_, err := flock(f, syscall.LOCK_UN)
+	return err
+}
+
+func flock(f *os.File, how int) (held bool, err error) {
+	err = syscall.Flock(int(f.Fd()), how|syscall.LOCK_NB)
 	switch {
 	case errors.Is(err, syscall.EWOULDBLOCK), errors.Is(err, syscall.EINTR):
 		return true, nil
