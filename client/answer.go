@@ -34,7 +34,7 @@ func (g *Guard) accept(m *memory, p *pending, a wire.Answer) error {
 	m.raise(keys.IssuedAt)
 	if p.Op == OpDeactivate {
 		if p.Install == installID(m.Key) {
-			m.giveUp(p.Request)
+			m.giveUp(p.Request, p.Leaves)
 		}
 		return nil
 	}

@@ -89,6 +89,11 @@ func (c *FileCache) Store(data []byte) error {
 // lock keeps others from storing until unlock is called.
 func (c *FileCache) lock() (unlock func(), err error) { return filelock.Lock(c.path + ".lock") }
 
+// join says to others that this process uses a seat that is in the file.
+func (c *FileCache) join() (leave func() (last bool), err error) {
+	return filelock.Share(c.path + ".users")
+}
+
 // setAside renames a file that cannot be used, so that nothing is lost and
 // somebody can look at it, if it is still what was read. The lock is held.
 func (c *FileCache) setAside(read []byte) (moved bool, err error) {

@@ -12,13 +12,17 @@
 //	st := lic.Check(now)
 //
 // A Guard does all of it for one install: it holds the install's key, calls
-// the licence server to activate, refresh and deactivate, carries requests and
-// answers as files where there is no network, and remembers everything that
-// must not be forgotten in one file.
+// the licence server to activate and deactivate, and by itself to refresh,
+// carries requests and answers as files where there is no network, tells what
+// changes, and remembers everything that must not be forgotten in one file.
 //
 //	g, err := client.Open(ctx, client.Options{Anchors: anchors, Product: "cad-pro", Server: "https://licence.example.com"})
+//	defer g.Close()
 //	err = g.Activate(ctx, code)
 //	if g.Feature("export") { … }
+//	for e := range g.Events() { … }
+//
+// docs/guard.md says what it does when.
 //
 // # What can be relied upon
 //

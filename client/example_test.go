@@ -25,10 +25,12 @@ func Example() {
 		if err != nil {
 			return err
 		}
-		defer g.Close()
-		if g.Status().RefreshDue() {
-			_ = g.Refresh(ctx) // without a network it goes on with what it holds
-		}
+		defer g.Close() // calling home goes on until then, in the background
+		go func() {
+			for e := range g.Events() {
+				fmt.Println(e.Kind, e) // such as to a status bar
+			}
+		}()
 		if r := g.Status().Reason; r == license.NoLicense || r == license.MachineMismatch { // none yet, or one for another machine
 			if err := g.Activate(ctx, code); err != nil {
 				return err

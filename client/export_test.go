@@ -15,6 +15,13 @@ func Encode(m Memory) ([]byte, error) { return m.encode() }
 // Decode reads a state file.
 func Decode(data []byte) (Memory, error) { return decodeMemory(data) }
 
+// Steady makes a guard call home at a part of the time between the earliest and
+// the latest that it may.
+func Steady(o Options, part float64) Options {
+	o.random = func() float64 { return part }
+	return o
+}
+
 // SetAside sets a file aside that was read as damaged.
 func (c *FileCache) SetAside(read []byte) (moved bool, err error) { return c.setAside(read) }
 

@@ -18,8 +18,18 @@ import (
 // from memory at once and are safe for any number of goroutines; what talks to
 // the server or changes the install runs one at a time.
 //
-// It does not call home by itself yet: call Refresh, for example daily and
-// when Status.RefreshDue says so.
+// In the background, by one goroutine that Close ends, it calls home when that is
+// due, repeats what failed, takes over what other copies of the product stored
+// in the same folder, and tells by Events what changes. Nothing of that is in
+// anybody's way: a server that does not answer is no reason for Open, Feature or
+// Close to wait.
+//
+// A floating licence is a seat that is leased for minutes: the guard renews it,
+// Close gives it back, and the next Open takes one again. A product that crashed
+// goes on with the seat that it had.
+//
+// A program that runs for seconds ends before the background has had an answer:
+// call Refresh there, when Status.RefreshDue says so.
 type Guard struct {
 	opts   Options
 	server *server // nil where there is none
@@ -29,14 +39,23 @@ type Guard struct {
 	close   sync.Once
 	view    atomic.Pointer[view]
 
+	events  chan Event
+	changed chan struct{} // holds one token: there is something to see for the background
+	stop    func()        // ends the background
+	ended   chan struct{} // is closed when it has ended
+
 	ran     func() time.Duration // since Open, by a clock that nobody can set
 	shipped time.Time            // what the product itself proves to have passed
+
+	mu    sync.Mutex
+	calls calls
 
 	// For whose turn it is.
 	stored []byte // as the cache has it
 	memory memory
 	made   made // the request that was made last
 	closed bool
+	unjoin func() (last bool) // ends the use of a floating seat, nil where there is none
 }
 
 // view is what Status answers from. It never changes once it is made.
@@ -46,6 +65,11 @@ type view struct {
 	line    timeline
 	machine fingerprint.Set
 	refusal license.Reason // why the licence held does not count, whatever its dates say
+	lost    string         // what of the machine is not as the licence was bound to it
+
+	waiting bool         // a request was sent, and its answer is to be asked for again
+	unsound bool         // what is held as a licence does not verify
+	seat    license.Code // with which a seat is to be taken, see seatCode
 
 	damaged, held, looked error // what Warnings reports
 }
@@ -63,7 +87,10 @@ func Open(ctx context.Context, opts Options) (*Guard, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := &Guard{opts: opts, turn: make(chan struct{}, 1), closing: make(chan struct{})}
+	g := &Guard{
+		opts: opts, turn: make(chan struct{}, 1), closing: make(chan struct{}),
+		events: make(chan Event, eventBuffer), changed: make(chan struct{}, 1), ended: make(chan struct{}), stop: func() {},
+	}
 	start := time.Now()                                       //nolint:forbidigo // a running time, which no Now can tell
 	g.ran = func() time.Duration { return time.Since(start) } //nolint:forbidigo // as above
 	if opts.Server != "" {
@@ -87,6 +114,13 @@ func Open(ctx context.Context, opts Options) (*Guard, error) {
 	if err := g.look(ctx); err != nil {
 		return nil, err
 	}
+	if opts.Manual {
+		close(g.events)
+		close(g.ended)
+		return g, nil
+	}
+	ctx, g.stop = context.WithCancel(context.WithoutCancel(ctx))
+	go (&background{g: g}).run(ctx)
 	return g, nil
 }
 
@@ -95,8 +129,18 @@ func Open(ctx context.Context, opts Options) (*Guard, error) {
 // more; that it cannot be written is no error, since nothing but that is lost.
 // Afterwards nothing changes any more; Status goes on answering. It may be
 // called again.
+//
+// A floating seat is given back, unless Options.KeepSeat says not to, or other
+// copies of the product that share the folder still use it. For that Close waits
+// five seconds at most; a server that cannot be reached frees the seat when its
+// lease ends.
 func (g *Guard) Close() error {
-	g.close.Do(func() { close(g.closing) })
+	g.close.Do(func() {
+		g.stop()
+		<-g.ended
+		g.giveSeatBack()
+		close(g.closing)
+	})
 	g.turn <- struct{}{}
 	defer func() { <-g.turn }()
 	if !g.closed {
@@ -197,6 +241,7 @@ func (g *Guard) begin(ctx context.Context) (_ context.Context, done func(), err 
 		cancel()
 		<-watched
 		<-g.turn
+		g.wake()
 	}
 	select {
 	case <-g.closing:
@@ -231,8 +276,12 @@ func (g *Guard) show(v view) {
 	if v.refusal == license.MachineMismatch && v.license != nil {
 		v.refusal = ""
 	}
-	if v.license != nil && !v.license.Match(v.machine).OK {
-		v.refusal = license.MachineMismatch
+	v.lost = ""
+	if v.license != nil {
+		report := v.license.Match(v.machine)
+		if v.lost = lostOf(report); !report.OK {
+			v.refusal = license.MachineMismatch
+		}
 	}
 	g.view.Store(&v)
 }

@@ -102,7 +102,7 @@ func (g *Guard) takeTimes(m *memory, raws []string, keys token.KeySet) (answered
 // given up. One that was sent and still waits is ended by it.
 func (m *memory) leaves(t token.Time) bool {
 	if p := m.Sent.Deactivation; p != nil && p.ID == t.Nonce && p.Install == t.InstallID {
-		m.giveUp(p.Request)
+		m.giveUp(p.Request, p.Leaves)
 		return true
 	}
 	if m.Receipt == "" {

@@ -172,10 +172,13 @@ func (g *Guard) adopt(m memory, data []byte) {
 	v.line = v.line.adopt(m.provenTime, g.memory.provenTime, g.ran())
 	g.memory, g.stored = m, data
 	v.refusal, v.held = "", nil
+	v.waiting = m.Sent.Activation != nil || m.Sent.Deactivation != nil && !m.Sent.Deactivation.Refused
+	v.seat = g.seatCode(m)
 	var err error
 	if v.license, v.keys, err = g.held(m); err != nil {
 		v.refusal, v.held = license.ReasonOf(err), fmt.Errorf("the licence held: %w", err)
 	}
+	v.unsound = v.license == nil && m.License != ""
 	g.show(v)
 }
 

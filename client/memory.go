@@ -40,8 +40,12 @@ type memory struct {
 	// file: the answer to one must not cost the other.
 	Sent    requests `json:"sent,omitzero"`
 	Carried requests `json:"carried,omitzero"`
-	// Receipt is the signed deactivation with which the licence was given up.
+	// Receipt is the signed deactivation with which the licence was given up. Left:
+	// it was a floating seat, which is to be taken again at the next start.
 	Receipt string `json:"receipt,omitempty"`
+	Left    bool   `json:"left,omitempty"`
+	// Code is the authorization code of a floating licence, and of no other.
+	Code string `json:"code,omitempty"`
 }
 
 // requests wait for their answers: one by a new key and two by the live one.
@@ -122,6 +126,8 @@ type pending struct {
 	// Refused: the server said no to a deactivation, which nothing proves. It is
 	// sent again where it is wished for again, and not by a call home.
 	Refused bool `json:"refused,omitempty"`
+	// Leaves: a floating seat is given back by it, and no licence given up for good.
+	Leaves bool `json:"leaves,omitempty"`
 	// Key is the seed of the new key that signed it, where the op wants one.
 	Key []byte `json:"key,omitempty"`
 }
@@ -246,6 +252,7 @@ func (m *memory) hold(c token.License) {
 		// which did not only say no to its end.
 		m.Sent.Deactivation = nil
 	}
+	m.remember(c)
 	for _, r := range []*requests{&m.Sent, &m.Carried} {
 		if r.Activation != nil && r.Activation.Install == c.InstallID {
 			r.Activation = nil
@@ -254,14 +261,18 @@ func (m *memory) hold(c token.License) {
 	if was, err := token.PeekLicense(m.License); err != nil || was.Status.URI != c.Status.URI {
 		m.StatusList = ""
 	}
-	m.License, m.Prev, m.Receipt = c.Raw, c.ID, ""
+	m.License, m.Prev, m.Receipt, m.Left = c.Raw, c.ID, "", false
 	m.IssuedAt = c.Dates.IssuedAt.Unix()
 	m.raise(c.Dates.IssuedAt)
 }
 
 // giveUp drops licence and key; the signed request is the receipt. What was
-// seen stays seen, and an activation that waits keeps its key.
-func (m *memory) giveUp(request string) {
+// seen stays seen, and an activation that waits keeps its key. leaves: a seat
+// was given back, to be taken again by its code.
+func (m *memory) giveUp(request string, leaves bool) {
+	if m.Left = leaves; !leaves {
+		m.Code = ""
+	}
 	m.Key, m.License, m.Prev, m.StatusList = nil, "", "", ""
 	m.Sent.Refresh, m.Carried.Refresh = nil, nil
 	m.Sent.Deactivation, m.Carried.Deactivation = nil, nil

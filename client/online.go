@@ -35,7 +35,11 @@ func (g *Guard) byCode(ctx context.Context, op Op, o RequestOptions) error {
 	if err != nil {
 		return err
 	}
-	return g.online(ctx, func(ctx context.Context) error { return g.ask(ctx, w) })
+	err = g.online(ctx, func(ctx context.Context) error { return g.ask(ctx, w) })
+	if err == nil {
+		g.note(nil)
+	}
+	return err
 }
 
 // Refresh calls home: it brings the licence up to date and extends the lease.
@@ -53,28 +57,43 @@ func (g *Guard) byCode(ctx context.Context, op Op, o RequestOptions) error {
 // it, and looks at the status list as RefreshStatus does; what stands there
 // counts. It does so, too, where the memory cannot be written and nothing can be
 // asked.
+//
+// Where no licence is held and the guard knows a code to activate with
+// (Options.Code, or that of a floating seat that Close gave back), Refresh does.
 func (g *Guard) Refresh(ctx context.Context) error {
-	return g.online(ctx, func(ctx context.Context) error {
-		err := g.callHome(ctx)
-		if listsMayTell(err) {
-			_ = g.fetchStatus(ctx) // what is refused is the error
+	err := g.online(ctx, g.refresh)
+	if g.server != nil {
+		g.note(err)
+	}
+	return err
+}
+
+// refresh is Refresh, for whose turn it is.
+func (g *Guard) refresh(ctx context.Context) error {
+	err := g.callHome(ctx)
+	if listsMayTell(err) {
+		_ = g.fetchStatus(ctx) // what is refused is the error
+	}
+	p := g.memory.Sent.Activation
+	if p == nil && errors.Is(err, license.NoLicense) {
+		if code := g.seatCode(g.memory); !code.IsZero() {
+			return g.ask(ctx, wish{op: OpActivate, code: code})
 		}
-		p := g.memory.Sent.Activation
-		if p == nil || errors.Is(err, license.Unreachable) {
-			return err
-		}
-		w, askErr := p.wish()
-		if askErr == nil {
-			askErr = g.ask(ctx, w)
-		}
-		if askErr == nil {
-			return nil // whatever was wrong with the licence before
-		}
-		if err == nil {
-			return askErr
-		}
-		return errors.Join(err, askErr)
-	})
+	}
+	if p == nil || errors.Is(err, license.Unreachable) {
+		return err
+	}
+	w, askErr := p.wish()
+	if askErr == nil {
+		askErr = g.ask(ctx, w)
+	}
+	if askErr == nil {
+		return nil // whatever was wrong with the licence before
+	}
+	if err == nil {
+		return askErr
+	}
+	return errors.Join(err, askErr)
 }
 
 // listsMayTell reports whether a refusal is for what somebody has decided about
@@ -205,11 +224,16 @@ func (g *Guard) queue(w wish, instead *pending) (p *pending, r repetition, err e
 			if p.Refused {
 				p = p.marked(false)
 			}
+			if p.Leaves && !w.leaves { // for good after all
+				c := *p
+				c.Leaves = false
+				p = &c
+			}
 		} else {
 			if p, err = g.signed(*m, d); err != nil {
 				return err
 			}
-			p.Anew, r = instead != nil, notRepeated
+			p.Anew, p.Leaves, r = instead != nil, w.leaves, notRepeated
 		}
 		*at = p
 		if w.op == OpDeactivate {

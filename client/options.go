@@ -49,6 +49,19 @@ type Options struct {
 	StateDir string
 	Cache    Cache
 
+	// Manual leaves everything to the product: nothing is called or done in the
+	// background, and there are no Events. For tools and tests.
+	Manual bool
+
+	// Code is an authorization code that this copy is configured with, such as in a
+	// container or on a server: where it holds no licence, the guard activates with
+	// it by itself, unless the licence was given up by Deactivate.
+	Code string
+
+	// KeepSeat says that Close does not give a floating seat back: it stays with this
+	// copy until its lease ends.
+	KeepSeat bool
+
 	// Instance is what this copy of the product is called among those that share the
 	// floating seats of a licence, such as the name of a pod, and stays the same when
 	// it is started anew without its memory: then it takes the seat that it had on
@@ -76,6 +89,8 @@ type Options struct {
 
 	// Now tells the time of the machine's clock; nil is time.Now.
 	Now func() time.Time
+
+	random func() float64 // below 1, for when calls are made
 }
 
 // withDefaults fills in what was left open, and says what cannot be used.
@@ -100,6 +115,14 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if len(o.Instance) > 128 || !utf8.ValidString(o.Instance) || strings.ContainsFunc(o.Instance, unicode.IsControl) {
 		return o, license.FieldErrorf("instance", "the name of the instance is longer than 128 bytes, or is no plain text")
+	}
+	if o.Code != "" {
+		if _, err := license.ParseCode(o.Code); err != nil {
+			return o, err
+		}
+	}
+	if o.random == nil {
+		o.random = random
 	}
 	if o.Cache == nil {
 		dir := o.StateDir

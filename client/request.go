@@ -84,7 +84,7 @@ func (g *Guard) Request(ctx context.Context, op Op, o RequestOptions) ([]byte, e
 		request = (*at).Request
 		if op == OpDeactivate {
 			m.stayAway()
-			m.giveUp(request)
+			m.giveUp(request, false)
 		}
 		return nil
 	})
@@ -99,6 +99,8 @@ type wish struct {
 	op   Op
 	code license.Code
 	from string
+
+	leaves bool // a floating seat is given back, to be taken again
 }
 
 func newWish(op Op, o RequestOptions) (wish, error) {

@@ -350,7 +350,7 @@ func newSite(tb testing.TB) *site {
 	s.opts = client.Options{
 		Anchors: anchors(), Product: product, Server: "https://licence.example.com/base/", StateDir: tb.TempDir(),
 		Fingerprint: func(context.Context) (fingerprint.Set, error) { return s.machine, nil },
-		HTTPClient:  &http.Client{Transport: s.vendor}, Now: s.clock.now,
+		HTTPClient:  &http.Client{Transport: s.vendor}, Now: s.clock.now, Manual: true,
 	}
 	return s
 }

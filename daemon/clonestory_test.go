@@ -222,7 +222,7 @@ func (h *holder) open() {
 	h.s.t.Helper()
 	g, err := client.Open(h.s.t.Context(), client.Options{
 		Anchors: h.s.anchors, Product: h.s.product, Server: "http://" + h.s.d.Addr(), Cache: h.cache, Now: h.s.clock,
-		HTTPClient: &http.Client{Transport: h},
+		HTTPClient: &http.Client{Transport: h}, Manual: true,
 		Fingerprint: func(context.Context) (fingerprint.Set, error) {
 			values := h.parts
 			if values == nil {

@@ -47,7 +47,7 @@ func (x *machine) start() *client.Guard {
 		x.m.t.Fatal(err)
 	}
 	x.g, err = client.Open(x.m.t.Context(), client.Options{
-		Anchors: anchors, Product: "cad", Server: "http://" + x.m.d.Addr(), StateDir: x.dir, HTTPClient: x.m.c,
+		Anchors: anchors, Product: "cad", Server: "http://" + x.m.d.Addr(), StateDir: x.dir, HTTPClient: x.m.c, Manual: true,
 		Fingerprint: func(context.Context) (fingerprint.Set, error) {
 			return fingerprint.Set{Values: map[license.Kind][]string{license.KindDisk: {"disk-" + x.name}, license.KindOS: {"os-" + x.name}}}, nil
 		},

@@ -168,7 +168,7 @@ func TestV1ActivatesMachines(t *testing.T) {
 			t.Fatal(err)
 		}
 		g, err := client.Open(t.Context(), client.Options{
-			Anchors: anchors, Product: "cam", Server: "http://" + r.d.Addr(), StateDir: t.TempDir(), Now: r.clock.get, HTTPClient: r.c,
+			Anchors: anchors, Product: "cam", Server: "http://" + r.d.Addr(), StateDir: t.TempDir(), Now: r.clock.get, HTTPClient: r.c, Manual: true,
 			Fingerprint: func(context.Context) (fingerprint.Set, error) {
 				return fingerprint.Set{Values: map[license.Kind][]string{license.KindDisk: {"S1"}, license.KindOS: {"O1"}}}, nil
 			},

@@ -59,7 +59,7 @@ func (m *fieldMachine) collect(ctx context.Context) (fingerprint.Set, error) {
 func (d *demonstration) openField(ctx context.Context, name string) (*client.Guard, error) {
 	return client.Open(ctx, client.Options{
 		Anchors: d.anchors, Product: demoProduct, Server: d.public(), StateDir: d.path("client-" + name),
-		Fingerprint: d.field.collect, Now: func() time.Time { return d.p.now().Add(d.field.offset) },
+		Manual: true, Fingerprint: d.field.collect, Now: func() time.Time { return d.p.now().Add(d.field.offset) },
 	})
 }
 

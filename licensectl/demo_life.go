@@ -22,7 +22,7 @@ import (
 func (d *demonstration) open(ctx context.Context, name string) (*client.Guard, error) {
 	return client.Open(ctx, client.Options{
 		Anchors: d.anchors, Product: demoProduct, Server: d.public(), StateDir: d.path("client-" + name),
-		Fingerprint: d.machine, Now: d.p.now,
+		Manual: true, Fingerprint: d.machine, Now: d.p.now,
 	})
 }
 

@@ -94,7 +94,7 @@ func optionalAnchors(c *cli.Context) (token.Anchors, error) {
 // openInstall opens the memory of an install, without a server.
 func (p *program) openInstall(c *cli.Context, product string, anchors token.Anchors) (*client.Guard, error) {
 	g, err := client.Open(c.Context, client.Options{
-		Anchors: anchors, Product: product, StateDir: c.String("state"), Now: p.now,
+		Anchors: anchors, Product: product, StateDir: c.String("state"), Manual: true, Now: p.now,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open the install's memory in %s: %w", shown(c.String("state")), err)

@@ -20,7 +20,7 @@ func TestInstallsForgiveTheServersClock(t *testing.T) {
 	cache, clock := &client.MemoryCache{}, w.clock()
 	open := func() *client.Guard {
 		g, err := client.Open(t.Context(), client.Options{
-			Anchors: w.ring.Anchors(), Product: "cad", Cache: cache, Now: func() time.Time { return clock },
+			Anchors: w.ring.Anchors(), Product: "cad", Cache: cache, Manual: true, Now: func() time.Time { return clock },
 			Fingerprint: func(context.Context) (machine.Set, error) {
 				return machine.Set{Environment: machine.Metal, Values: map[license.Kind][]string{
 					license.KindOS: {"0f1e2d3c4b5a69788796a5b4c3d2e1f0"}, license.KindDisk: {"S3Z9NB0K123456"}, license.KindMAC: {"3c:7c:3f:11:22:33"},
