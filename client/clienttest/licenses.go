@@ -162,7 +162,9 @@ func recipes() []recipe {
 		r.issued, r.schedule.Lease, r.schedule.Refresh = -time.Minute, 15*time.Minute, 5*time.Minute
 		r.change = func(c *token.License) { c.Mode, c.Machines = license.ModeFloating, 5 }
 	})
-	add(Trial, func(r *recipe) { r.ends, r.phase, r.change = 14*day, license.PhaseWarning, func(c *token.License) { c.Trial = true } })
+	add(Trial, func(r *recipe) {
+		r.ends, r.phase, r.change = 14*day, license.PhaseWarning, func(c *token.License) { c.Trial = true }
+	})
 	add(AnyMachine, func(r *recipe) {
 		r.change = func(c *token.License) { c.Binding = license.Binding{Policy: license.PolicyNone} }
 	})

@@ -13,7 +13,7 @@ import (
 )
 
 var (
-	feature = cmp.Comparer(func(a, b license.Feature) bool { return a.String() == b.String() && a.On() == b.On() })
+	feature  = cmp.Comparer(func(a, b license.Feature) bool { return a.String() == b.String() && a.On() == b.On() })
 	instants = []time.Time{clienttest.Epoch, time.Date(1999, 12, 31, 23, 59, 59, 5, time.UTC), time.Date(2061, 7, 28, 0, 0, 0, 0, time.FixedZone("", 3600))}
 )
 

@@ -1,0 +1,272 @@
+package clienttest
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/seed-357fa782/licensed/license"
+	"github.com/seed-357fa782/licensed/license/token"
+	"github.com/seed-357fa782/licensed/license/wire"
+)
+
+// typeJWKS is the media type of a JWK set (RFC 7517 section 8.5).
+const typeJWKS = "application/jwk-set+json"
+
+// portalPage is what a captive portal answers everything with.
+const portalPage = "<!DOCTYPE html>\n<html><head><title>Welcome</title></head><body><form>Please sign in to use this network.</form></body></html>\n"
+
+// handler serves every call: what is wrong with the server goes first.
+func (s *Server) handler() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, wire.MaxBody))
+		if err != nil {
+			err = license.Errorf(license.BadRequest, "the body is longer than %d bytes", wire.MaxBody)
+		}
+		c := Call{Method: r.Method, Path: r.URL.Path}
+		if raw, err := rawRequest(r.Header.Get("Content-Type"), body); err == nil && r.Method == http.MethodPost {
+			if req, err := token.VerifyRequest(raw.Request); err == nil {
+				c.Request = req
+			}
+		}
+		a, ok := s.serve(r, body, err, &c)
+		if !ok {
+			panic(http.ErrAbortHandler) // which ends the connection, and is not logged
+		}
+		a.write(w)
+	})
+}
+
+// serve answers a call, or not, and records it.
+func (s *Server) serve(r *http.Request, body []byte, failed error, c *Call) (reply, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for s.trouble.mode == hangs {
+		changed := s.changed
+		s.mu.Unlock()
+		select {
+		case <-changed:
+		case <-r.Context().Done():
+		}
+		s.mu.Lock()
+		if r.Context().Err() != nil {
+			break
+		}
+	}
+	c.At = s.clock.Now()
+	defer func() { s.calls = append(s.calls, *c) }()
+	switch s.trouble.mode {
+	case down, hangs:
+		return reply{}, false
+	case html:
+		c.Status = http.StatusOK
+		return reply{status: http.StatusOK, mediaType: "text/html; charset=utf-8", body: []byte(portalPage)}, true
+	case up, impostor:
+	}
+	a, lost := reply{}, false
+	switch {
+	case failed != nil:
+		a = refuse(failed)
+	case r.Method == http.MethodPost && r.URL.Path == wire.PathRequests:
+		a = s.answerRequest(r.Header, body)
+		lost = s.trouble.lose > 0
+		s.trouble.lose = max(s.trouble.lose-1, 0)
+	default:
+		a = s.document(r)
+	}
+	c.Reason = a.reason
+	if lost {
+		c.Lost = a.reason == ""
+		return reply{}, false
+	}
+	c.Status = a.status
+	return a, true
+}
+
+// answerRequest is POST /v1/requests.
+func (s *Server) answerRequest(h http.Header, body []byte) reply {
+	if s.trouble.refusal != nil {
+		return refuse(s.trouble.refusal)
+	}
+	b := &s.book
+	if s.trouble.mode == impostor {
+		other := s.book.clone()
+		b = &other
+		var err error
+		if b.vouched, err = vouch("somebody else's anchor", s.now().Add(-time.Hour), 1, "somebody else's key"); err != nil {
+			return refuse(err)
+		}
+	}
+	ans, err := requestIn(b, h.Get("Content-Type"), body, s.now())
+	if err != nil {
+		return refuse(err)
+	}
+	return encoded(ans, wantsFile(h))
+}
+
+func requestIn(b *book, contentType string, body []byte, now time.Time) (wire.Answer, error) {
+	in, err := rawRequest(contentType, body)
+	if err != nil {
+		return wire.Answer{}, err
+	}
+	if in.Request == "" {
+		return wire.Answer{}, license.FieldErrorf("request", "a signed request is required")
+	}
+	beside, err := in.BesideCode()
+	if err != nil {
+		return wire.Answer{}, err
+	}
+	req, err := token.VerifyRequest(in.Request)
+	if err != nil {
+		return wire.Answer{}, err
+	}
+	if !beside.IsZero() {
+		if !req.Code.IsZero() && !req.Code.Equal(beside) {
+			return wire.Answer{}, license.FieldErrorf("code", "the code beside the request is not the one in it")
+		}
+		req.Code = beside
+	}
+	return b.request(req, now)
+}
+
+// rawRequest reads a body as strictly as the daemon does.
+func rawRequest(contentType string, body []byte) (in wire.Request, err error) {
+	mediaType := wire.TypeJSON
+	if contentType != "" {
+		if mediaType, _, err = mime.ParseMediaType(contentType); err != nil {
+			mediaType = ""
+		}
+	}
+	switch {
+	case len(body) == 0:
+		return in, license.FieldErrorf("", "a body is required")
+	case mediaType == wire.TypePEM:
+		raw, err := token.ParseRequestFile(body)
+		if err != nil {
+			return in, license.FieldErrorf("body", "it is not a request file")
+		}
+		return wire.Request{Request: raw}, nil
+	case mediaType != wire.TypeJSON:
+		return in, license.FieldErrorf("body", "send %s; this content type is not taken", wire.TypeJSON)
+	}
+	dec := json.NewDecoder(bytes.NewReader(body))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&in); err != nil {
+		return in, license.FieldErrorf("body", "it is not a JSON document of a request")
+	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		return in, license.FieldErrorf("body", "there is something after the JSON document")
+	}
+	return in, nil
+}
+
+// document is what is fetched: the key set and the status lists.
+func (s *Server) document(r *http.Request) reply {
+	list, isList := strings.CutPrefix(r.URL.Path, strings.TrimSuffix(wire.PathStatus, "{list}"))
+	allow := "GET, HEAD"
+	switch {
+	case r.URL.Path == wire.PathRequests:
+		allow = http.MethodPost
+	case !isList && r.URL.Path != wire.PathKeys && r.URL.Path != wire.PathJWKS:
+		return refuse(license.Errorf(license.NotFound, "there is nothing at this address"))
+	}
+	if allow == http.MethodPost || r.Method != http.MethodGet && r.Method != http.MethodHead {
+		a := refuse(license.Errorf(license.BadRequest, "this address takes %s only", allow))
+		a.status, a.allow = http.StatusMethodNotAllowed, allow
+		return a
+	}
+	switch {
+	case isList:
+		raw, err := s.book.list(list, s.now())
+		if err != nil {
+			return refuse(err)
+		}
+		if wantsFile(r.Header) {
+			f := token.File{KeySets: []string{s.book.set.Raw}, Statuses: []string{raw}}
+			return reply{status: http.StatusOK, mediaType: wire.TypePEM, body: f.Marshal(), maxAge: statusTTL}
+		}
+		return reply{status: http.StatusOK, mediaType: wire.TypeStatusList, body: []byte(raw), maxAge: statusTTL}
+	case r.URL.Path == wire.PathKeys:
+		return reply{status: http.StatusOK, mediaType: wire.TypeJWT, body: []byte(s.book.set.Raw), maxAge: keysMaxAge}
+	}
+	jwks, err := s.book.set.JWKS()
+	if err != nil {
+		return refuse(err)
+	}
+	return reply{status: http.StatusOK, mediaType: typeJWKS, body: jwks, maxAge: keysMaxAge}
+}
+
+// keysMaxAge is how long a copy of the key set may be used.
+const keysMaxAge = 5 * time.Minute
+
+// wantsFile reports whether the caller accepts a licence file rather than JSON.
+func wantsFile(h http.Header) bool {
+	return strings.Contains(strings.ToLower(strings.Join(h.Values("Accept"), ",")), wire.TypePEM)
+}
+
+// reply is an answer on its way out.
+type reply struct {
+	status    int
+	mediaType string
+	body      []byte
+	reason    license.Reason
+	retry     int64 // seconds
+	allow     string
+	maxAge    time.Duration // how long it may be kept, 0 not at all
+}
+
+func encoded(a wire.Answer, asFile bool) reply {
+	if asFile {
+		f := token.File{KeySets: []string{a.Keys}, Times: []string{a.Time}}
+		if a.License != "" {
+			f.Licenses = []string{a.License}
+		}
+		if a.Status != "" {
+			f.Statuses = []string{a.Status}
+		}
+		return reply{status: http.StatusOK, mediaType: wire.TypePEM, body: f.Marshal()}
+	}
+	return asJSON(http.StatusOK, wire.TypeJSON, a)
+}
+
+func asJSON(status int, mediaType string, v any) reply {
+	body, err := json.Marshal(v)
+	if err != nil {
+		return reply{status: http.StatusInternalServerError, mediaType: "text/plain", body: []byte("it cannot be encoded"), reason: license.Internal}
+	}
+	return reply{status: status, mediaType: mediaType, body: append(body, '\n')}
+}
+
+// requestID names every call in problems: a test has no log to look it up in.
+const requestID = "clienttest"
+
+func refuse(err error) reply {
+	p := wire.NewProblem(err, requestID)
+	a := asJSON(p.Status, wire.TypeProblem, p)
+	a.reason, a.retry = p.Reason, p.RetryAfter
+	return a
+}
+
+func (a reply) write(w http.ResponseWriter) {
+	h := w.Header()
+	h.Set("Content-Type", a.mediaType)
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Cache-Control", "no-store")
+	if a.maxAge > 0 {
+		h.Set("Cache-Control", fmt.Sprintf("public, max-age=%d", int(a.maxAge/time.Second)))
+	}
+	if a.retry > 0 {
+		h.Set("Retry-After", fmt.Sprint(a.retry))
+	}
+	if a.allow != "" {
+		h.Set("Allow", a.allow)
+	}
+	w.WriteHeader(a.status)
+	_, _ = w.Write(a.body) // the client may be gone
+}
