@@ -167,6 +167,9 @@ func (c *call) follow(inst *license.Install) error {
 		}
 		return nil
 	}
+	if _, drift := inst.Binding.Rebind(c.req.Fingerprint); !drift.IsZero() {
+		inst.Drifted = inst.Drifted.With(drift, c.now)
+	}
 	binding, err := license.Bind(c.product.Binding, c.req.Fingerprint)
 	if err != nil {
 		return err
