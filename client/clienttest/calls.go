@@ -10,13 +10,13 @@ import (
 
 // Call is a call that reached the server.
 type Call struct {
-	At           time.Time // by the server's clock
+	At           time.Time // by the server's clock, when it came in
 	Method, Path string
 	// Request is what was asked for, zero where that was not a request, or one that
 	// could not be read.
 	Request token.Request
-	// Status is the HTTP status of the answer, 0 where there was none, and Reason that
-	// of a refusal.
+	// Status is the HTTP status of the answer, 0 where there is none yet or was none,
+	// and Reason that of a refusal.
 	Status int
 	Reason license.Reason
 	// Lost: the server did what it was asked for, and the answer was lost.
@@ -24,11 +24,15 @@ type Call struct {
 }
 
 // Calls are those that reached the server since it was started, or since Forget,
-// in the order in which they were answered; those to a server that is down too.
+// in their order. Also to a server that is down, which a real one would not know of.
 func (s *Server) Calls() []Call {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return slices.Clone(s.calls)
+	var out []Call
+	for _, c := range s.calls {
+		out = append(out, *c)
+	}
+	return out
 }
 
 // Requests are those of Calls that asked for op, or all requests where op is "".

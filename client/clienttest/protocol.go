@@ -29,13 +29,13 @@ func (s *Server) handler() http.Handler {
 		if err != nil {
 			err = license.Errorf(license.BadRequest, "the body is longer than %d bytes", wire.MaxBody)
 		}
-		c := Call{Method: r.Method, Path: r.URL.Path}
+		c := &Call{Method: r.Method, Path: r.URL.Path}
 		if raw, err := rawRequest(r.Header.Get("Content-Type"), body); err == nil && r.Method == http.MethodPost {
 			if req, err := token.VerifyRequest(raw.Request); err == nil {
 				c.Request = req
 			}
 		}
-		a, ok := s.serve(r, body, err, &c)
+		a, ok := s.serve(r, body, err, c)
 		if !ok {
 			panic(http.ErrAbortHandler) // which ends the connection, and is not logged
 		}
@@ -43,11 +43,13 @@ func (s *Server) handler() http.Handler {
 	})
 }
 
-// serve answers a call, or not, and records it.
+// serve records a call, and answers it or not.
 func (s *Server) serve(r *http.Request, body []byte, failed error, c *Call) (reply, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for s.trouble.mode == hangs {
+	c.At = s.clock.Now()
+	s.calls = append(s.calls, c)
+	for s.trouble.mode == hangs && r.Context().Err() == nil {
 		changed := s.changed
 		s.mu.Unlock()
 		select {
@@ -55,12 +57,7 @@ func (s *Server) serve(r *http.Request, body []byte, failed error, c *Call) (rep
 		case <-r.Context().Done():
 		}
 		s.mu.Lock()
-		if r.Context().Err() != nil {
-			break
-		}
 	}
-	c.At = s.clock.Now()
-	defer func() { s.calls = append(s.calls, *c) }()
 	switch s.trouble.mode {
 	case down, hangs:
 		return reply{}, false

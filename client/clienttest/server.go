@@ -39,7 +39,7 @@ type Server struct {
 
 	mu      sync.Mutex
 	book    book
-	calls   []Call
+	calls   []*Call
 	trouble trouble
 	changed chan struct{} // closed when trouble changes
 }
