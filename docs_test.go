@@ -44,9 +44,10 @@ func TestReadmeCommands(t *testing.T) {
 
 var goBlock = regexp.MustCompile("(?ms)^```go\r?\n(.*?)^```")
 
-// The Go examples of the READMEs compile against this very module.
+// The Go examples of the READMEs and of the guide to testing compile against
+// this very module.
 func TestReadmeExamples(t *testing.T) {
-	for _, name := range readmes {
+	for _, name := range append([]string{"docs/testing.md"}, readmes...) {
 		t.Run(name, func(t *testing.T) {
 			text := readDocument(t, name)
 			blocks := goBlock.FindAllStringSubmatchIndex(text, -1)

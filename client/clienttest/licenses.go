@@ -236,7 +236,7 @@ func (m Maker) make(r recipe) Sample {
 		if r.foreign {
 			s.Reason, s.Usable = license.MachineMismatch, false
 		}
-		if s.Usable && !(r.blocked != "" && r.schedule.Enforcement == license.EnforceDegrade) {
+		if s.Usable && (r.blocked == "" || r.schedule.Enforcement == license.EnforceAdvisory) {
 			s.Features = m.Features
 		}
 	}

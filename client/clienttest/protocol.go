@@ -66,7 +66,8 @@ func (s *Server) serve(r *http.Request, body []byte, failed error, c *Call) (rep
 		return reply{status: http.StatusOK, mediaType: "text/html; charset=utf-8", body: []byte(portalPage)}, true
 	case up, impostor:
 	}
-	a, lost := reply{}, false
+	var a reply
+	lost := false
 	switch {
 	case failed != nil:
 		a = refuse(failed)

@@ -93,8 +93,8 @@ func (a answer) said() said {
 // Calls by hand are answered as the daemon answers them, in the same form.
 func TestProtocolIsTheDaemons(t *testing.T) {
 	clock := clienttest.NewClock(clienttest.Epoch)
-	real := newReal(t, clock)
-	a := &stage{t: t, v: real, product: "node", clock: clock}
+	daemon := newReal(t, clock)
+	a := &stage{t: t, v: daemon, product: "node", clock: clock}
 	b := &stage{t: t, v: newFake(t, "node", clock), product: "node", clock: clock}
 	r, f := calls(t, a), calls(t, b)
 	for i, c := range r {

@@ -1,7 +1,6 @@
 package clienttest_test
 
 import (
-	"context"
 	"errors"
 	"net/http"
 	"slices"
@@ -45,8 +44,10 @@ func TestTrouble(t *testing.T) {
 		"hangs":    {(*clienttest.Server).Hang, license.Unreachable, 0},
 		"HTML":     {(*clienttest.Server).HTML, license.Unreachable, http.StatusOK},
 		"impostor": {(*clienttest.Server).Impostor, license.Forged, http.StatusOK},
-		"read-only": {func(s *clienttest.Server) { s.Refuse(license.ReadOnly) }, license.ReadOnly,
-			http.StatusServiceUnavailable},
+		"read-only": {
+			func(s *clienttest.Server) { s.Refuse(license.ReadOnly) }, license.ReadOnly,
+			http.StatusServiceUnavailable,
+		},
 		"too many": {func(s *clienttest.Server) { s.RetryAfter(time.Minute) }, license.RateLimited, http.StatusTooManyRequests},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -177,7 +178,7 @@ func TestBubble(t *testing.T) {
 // What the merchant changes reaches installs when they call.
 func TestChanges(t *testing.T) {
 	t.Parallel()
-	ctx := context.Background()
+	ctx := t.Context()
 	s, code, g := held(t, clienttest.LicenseSpec{For: 20 * 24 * time.Hour, Features: clienttest.Features("export"), Customer: "Beispiel GmbH", Order: "O-1"})
 	if cl := g.License().Claims(); cl.Customer != "Beispiel GmbH" || cl.Order != "O-1" || cl.CodeLast4 != code[len(code)-4:] {
 		t.Errorf("claims %+v", cl)
@@ -242,7 +243,7 @@ func TestRevokeKeys(t *testing.T) {
 	}
 	f, err := client.ParseAnchors(clienttest.AnchorsJSON())
 	must(t, err)
-	rs, err := s.HTTPClient().Get(s.URL() + wire.PathKeys) //nolint:noctx // a test
+	rs, err := s.HTTPClient().Get(s.URL() + wire.PathKeys)
 	must(t, err)
 	defer rs.Body.Close()
 	keys := make([]byte, 1<<16)

@@ -40,11 +40,11 @@ type story struct {
 // the same.
 func TestFakeIsLikeTheDaemon(t *testing.T) {
 	clock := clienttest.NewClock(clienttest.Epoch)
-	real := newReal(t, clock)
+	daemon := newReal(t, clock)
 	for _, st := range stories() {
 		t.Run(st.name, func(t *testing.T) {
 			began := clock.Now()
-			r := *real
+			r := *daemon
 			r.t = t
 			a := &stage{t: t, v: &r, product: st.product, clock: clock, began: began}
 			st.play(a)

@@ -99,7 +99,7 @@ func newReal(t *testing.T, clock *clienttest.Clock) *realVendor {
 	must(t, err)
 	must(t, r.d.Start())
 	t.Cleanup(func() {
-		if err := r.d.Stop(context.Background()); err != nil {
+		if err := r.d.Stop(context.WithoutCancel(t.Context())); err != nil {
 			t.Error(err)
 		}
 	})
