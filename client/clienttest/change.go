@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"github.com/seed-357fa782/licensed/license"
+	"github.com/seed-357fa782/licensed/license/token"
+	"github.com/seed-357fa782/licensed/license/wire"
 )
 
 // LicenseSpec is what a licence is sold with. The zero value is a year of what
@@ -180,6 +182,23 @@ func (s *Server) RotateKeys() {
 func (s *Server) RevokeKeys() {
 	s.tb.Helper()
 	s.do("revoke keys", func(b *book, now time.Time) error { return b.rotate(now, true) })
+}
+
+// Sign answers a request file of a machine without a network with a licence file,
+// as "licensectl sign" and the buyer's page do. code is given beside a request that
+// carries none, else "". What is wrong with the server does not matter here.
+func (s *Server) Sign(file []byte, code string) ([]byte, error) {
+	raw, err := token.ParseRequestFile(file)
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a, err := s.book.answerTo(wire.Request{Request: raw, Code: code}, s.now())
+	if err != nil {
+		return nil, err
+	}
+	return licenseFile(a), nil
 }
 
 // License is a licence as the server knows it.

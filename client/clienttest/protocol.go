@@ -2,6 +2,8 @@ package clienttest
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -101,18 +103,19 @@ func (s *Server) answerRequest(h http.Header, body []byte) reply {
 			return refuse(err)
 		}
 	}
-	ans, err := requestIn(b, h.Get("Content-Type"), body, s.now())
+	in, err := rawRequest(h.Get("Content-Type"), body)
+	if err != nil {
+		return refuse(err)
+	}
+	ans, err := b.answerTo(in, s.now())
 	if err != nil {
 		return refuse(err)
 	}
 	return encoded(ans, wantsFile(h))
 }
 
-func requestIn(b *book, contentType string, body []byte, now time.Time) (wire.Answer, error) {
-	in, err := rawRequest(contentType, body)
-	if err != nil {
-		return wire.Answer{}, err
-	}
+// answerTo checks a request as it came in, and answers it.
+func (b *book) answerTo(in wire.Request, now time.Time) (wire.Answer, error) {
 	if in.Request == "" {
 		return wire.Answer{}, license.FieldErrorf("request", "a signed request is required")
 	}
@@ -187,17 +190,27 @@ func (s *Server) document(r *http.Request) reply {
 		}
 		if wantsFile(r.Header) {
 			f := token.File{KeySets: []string{s.book.set.Raw}, Statuses: []string{raw}}
-			return reply{status: http.StatusOK, mediaType: wire.TypePEM, body: f.Marshal(), maxAge: statusTTL}
+			return published(r, wire.TypePEM, f.Marshal(), statusTTL)
 		}
-		return reply{status: http.StatusOK, mediaType: wire.TypeStatusList, body: []byte(raw), maxAge: statusTTL}
+		return published(r, wire.TypeStatusList, []byte(raw), statusTTL)
 	case r.URL.Path == wire.PathKeys:
-		return reply{status: http.StatusOK, mediaType: wire.TypeJWT, body: []byte(s.book.set.Raw), maxAge: keysMaxAge}
+		return published(r, wire.TypeJWT, []byte(s.book.set.Raw), keysMaxAge)
 	}
 	jwks, err := s.book.set.JWKS()
 	if err != nil {
 		return refuse(err)
 	}
-	return reply{status: http.StatusOK, mediaType: typeJWKS, body: jwks, maxAge: keysMaxAge}
+	return published(r, typeJWKS, jwks, keysMaxAge)
+}
+
+// published is a document that may be kept for a while: who has it is told so.
+func published(r *http.Request, mediaType string, body []byte, maxAge time.Duration) reply {
+	sum := sha256.Sum256(body)
+	a := reply{status: http.StatusOK, mediaType: mediaType, body: body, maxAge: maxAge, etag: fmt.Sprintf("%q", hex.EncodeToString(sum[:16]))}
+	if strings.Contains(r.Header.Get("If-None-Match"), a.etag) {
+		a.status, a.mediaType, a.body = http.StatusNotModified, "", nil
+	}
+	return a
 }
 
 // keysMaxAge is how long a copy of the key set may be used.
@@ -217,20 +230,25 @@ type reply struct {
 	retry     int64 // seconds
 	allow     string
 	maxAge    time.Duration // how long it may be kept, 0 not at all
+	etag      string
 }
 
 func encoded(a wire.Answer, asFile bool) reply {
 	if asFile {
-		f := token.File{KeySets: []string{a.Keys}, Times: []string{a.Time}}
-		if a.License != "" {
-			f.Licenses = []string{a.License}
-		}
-		if a.Status != "" {
-			f.Statuses = []string{a.Status}
-		}
-		return reply{status: http.StatusOK, mediaType: wire.TypePEM, body: f.Marshal()}
+		return reply{status: http.StatusOK, mediaType: wire.TypePEM, body: licenseFile(a)}
 	}
 	return asJSON(http.StatusOK, wire.TypeJSON, a)
+}
+
+func licenseFile(a wire.Answer) []byte {
+	f := token.File{KeySets: []string{a.Keys}, Times: []string{a.Time}}
+	if a.License != "" {
+		f.Licenses = []string{a.License}
+	}
+	if a.Status != "" {
+		f.Statuses = []string{a.Status}
+	}
+	return f.Marshal()
 }
 
 func asJSON(status int, mediaType string, v any) reply {
@@ -253,11 +271,15 @@ func refuse(err error) reply {
 
 func (a reply) write(w http.ResponseWriter) {
 	h := w.Header()
-	h.Set("Content-Type", a.mediaType)
+	if a.mediaType != "" {
+		h.Set("Content-Type", a.mediaType)
+	}
+	h.Set("Request-Id", requestID)
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Cache-Control", "no-store")
 	if a.maxAge > 0 {
 		h.Set("Cache-Control", fmt.Sprintf("public, max-age=%d", int(a.maxAge/time.Second)))
+		h.Set("ETag", a.etag)
 	}
 	if a.retry > 0 {
 		h.Set("Retry-After", fmt.Sprint(a.retry))
@@ -266,5 +288,5 @@ func (a reply) write(w http.ResponseWriter) {
 		h.Set("Allow", a.allow)
 	}
 	w.WriteHeader(a.status)
-	_, _ = w.Write(a.body) // the client may be gone
+	_, _ = w.Write(a.body) // the client may be gone, and a HEAD has no body
 }

@@ -177,6 +177,8 @@ func calls(t *testing.T, s *stage) []called {
 	must(t, err)
 	list := strings.TrimPrefix(place.Status.URI, clienttest.Issuer)
 	do("status list", 200, http.MethodGet, list, "", "", "")
+	known := s.get(wire.PathKeys).header.Get("Etag")
+	out = append(out, called{"keys that are known", 304, s.get(wire.PathKeys, "If-None-Match", known).said()})
 	do("status list as a file", 200, http.MethodGet, list, "", "", wire.TypePEM)
 	do("no such list", 404, http.MethodGet, "/v1/status/nowhere", "", "", "")
 	do("a list is posted to", 405, http.MethodPost, list, wire.TypeJSON, "{}", "")

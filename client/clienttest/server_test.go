@@ -15,11 +15,11 @@ import (
 )
 
 // held is a server, a licence of it and an install that holds it.
-func held(t *testing.T, spec clienttest.LicenseSpec, edit ...func(*client.Options)) (*clienttest.Server, string, *client.Guard) {
+func held(t *testing.T, spec clienttest.LicenseSpec) (*clienttest.Server, string, *client.Guard) {
 	t.Helper()
 	s := clienttest.NewServer(t, clienttest.ServerOptions{})
 	code := s.Issue(spec)
-	g := s.Open(t, edit...)
+	g := s.Open(t)
 	must(t, g.Activate(t.Context(), code))
 	return s, code, g
 }
@@ -52,32 +52,40 @@ func TestTrouble(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s, code, g := held(t, clienttest.LicenseSpec{}, func(o *client.Options) { o.Timeout = 50 * time.Millisecond })
-			before := g.Status()
-			s.Forget()
-			c.begin(s)
-			err := g.Refresh(t.Context())
-			wants(t, err, c.reason)
-			if e, ok := errors.AsType[*license.Error](err); name == "too many" && (!ok || e.RetryAfter != time.Minute) {
-				t.Errorf("%#v does not say when to try again", err)
-			}
-			if st := g.Status(); st.Usable != before.Usable || !st.LeaseUntil.Equal(before.LeaseUntil) {
-				t.Errorf("from %s to %s", before, st)
-			}
-			calls := s.Requests(client.OpRefresh)
-			if len(calls) == 0 || calls[0].Status != c.status || calls[0].Lost {
-				t.Errorf("calls %+v", calls)
-			}
-			s.Up()
-			s.Clock().Advance(time.Hour)
-			must(t, g.Refresh(t.Context()))
-			if st := g.Status(); !st.LeaseUntil.After(before.LeaseUntil) {
-				t.Errorf("the lease was not extended: %s", st)
-			}
-			if forks := s.License(code).Forks; forks != 0 {
-				t.Errorf("%d forks", forks)
-			}
+			synctest.Test(t, func(t *testing.T) { inTrouble(t, c.begin, c.reason, c.status) })
 		})
+	}
+}
+
+func inTrouble(t *testing.T, begin func(*clienttest.Server), reason license.Reason, status int) {
+	t.Helper()
+	s := clienttest.NewBubbleServer(t, clienttest.ServerOptions{})
+	code := s.Issue(clienttest.LicenseSpec{})
+	g := s.Open(t)
+	must(t, g.Activate(t.Context(), code))
+	before := g.Status()
+	s.Forget()
+	begin(s)
+	err := g.Refresh(t.Context())
+	wants(t, err, reason)
+	if e, ok := errors.AsType[*license.Error](err); reason == license.RateLimited && (!ok || e.RetryAfter != time.Minute) {
+		t.Errorf("%#v does not say when to try again", err)
+	}
+	if st := g.Status(); st.Usable != before.Usable || !st.LeaseUntil.Equal(before.LeaseUntil) {
+		t.Errorf("from %s to %s", before, st)
+	}
+	calls := s.Requests(client.OpRefresh)
+	if len(calls) == 0 || calls[0].Status != status || calls[0].Lost {
+		t.Errorf("calls %+v", calls)
+	}
+	s.Up()
+	s.Clock().Advance(time.Hour)
+	must(t, g.Refresh(t.Context()))
+	if st := g.Status(); !st.LeaseUntil.After(before.LeaseUntil) {
+		t.Errorf("the lease was not extended: %s", st)
+	}
+	if forks := s.License(code).Forks; forks != 0 {
+		t.Errorf("%d forks", forks)
 	}
 }
 
@@ -294,6 +302,34 @@ func TestStatusMaxAge(t *testing.T) {
 	if st := g.Status(); !st.Usable || !st.ListedAt.Equal(s.Clock().Now()) {
 		t.Errorf("with a list: %+v", st)
 	}
+}
+
+// A machine without a network asks and is answered by files.
+func TestSign(t *testing.T) {
+	t.Parallel()
+	s := clienttest.NewServer(t, clienttest.ServerOptions{})
+	code := s.Issue(clienttest.LicenseSpec{Code: "PL0123456789ABCDEF"})
+	g := s.Open(t, func(o *client.Options) { o.Server = "" })
+	s.Down()
+	request, err := g.Request(t.Context(), client.OpActivate, client.RequestOptions{})
+	must(t, err)
+	_, err = s.Sign(request, "")
+	wants(t, err, license.BadRequest)
+	answer, err := s.Sign(request, code)
+	must(t, err)
+	must(t, g.Import(answer))
+	if !g.Status().Usable || len(s.Calls()) != 0 {
+		t.Errorf("%s, %d calls", g.Status(), len(s.Calls()))
+	}
+	receipt, err := g.Request(t.Context(), client.OpDeactivate, client.RequestOptions{})
+	must(t, err)
+	_, err = s.Sign(receipt, "")
+	must(t, err)
+	if n := s.SeatsTaken(code); n != 0 {
+		t.Errorf("%d seats taken after the receipt", n)
+	}
+	_, err = s.Sign([]byte("no file"), code)
+	wants(t, err, license.BadRequest)
 }
 
 // Options are of an install each, on the machine of all.

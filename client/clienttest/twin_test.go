@@ -427,6 +427,21 @@ func (s *stage) call(method, path, mediaType, body, accept string) answer {
 	if accept != "" {
 		rq.Header.Set("Accept", accept)
 	}
+	return s.do(rq)
+}
+
+func (s *stage) get(path string, header ...string) answer {
+	s.t.Helper()
+	rq, err := http.NewRequestWithContext(s.t.Context(), http.MethodGet, s.v.url()+path, nil)
+	must(s.t, err)
+	for i := 0; i+1 < len(header); i += 2 {
+		rq.Header.Set(header[i], header[i+1])
+	}
+	return s.do(rq)
+}
+
+func (s *stage) do(rq *http.Request) answer {
+	s.t.Helper()
 	rs, err := s.v.client().Do(rq)
 	must(s.t, err)
 	defer rs.Body.Close()
