@@ -55,10 +55,12 @@
 // each policy, suspension, revocation, release, the end of a licence and keys
 // that are rotated.
 //
-// Not imitated are the marketplace, moves that wait for approval, trials per
-// machine, seats that are freed because nobody was seen (ReleaseAfter), machines
-// that share an id, limits of requests per address, the guard of the server's own
-// clock, restoring a backup, the admin API and the pages for people. A set of
-// parts that was exchanged step by step is followed, but a new install on such
-// a machine is bound afresh. The fake starts without TLS.
+// Not imitated are the marketplace, moves that wait for approval
+// (TransferPolicy.Approval), trials per machine (Product.Trial), seats that are
+// freed because nobody was seen (ReleaseAfter), renewals that come too late
+// (RenewWithin), products that accept each other's licences (Accepts), machines
+// that share an id (ForkShared), limits of requests per address, the guard of the
+// server's own clock, restoring a backup, the admin API and the pages for people.
+// A new install on a machine whose parts were exchanged one after the other is
+// bound afresh. There is no TLS, and nothing is compressed.
 package clienttest

@@ -68,17 +68,21 @@ func (s *Server) serve(r *http.Request, body []byte, failed error, c *Call) (rep
 		return reply{status: http.StatusOK, mediaType: "text/html; charset=utf-8", body: []byte(portalPage)}, true
 	case up, impostor:
 	}
+	b, err := s.serving()
+	if failed == nil {
+		failed = err
+	}
 	var a reply
 	lost := false
 	switch {
 	case failed != nil:
 		a = refuse(failed)
 	case r.Method == http.MethodPost && r.URL.Path == wire.PathRequests:
-		a = s.answerRequest(r.Header, body)
+		a = s.answerRequest(b, r.Header, body)
 		lost = s.trouble.lose > 0
 		s.trouble.lose = max(s.trouble.lose-1, 0)
 	default:
-		a = s.document(r)
+		a = document(b, r, s.now())
 	}
 	c.Reason = a.reason
 	if lost {
@@ -89,19 +93,22 @@ func (s *Server) serve(r *http.Request, body []byte, failed error, c *Call) (rep
 	return a, true
 }
 
+// serving is the book that is answered from: that of an impostor knows all that
+// ours does, and nothing that happens there happens here.
+func (s *Server) serving() (*book, error) {
+	if s.trouble.mode != impostor {
+		return &s.book, nil
+	}
+	b := s.book.clone()
+	var err error
+	b.vouched, err = vouch("somebody else's anchor", s.now().Add(-time.Hour), 1, "somebody else's key")
+	return &b, err
+}
+
 // answerRequest is POST /v1/requests.
-func (s *Server) answerRequest(h http.Header, body []byte) reply {
+func (s *Server) answerRequest(b *book, h http.Header, body []byte) reply {
 	if s.trouble.refusal != nil {
 		return refuse(s.trouble.refusal)
-	}
-	b := &s.book
-	if s.trouble.mode == impostor {
-		other := s.book.clone()
-		b = &other
-		var err error
-		if b.vouched, err = vouch("somebody else's anchor", s.now().Add(-time.Hour), 1, "somebody else's key"); err != nil {
-			return refuse(err)
-		}
 	}
 	in, err := rawRequest(h.Get("Content-Type"), body)
 	if err != nil {
@@ -168,7 +175,7 @@ func rawRequest(contentType string, body []byte) (in wire.Request, err error) {
 }
 
 // document is what is fetched: the key set and the status lists.
-func (s *Server) document(r *http.Request) reply {
+func document(b *book, r *http.Request, now time.Time) reply {
 	list, isList := strings.CutPrefix(r.URL.Path, strings.TrimSuffix(wire.PathStatus, "{list}"))
 	allow := "GET, HEAD"
 	switch {
@@ -184,19 +191,19 @@ func (s *Server) document(r *http.Request) reply {
 	}
 	switch {
 	case isList:
-		raw, err := s.book.list(list, s.now())
+		raw, err := b.list(list, now)
 		if err != nil {
 			return refuse(err)
 		}
 		if wantsFile(r.Header) {
-			f := token.File{KeySets: []string{s.book.set.Raw}, Statuses: []string{raw}}
+			f := token.File{KeySets: []string{b.set.Raw}, Statuses: []string{raw}}
 			return published(r, wire.TypePEM, f.Marshal(), statusTTL)
 		}
 		return published(r, wire.TypeStatusList, []byte(raw), statusTTL)
 	case r.URL.Path == wire.PathKeys:
-		return published(r, wire.TypeJWT, []byte(s.book.set.Raw), keysMaxAge)
+		return published(r, wire.TypeJWT, []byte(b.set.Raw), keysMaxAge)
 	}
-	jwks, err := s.book.set.JWKS()
+	jwks, err := b.set.JWKS()
 	if err != nil {
 		return refuse(err)
 	}

@@ -20,7 +20,8 @@ type ServerOptions struct {
 	// id Product, features as those of Licenses, one machine with three installs,
 	// floating seats for 15 minutes, fuzzy binding, a lease of 14 days refreshed
 	// daily, 30 days of warning and 15 of grace, three moves a year and one a day,
-	// forks reported. A Schedule or Transfers of which anything is set counts as it is.
+	// forks reported. A Schedule or Transfers of which anything is set counts as it
+	// is; a PerYear of -1 allows no move.
 	Product license.Product
 	// Clock is the server's, and that of the installs of Options; nil is one that
 	// stands still at Epoch, in a bubble NewRunningClock.

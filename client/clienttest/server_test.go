@@ -74,6 +74,9 @@ func inTrouble(t *testing.T, begin func(*clienttest.Server), reason license.Reas
 	if st := g.Status(); st.Usable != before.Usable || !st.LeaseUntil.Equal(before.LeaseUntil) {
 		t.Errorf("from %s to %s", before, st)
 	}
+	if reason == license.Forged {
+		wants(t, g.RefreshStatus(t.Context()), reason) // its lists are as bad as its licences
+	}
 	calls := s.Requests(client.OpRefresh)
 	if len(calls) == 0 || calls[0].Status != status || calls[0].Lost {
 		t.Errorf("calls %+v", calls)
