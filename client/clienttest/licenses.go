@@ -81,7 +81,9 @@ func Licenses(now time.Time) []Sample { return Maker{Now: now}.All() }
 type Maker struct {
 	Now     time.Time // the instant that they are judged at; zero is Epoch
 	Product string    // "" is Product
-	Machine *Machine  // that they are for; nil is NewMachine("sample")
+	// Machine is the one that they are for, and shows enough to be bound to; nil is
+	// NewMachine("sample").
+	Machine *Machine
 	// Features of every licence; nil is "export", "projects=10" and "edition=gold".
 	Features license.Features
 }
@@ -171,7 +173,7 @@ func recipes() []recipe {
 	return all
 }
 
-// All returns a licence of every kind.
+// All returns a licence of every kind. See Of for when it panics.
 func (m Maker) All() []Sample {
 	var out []Sample
 	for _, r := range recipes() {
@@ -180,8 +182,8 @@ func (m Maker) All() []Sample {
 	return out
 }
 
-// Of returns the licence of one kind. It panics for what is no kind, since that
-// is a mistake in the test.
+// Of returns the licence of one kind. Like All it panics for what can only be a
+// mistake in the test: no such kind, or a Maker that no licence can be made of.
 func (m Maker) Of(k Kind) Sample {
 	for _, r := range recipes() {
 		if r.kind == k {
