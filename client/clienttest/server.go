@@ -37,6 +37,7 @@ type Server struct {
 	machine *Machine
 	http    *httptest.Server
 	client  *http.Client
+	manual  bool // installs do nothing in the background
 
 	mu      sync.Mutex
 	book    book
@@ -70,7 +71,7 @@ func newServer(tb testing.TB, o ServerOptions, l net.Listener, dial func(context
 	if o.Clock == nil {
 		o.Clock = &Clock{}
 	}
-	s := &Server{tb: tb, clock: o.Clock, machine: NewMachine("machine"), changed: make(chan struct{})}
+	s := &Server{tb: tb, clock: o.Clock, machine: NewMachine("machine"), changed: make(chan struct{}), manual: l == nil}
 	var err error
 	if s.book, err = newBook(productWithDefaults(o.Product), s.clock.Now().Truncate(time.Second)); err != nil {
 		tb.Fatalf("clienttest: start a server: %v", err)
@@ -118,13 +119,16 @@ func setDefault[T comparable](v *T, to T) {
 // server's address and clock, a machine, which all its installs share, and a
 // folder of its own in tb.TempDir. Change what the test is about: Fingerprint for
 // an install on another machine (NewMachine), Now for a clock of its own.
+//
+// Those of NewServer are Manual, since nothing happens by itself under a clock that
+// stands still: the test calls Refresh. Those of NewBubbleServer have a background.
 func (s *Server) Options(tb testing.TB) client.Options {
 	tb.Helper()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return client.Options{
 		Anchors: Anchors(), Product: s.book.product.ID, Server: s.http.URL, StateDir: tb.TempDir(),
-		Fingerprint: s.machine.Fingerprint, HTTPClient: s.client, Now: s.clock.Now,
+		Fingerprint: s.machine.Fingerprint, HTTPClient: s.client, Now: s.clock.Now, Manual: s.manual,
 	}
 }
 

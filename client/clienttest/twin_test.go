@@ -275,7 +275,7 @@ func (c *copied) open() {
 	c.t.Helper()
 	o := client.Options{
 		Anchors: c.v.anchors(), Product: c.product, Server: c.v.url(), Cache: c.cache, Now: c.clock.Now, Issuer: clienttest.Issuer,
-		Fingerprint: c.machine.Fingerprint, HTTPClient: &http.Client{Transport: c},
+		Fingerprint: c.machine.Fingerprint, HTTPClient: &http.Client{Transport: c}, Manual: true,
 	}
 	if c.edit != nil {
 		c.edit(&o)
