@@ -238,7 +238,7 @@ func (g *Guard) retryIn(tries int, err error, s Status) time.Duration {
 	longest := retryLongest
 	reason := license.ReasonOf(err)
 	switch left := s.LeaseUntil.Sub(s.At); {
-	case reason == license.MachineLimit:
+	case reason == license.MachineLimit && g.view.Load().floats:
 		longest = retrySeat
 	case s.Reason == license.NoLicense, s.Reason == license.LeaseOver:
 		if err == nil || !settled(err) {

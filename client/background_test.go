@@ -432,3 +432,34 @@ func TestAtRest(t *testing.T) {
 	for range g.Events() { // until it is closed
 	}
 }
+
+// Who waits for a floating seat gets one soon after it is free; who waits for a
+// machine of a licence that has none left does not ask each minute.
+func TestWaitingForASeat(t *testing.T) {
+	for _, mode := range []license.Mode{license.ModeFloating, license.ModeNode} {
+		synctest.Test(t, func(t *testing.T) {
+			l := newBubble(t)
+			l.opts.Code = code
+			l.lease(mode, 15*time.Minute, 5*time.Minute)
+			l.start()
+			l.until(0, 0, 10)
+			wantLicensed(t, l.g)
+			l.change(func() { l.down = true })
+			l.until(0, 1, 0) // the lease is over, and the seat somebody else's
+			l.change(func() {
+				l.down, l.calls = false, nil
+				l.vendor.refuse = func(token.Request) error { return license.Errorf(license.MachineLimit, "all seats are in use") }
+			})
+			l.until(0, 6, 0)
+			l.change(func() {
+				if n := len(l.calls); mode == license.ModeFloating && (n < 280 || n > 310) || mode == license.ModeNode && n > 20 {
+					t.Errorf("%s: %d calls in five hours", mode, n)
+				}
+				l.vendor.refuse = nil
+			})
+			l.until(0, 7, 30)
+			wantLicensed(t, l.g)
+			l.stop()
+		})
+	}
+}

@@ -70,6 +70,7 @@ type view struct {
 	waiting bool         // a request was sent, and its answer is to be asked for again
 	unsound bool         // what is held as a licence does not verify
 	seat    license.Code // with which a seat is to be taken, see seatCode
+	floats  bool         // the seat is a floating one
 
 	damaged, held, looked error // what Warnings reports
 }

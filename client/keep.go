@@ -173,7 +173,7 @@ func (g *Guard) adopt(m memory, data []byte) {
 	g.memory, g.stored = m, data
 	v.refusal, v.held = "", nil
 	v.waiting = m.Sent.Activation != nil || m.Sent.Deactivation != nil && !m.Sent.Deactivation.Refused
-	v.seat = g.seatCode(m)
+	v.seat, v.floats = g.seatCode(m), m.Code != ""
 	var err error
 	if v.license, v.keys, err = g.held(m); err != nil {
 		v.refusal, v.held = license.ReasonOf(err), fmt.Errorf("the licence held: %w", err)
