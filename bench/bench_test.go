@@ -35,7 +35,7 @@ func TestRun(t *testing.T) {
 		"activate, 1 connection", "group commit, 1 writer", "group commit, 16 writers", "key set (cached)", "client.Verify, key set known", "3 status lists of 300000 installs, 1 % revoked: building", "on the wire, gzip", "as one list: lst",
 		"opening a store of 400 licences", "a page by state at 400", "a page by end", "a page by customer", "a page by order", "a page by last four", "a page of all", "a lookup at 400", "while a store of 400 licences is backed up: p99",
 		"a lookup in a verified list", "status list (cached, gzip)",
-		"client.Verify, the same bytes again", "cold process",
+		"client.Verify, the same bytes again", "cold process", "open an install, no server", "open an install, the server hangs",
 	} {
 		if !strings.Contains(out.String(), path) {
 			t.Errorf("there is no line for %q:\n%s", path, out.String())

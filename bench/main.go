@@ -70,7 +70,7 @@ type options struct {
 func main() {
 	o := options{sizes: usual, stdout: os.Stdout}
 	flag.StringVar(&o.dir, "dir", "", "folder to measure in (default: a temporary one on a disk)")
-	flag.StringVar(&o.only, "only", "", "measure only this group: activate, refresh, callback, paced, reconcile, alone, commit, keys, status, listing, expiry, backup, verify or cold")
+	flag.StringVar(&o.only, "only", "", "measure only this group: activate, refresh, callback, paced, reconcile, alone, commit, keys, status, listing, expiry, backup, verify, cold or open")
 	flag.StringVar(&o.profile, "profile", "", "folder for CPU profiles of the server under load, one for each path")
 	flag.IntVar(&o.sizes.requests, "requests", usual.requests, "requests of one measurement under load")
 	flag.IntVar(&o.sizes.codes, "codes", 0, fmt.Sprintf("codes of reconcile (default: %d with -only reconcile, which take 7 minutes since the daemon "+
@@ -110,6 +110,7 @@ var groups = []group{
 	{"backup", measureBackup},
 	{"verify", measureVerify},
 	{"cold", measureCold},
+	{"open", measureOpened},
 }
 
 // codes is how many codes are compared: all where nothing else is measured.
