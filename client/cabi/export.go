@@ -1,0 +1,500 @@
+//go:build cgo
+
+package main
+
+/*
+#cgo CFLAGS: -DLICENSED_BUILD -std=c11 -Wall -Wextra
+#include <stdlib.h>
+#include "licensed.h"
+*/
+import "C"
+
+import (
+	"sync"
+	"unsafe"
+
+	"github.com/seed-357fa782/licensed/client"
+	"github.com/seed-357fa782/licensed/client/cabi/internal/core"
+	"github.com/seed-357fa782/licensed/license"
+)
+
+// version is the release, set by the linker.
+var version = "devel"
+
+// versionText is version for C. It stays for good.
+var (
+	versionText *C.char
+	versionOnce sync.Once
+)
+
+//export capiVersion
+func capiVersion() *C.char {
+	versionOnce.Do(func() { versionText = C.CString(version) })
+	return versionText
+}
+
+// answer calls a function, and hands its error out.
+func answer(e **C.licensed_error, f func() error) C.licensed_code {
+	err := core.Guarded(f)
+	if err == nil {
+		return C.LICENSED_OK
+	}
+	d := core.Describe(err)
+	if e != nil {
+		*e = newError(d)
+	}
+	return C.licensed_code(d.Code)
+}
+
+// quick calls a function that allocates nothing.
+func quick(f func() core.Code) (code C.licensed_code) {
+	defer func() {
+		if r := recover(); r != nil {
+			code = C.LICENSED_ERR_FAULT
+		}
+	}()
+	return C.licensed_code(f())
+}
+
+// newError makes one block of a description, NULL where there is no memory.
+func newError(d core.Description) *C.licensed_error {
+	texts := [...]string{d.Reason, d.Detail, d.Field, d.Log}
+	size := unsafe.Sizeof(C.licensed_error{})
+	for _, s := range texts {
+		size += uintptr(len(s)) + 1
+	}
+	block := C.calloc(1, C.size_t(size))
+	if block == nil {
+		return nil
+	}
+	e := (*C.licensed_error)(block)
+	e.size, e.code, e.retry_after = C.size_t(unsafe.Sizeof(*e)), C.licensed_code(d.Code), C.int64_t(d.RetryAfter)
+	rest := unsafe.Slice((*byte)(block), size)[unsafe.Sizeof(*e):]
+	for i, to := range [...]**C.char{&e.reason, &e.detail, &e.field, &e.log} {
+		*to = (*C.char)(unsafe.Pointer(&rest[0]))
+		rest = rest[copy(rest, texts[i])+1:]
+	}
+	return e
+}
+
+// give hands a text out, as a block of its own that ends with NUL.
+func give(to **C.char, length *C.size_t, text string) error {
+	block := (*C.char)(C.malloc(C.size_t(len(text)) + 1))
+	if block == nil {
+		return &core.Failure{Code: core.ErrMemory, Detail: "there is not enough memory"}
+	}
+	b := unsafe.Slice((*byte)(unsafe.Pointer(block)), len(text)+1)
+	b[copy(b, text)] = 0
+	*to = block
+	if length != nil {
+		*length = C.size_t(len(text))
+	}
+	return nil
+}
+
+// wanted refuses a result that has no place to go to.
+func wanted[T any](name string, result *T) error {
+	if result == nil {
+		return core.Refuse(name, "the place for the result is NULL")
+	}
+	return nil
+}
+
+// view is a text of the caller, without a copy; ok is false where it is NULL or too long.
+func view(s *C.char) (text string, ok bool) {
+	if s == nil {
+		return "", false
+	}
+	n := 0
+	for *(*byte)(unsafe.Add(unsafe.Pointer(s), n)) != 0 {
+		if n++; n > core.MaxText {
+			return "", false
+		}
+	}
+	return unsafe.String((*byte)(unsafe.Pointer(s)), n), true
+}
+
+// text is a copy of a text of the caller, "" for NULL.
+func text(name string, s *C.char) (string, error) {
+	if s == nil {
+		return "", nil
+	}
+	v, ok := view(s)
+	if !ok {
+		return "", core.Refuse(name, "it is longer than 64 KiB")
+	}
+	return string([]byte(v)), core.CheckText(name, v)
+}
+
+// fileOf is a copy of a file of the caller.
+func fileOf(data unsafe.Pointer, length C.size_t) ([]byte, error) {
+	switch {
+	case data == nil:
+		return nil, core.Refuse("file", "no file is given")
+	case length > core.MaxFile:
+		return nil, license.Errorf(license.Damaged, "a licence file is not longer than %d bytes", core.MaxFile)
+	}
+	return C.GoBytes(data, C.int(length)), nil
+}
+
+// optionsOf reads options. What a newer program may have added counts only where it is 0.
+func optionsOf(from *C.licensed_options) (o core.Options, err error) {
+	if from == nil {
+		return o, core.Refuse("options", "none are given")
+	}
+	const most = 4096 // what a struct can grow to
+	own := unsafe.Sizeof(*from)
+	if from.size < C.size_t(own) || from.size > most {
+		return o, core.Refuse("options", "their size is not sizeof(licensed_options)")
+	}
+	for _, b := range unsafe.Slice((*byte)(unsafe.Pointer(from)), from.size)[own:] {
+		if b != 0 {
+			return o, core.Refuse("options", "a newer member is set that this library does not know")
+		}
+	}
+	if from.reserved != 0 {
+		return o, core.Refuse("options", "reserved is not 0")
+	}
+	for _, f := range []struct {
+		name string
+		to   *string
+		from *C.char
+	}{
+		{"anchors", &o.Anchors, from.anchors},
+		{"product", &o.Product, from.product},
+		{"issuer", &o.Issuer, from.issuer},
+		{"keys", &o.Keys, from.keys},
+		{"server", &o.Server, from.server},
+		{"state_dir", &o.StateDir, from.state_dir},
+		{"instance", &o.Instance, from.instance},
+	} {
+		if *f.to, err = text(f.name, f.from); err != nil {
+			return o, err
+		}
+	}
+	o.TimeoutMS, o.BuildTime, o.Flags = int64(from.timeout_ms), int64(from.build_time), uint32(from.flags)
+	return o, nil
+}
+
+// show fills in as much of a status as the caller has room for.
+func show(to *C.licensed_status, s *client.Status) core.Code {
+	const most = 4096
+	full := unsafe.Sizeof(*to)
+	if to == nil || to.size < C.size_t(full) || to.size > most {
+		return core.ErrArgument
+	}
+	size := to.size
+	*to = C.licensed_status{
+		size: size, usable: truth(s.Usable), phase: C.int32_t(core.PhaseOf(s.Phase)), reason: C.licensed_code(core.CodeOfReason(s.Reason)),
+		state: C.int32_t(core.StateOf(s.State)), enforcement: C.int32_t(core.EnforcementOf(s.Enforcement)),
+		clock: C.int32_t(core.ClockOf(s.Clock)), refresh_due: truth(s.RefreshDue()),
+		at: C.int64_t(core.Instant(s.At)), not_before: C.int64_t(core.Instant(s.NotBefore)), warn_at: C.int64_t(core.Instant(s.WarnAt)),
+		expires_at: C.int64_t(core.Instant(s.ExpiresAt)), block_at: C.int64_t(core.Instant(s.BlockAt)),
+		refresh_after: C.int64_t(core.Instant(s.RefreshAfter)), lease_until: C.int64_t(core.Instant(s.LeaseUntil)),
+		listed_at: C.int64_t(core.Instant(s.ListedAt)),
+	}
+	clear(unsafe.Slice((*byte)(unsafe.Pointer(to)), size)[full:])
+	return core.OK
+}
+
+func truth(b bool) C.int32_t {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+//export capiClose
+func capiClose(handle C.uint64_t) C.licensed_code {
+	return quick(func() core.Code { return core.Close(uint64(handle)) })
+}
+
+//export capiOpen
+func capiOpen(options *C.licensed_options, guard *C.licensed_guard, e **C.licensed_error) C.licensed_code {
+	return answer(e, func() error {
+		if err := wanted("guard", guard); err != nil {
+			return err
+		}
+		o, err := optionsOf(options)
+		if err != nil {
+			return err
+		}
+		handle, err := core.Open(o)
+		*guard = C.licensed_guard(handle)
+		return err
+	})
+}
+
+//export capiCheck
+func capiCheck(guard C.licensed_guard, status *C.licensed_status) C.licensed_code {
+	return quick(func() core.Code {
+		s, code := core.StatusOf(uint64(guard))
+		if code != core.OK {
+			return code
+		}
+		return show(status, &s)
+	})
+}
+
+//export capiFeature
+func capiFeature(guard C.licensed_guard, name *C.char, on *C.int32_t) C.licensed_code {
+	return quick(func() core.Code {
+		s, code := core.StatusOf(uint64(guard))
+		return feature(&s, code, name, on)
+	})
+}
+
+func feature(s *client.Status, code core.Code, name *C.char, on *C.int32_t) core.Code {
+	if code != core.OK {
+		return code
+	}
+	n, ok := view(name)
+	if !ok || on == nil {
+		return core.ErrArgument
+	}
+	*on = truth(s.Feature(n))
+	return core.OK
+}
+
+//export capiFeatureNumber
+func capiFeatureNumber(guard C.licensed_guard, name *C.char, number *C.double) C.licensed_code {
+	return quick(func() core.Code {
+		s, code := core.StatusOf(uint64(guard))
+		return featureNumber(&s, code, name, number)
+	})
+}
+
+func featureNumber(s *client.Status, code core.Code, name *C.char, number *C.double) core.Code {
+	if code != core.OK {
+		return code
+	}
+	n, ok := view(name)
+	if !ok || number == nil {
+		return core.ErrArgument
+	}
+	value, ok := s.Value(n).Number()
+	if !ok {
+		return core.ErrNoValue
+	}
+	*number = C.double(value)
+	return core.OK
+}
+
+//export capiFeatureText
+func capiFeatureText(guard C.licensed_guard, name *C.char, to **C.char, length *C.size_t, e **C.licensed_error) C.licensed_code {
+	return answer(e, func() error {
+		s, code := core.StatusOf(uint64(guard))
+		return featureText(&s, code, name, to, length)
+	})
+}
+
+func featureText(s *client.Status, code core.Code, name *C.char, to **C.char, length *C.size_t) error {
+	if code != core.OK {
+		return core.UnknownHandle()
+	}
+	if err := wanted("text", to); err != nil {
+		return err
+	}
+	n, ok := view(name)
+	if !ok {
+		return core.Refuse("name", "it is NULL, or longer than 64 KiB")
+	}
+	value, err := core.Text(s.Value(n))
+	if err != nil {
+		return err
+	}
+	return give(to, length, value)
+}
+
+// texts makes a call whose result is a text of a guard.
+func texts(guard C.licensed_guard, to **C.char, length *C.size_t, e **C.licensed_error, f func(*client.Guard) (string, error)) C.licensed_code {
+	return answer(e, func() error {
+		return core.With(uint64(guard), func(g *client.Guard) error {
+			if err := wanted("text", to); err != nil {
+				return err
+			}
+			s, err := f(g)
+			if err != nil {
+				return err
+			}
+			return give(to, length, s)
+		})
+	})
+}
+
+//export capiStatusJSON
+func capiStatusJSON(guard C.licensed_guard, to **C.char, e **C.licensed_error) C.licensed_code {
+	return texts(guard, to, nil, e, core.GuardJSON)
+}
+
+//export capiExplain
+func capiExplain(guard C.licensed_guard, to **C.char, e **C.licensed_error) C.licensed_code {
+	return texts(guard, to, nil, e, func(g *client.Guard) (string, error) { return g.Explain().String(), nil })
+}
+
+//export capiFile
+func capiFile(guard C.licensed_guard, to **C.char, length *C.size_t, e **C.licensed_error) C.licensed_code {
+	return texts(guard, to, length, e, core.File)
+}
+
+//export capiRequest
+func capiRequest(guard C.licensed_guard, op C.int32_t, code, from *C.char, to **C.char, length *C.size_t, e **C.licensed_error) C.licensed_code {
+	return texts(guard, to, length, e, func(g *client.Guard) (string, error) {
+		c, err := text("code", code)
+		if err != nil {
+			return "", err
+		}
+		f, err := text("from", from)
+		if err != nil {
+			return "", err
+		}
+		return core.Request(g, int32(op), c, f)
+	})
+}
+
+//export capiImport
+func capiImport(guard C.licensed_guard, data unsafe.Pointer, length C.size_t, e **C.licensed_error) C.licensed_code {
+	return answer(e, func() error {
+		return core.With(uint64(guard), func(g *client.Guard) error {
+			file, err := fileOf(data, length)
+			if err != nil {
+				return err
+			}
+			return g.Import(file)
+		})
+	})
+}
+
+//export capiActivate
+func capiActivate(guard C.licensed_guard, code *C.char, e **C.licensed_error) C.licensed_code {
+	return answer(e, func() error {
+		return core.With(uint64(guard), func(g *client.Guard) error {
+			c, err := text("code", code)
+			if err != nil {
+				return err
+			}
+			return core.Activate(g, c)
+		})
+	})
+}
+
+//export capiRefresh
+func capiRefresh(guard C.licensed_guard, e **C.licensed_error) C.licensed_code {
+	return answer(e, func() error { return core.With(uint64(guard), core.Refresh) })
+}
+
+//export capiRefreshStatus
+func capiRefreshStatus(guard C.licensed_guard, e **C.licensed_error) C.licensed_code {
+	return answer(e, func() error { return core.With(uint64(guard), core.RefreshStatus) })
+}
+
+//export capiTransfer
+func capiTransfer(guard C.licensed_guard, code, from *C.char, e **C.licensed_error) C.licensed_code {
+	return answer(e, func() error {
+		return core.With(uint64(guard), func(g *client.Guard) error {
+			c, err := text("code", code)
+			if err != nil {
+				return err
+			}
+			f, err := text("from", from)
+			if err != nil {
+				return err
+			}
+			return core.Transfer(g, c, f)
+		})
+	})
+}
+
+//export capiDeactivate
+func capiDeactivate(guard C.licensed_guard, e **C.licensed_error) C.licensed_code {
+	return answer(e, func() error { return core.With(uint64(guard), core.Deactivate) })
+}
+
+//export capiVerify
+func capiVerify(options *C.licensed_options, data unsafe.Pointer, length C.size_t, license *C.licensed_license, e **C.licensed_error) C.licensed_code {
+	return answer(e, func() error {
+		if err := wanted("license", license); err != nil {
+			return err
+		}
+		o, err := optionsOf(options)
+		if err != nil {
+			return err
+		}
+		file, err := fileOf(data, length)
+		if err != nil {
+			return err
+		}
+		handle, err := core.Verify(o, file)
+		*license = C.licensed_license(handle)
+		return err
+	})
+}
+
+//export capiLicenseCheck
+func capiLicenseCheck(license C.licensed_license, now C.int64_t, status *C.licensed_status) C.licensed_code {
+	return quick(func() core.Code {
+		s, code := core.StatusAt(uint64(license), int64(now))
+		if code != core.OK {
+			return code
+		}
+		return show(status, &s)
+	})
+}
+
+//export capiLicenseFeature
+func capiLicenseFeature(license C.licensed_license, now C.int64_t, name *C.char, on *C.int32_t) C.licensed_code {
+	return quick(func() core.Code {
+		s, code := core.StatusAt(uint64(license), int64(now))
+		return feature(&s, code, name, on)
+	})
+}
+
+//export capiLicenseFeatureNumber
+func capiLicenseFeatureNumber(license C.licensed_license, now C.int64_t, name *C.char, number *C.double) C.licensed_code {
+	return quick(func() core.Code {
+		s, code := core.StatusAt(uint64(license), int64(now))
+		return featureNumber(&s, code, name, number)
+	})
+}
+
+//export capiLicenseFeatureText
+func capiLicenseFeatureText(license C.licensed_license, now C.int64_t, name *C.char, to **C.char, length *C.size_t, e **C.licensed_error) C.licensed_code {
+	return answer(e, func() error {
+		s, code := core.StatusAt(uint64(license), int64(now))
+		return featureText(&s, code, name, to, length)
+	})
+}
+
+//export capiLicenseJSON
+func capiLicenseJSON(license C.licensed_license, now C.int64_t, to **C.char, e **C.licensed_error) C.licensed_code {
+	return answer(e, func() error {
+		if err := wanted("text", to); err != nil {
+			return err
+		}
+		s, err := core.LicenseJSON(uint64(license), int64(now))
+		if err != nil {
+			return err
+		}
+		return give(to, nil, s)
+	})
+}
+
+//export capiLicenseExplain
+func capiLicenseExplain(license C.licensed_license, matches *C.int32_t, to **C.char, e **C.licensed_error) C.licensed_code {
+	return answer(e, func() error {
+		if err := wanted("matches", matches); err != nil {
+			return err
+		}
+		x, err := core.ExplainLicense(uint64(license))
+		if err != nil {
+			return err
+		}
+		if to != nil {
+			if err := give(to, nil, x.String()); err != nil {
+				return err
+			}
+		}
+		*matches = truth(x.OK)
+		return nil
+	})
+}
