@@ -45,6 +45,23 @@ build-pkcs11: ## The same with bin/licensed able to keep its keys on a PKCS #11 
 	@CGO_ENABLED=1 $(GO) build -trimpath -tags pkcs11 -ldflags '$(LDFLAGS)' -o bin/ ./cmd/licensed ./licensectl
 	@echo 'built bin/licensed and bin/licensectl with PKCS #11 ($(VERSION))'
 
+# The name of the library, and what the linker is told, by system. CABI is where it goes, CABI_FLAGS more flags for go build.
+CABI      ?= bin
+CABI_OS   := $(shell $(GO) env GOOS)
+CABI_NAME := $(or $(patsubst darwin,liblicensed.dylib,$(filter darwin,$(CABI_OS))),$(patsubst windows,licensed.dll,$(filter windows,$(CABI_OS))),liblicensed.so)
+CABI_LINK_darwin  := -Wl,-install_name,@rpath/liblicensed.dylib
+CABI_LINK_windows :=
+CABI_LINK := $(if $(filter darwin windows,$(CABI_OS)),$(CABI_LINK_$(CABI_OS)),-Wl,--version-script=$(CURDIR)/client/cabi/liblicensed.map -Wl,-soname,liblicensed.so)
+
+.PHONY: cabi
+cabi: ## Build package client as a C library into bin/, with its header (needs a C compiler)
+	@mkdir -p '$(CABI)'
+	@CGO_ENABLED=1 $(GO) build -trimpath $(CABI_FLAGS) -buildmode=c-shared \
+		-ldflags "-s -w -X main.version=$(VERSION) -extldflags '$(CABI_LINK)'" -o '$(CABI)/$(CABI_NAME)' ./client/cabi
+	@rm -f '$(CABI)/$(basename $(CABI_NAME)).h'
+	@cp client/cabi/licensed.h client/cabi/licensed.hpp client/cabi/licensed.py '$(CABI)/'
+	@echo 'built $(CABI)/$(CABI_NAME), licensed.h, licensed.hpp and licensed.py ($(VERSION))'
+
 .PHONY: demo
 demo: build ## Show the whole life of a licence on this machine
 	@bin/licensectl demo
@@ -68,6 +85,11 @@ test-pkcs11: ## The tests of signing keys on a PKCS #11 token (needs SoftHSM and
 	@CGO_ENABLED=1 $(GO) vet -tags pkcs11 ./keys/pkcs11 ./daemon
 	@CGO_ENABLED=1 $(call run-tests,-race -count=1 -tags pkcs11 -run 'Token|PKCS11',./daemon)
 	@CGO_ENABLED=1 $(call run-tests,-race -count=1 -tags pkcs11,./keys/pkcs11)
+
+.PHONY: test-cabi
+test-cabi: ## The tests of the C library: callers in C, C++ and Python (needs gcc, g++, Python 3)
+	@CGO_ENABLED=1 $(GO) vet ./client/cabi/...
+	@CI=true $(call run-tests,-count=1,./client/cabi/...)
 
 .PHONY: pg
 pg: ## The tests on PostgreSQL
