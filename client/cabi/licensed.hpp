@@ -99,8 +99,8 @@ private:
 // check_library throws where the library that was loaded is not one for this header.
 inline void check_library()
 {
-	const auto version = licensed_abi_version();
-	if (version >> 16 != LICENSED_ABI_MAJOR || (version & 0xffff) < LICENSED_ABI_MINOR)
+	const std::uint32_t version = licensed_abi_version(), major = LICENSED_ABI_MAJOR, minor = LICENSED_ABI_MINOR;
+	if (version >> 16 != major || (version & 0xffff) < minor)
 		throw std::runtime_error("the licence library is of another version");
 }
 

@@ -70,7 +70,7 @@ func Open(o Options) (uint64, error) {
 		Timeout: time.Duration(o.TimeoutMS) * time.Millisecond,
 	}
 	if o.BuildTime != 0 {
-		opts.BuildTime = time.Unix(o.BuildTime, 0)
+		opts.BuildTime = instant(o.BuildTime)
 	}
 	if o.Flags&InMemory != 0 {
 		opts.Cache = &client.MemoryCache{}
