@@ -87,8 +87,7 @@ test-pkcs11: ## The tests of signing keys on a PKCS #11 token (needs SoftHSM and
 	@CGO_ENABLED=1 $(call run-tests,-race -count=1 -tags pkcs11,./keys/pkcs11)
 
 .PHONY: test-cabi
-test-cabi: ## The tests of the C library: callers in C, C++ and Python (needs gcc, g++, Python 3)
-	@CGO_ENABLED=1 $(GO) vet ./client/cabi/...
+test-cabi: vet-cabi ## The tests of the C library: callers in C, C++ and Python (needs gcc, g++, Python 3)
 	@CI=true $(call run-tests,-count=1,./client/cabi/...)
 
 .PHONY: pg
@@ -124,7 +123,7 @@ benchstat: $(BENCHSTAT) ## Compare two outputs of go test -bench: OLD=file NEW=f
 ##@ To change it
 
 .PHONY: check
-check: fmt-check vet lint cross race test-pkcs11 ## Everything that CI demands
+check: fmt-check vet lint vet-cabi cross race test-pkcs11 ## Everything that CI demands
 
 .PHONY: fmt
 fmt: $(GOLANGCI_LINT) ## Format the code (gofumpt, goimports)
@@ -141,6 +140,12 @@ vet: ## go vet
 .PHONY: lint
 lint: $(GOLANGCI_LINT) ## golangci-lint as .golangci.yml says
 	@$(GOLANGCI_LINT) run ./...
+
+# Without cgo the others see no more of it than an empty program.
+.PHONY: vet-cabi
+vet-cabi: $(GOLANGCI_LINT) ## go vet and golangci-lint of the C library (needs a C compiler)
+	@CGO_ENABLED=1 $(GO) vet ./client/cabi/...
+	@CGO_ENABLED=1 $(GOLANGCI_LINT) run ./client/cabi/...
 
 .PHONY: deadcode
 deadcode: $(DEADCODE) ## List functions that neither a program nor a test reaches

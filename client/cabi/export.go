@@ -29,7 +29,7 @@ var (
 
 //export capiVersion
 func capiVersion() *C.char {
-	versionOnce.Do(func() { versionText = C.CString(version) })
+	versionOnce.Do(func() { versionText = newText(version) })
 	return versionText
 }
 
@@ -77,14 +77,22 @@ func newError(d core.Description) *C.licensed_error {
 	return e
 }
 
-// give hands a text out, as a block of its own that ends with NUL.
+// newText makes a block of a text, which ends with NUL; nil where there is no memory.
+// C.CString would end the process then, and so would C.malloc.
+func newText(text string) *C.char {
+	block := (*C.char)(C.calloc(1, C.size_t(len(text))+1))
+	if block != nil {
+		copy(unsafe.Slice((*byte)(unsafe.Pointer(block)), len(text)), text)
+	}
+	return block
+}
+
+// give hands a text out.
 func give(to **C.char, length *C.size_t, text string) error {
-	block := (*C.char)(C.malloc(C.size_t(len(text)) + 1))
+	block := newText(text)
 	if block == nil {
 		return &core.Failure{Code: core.ErrMemory, Detail: "there is not enough memory"}
 	}
-	b := unsafe.Slice((*byte)(unsafe.Pointer(block)), len(text)+1)
-	b[copy(b, text)] = 0
 	*to = block
 	if length != nil {
 		*length = C.size_t(len(text))

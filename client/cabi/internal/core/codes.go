@@ -153,6 +153,7 @@ func usage(field, detail string) error {
 	return &Failure{Code: ErrArgument, Field: field, Detail: field + ": " + detail}
 }
 
+// UnknownHandle is the error of a handle that stands for nothing.
 func UnknownHandle() error {
 	return &Failure{Code: ErrHandle, Detail: "the handle is unknown, or was closed"}
 }

@@ -167,7 +167,7 @@ func Request(g *client.Guard, op int32, code, from string) (string, error) {
 	return string(file), err
 }
 
-// Activate, and the others, ask the server. What ends them early is Close.
+// Activate is Guard.Activate. What ends it, and the others, early is Close.
 func Activate(g *client.Guard, code string) error { return g.Activate(context.Background(), code) }
 
 // Transfer is Guard.Transfer.
