@@ -56,10 +56,10 @@ func quick(f func() core.Code) (code C.licensed_code) {
 	return C.licensed_code(f())
 }
 
-// newError makes one block of a description, NULL where there is no memory.
-func newError(d core.Description) *C.licensed_error {
-	texts := [...]string{d.Reason, d.Detail, d.Field, d.Log}
-	size := unsafe.Sizeof(C.licensed_error{})
+// newBlock makes one block of a struct and texts behind it; place says where the struct has
+// the texts. It is nil where there is no memory.
+func newBlock[T any](place func(*T) []**C.char, texts ...string) *T {
+	size := unsafe.Sizeof(*new(T))
 	for _, s := range texts {
 		size += uintptr(len(s)) + 1
 	}
@@ -67,12 +67,37 @@ func newError(d core.Description) *C.licensed_error {
 	if block == nil {
 		return nil
 	}
-	e := (*C.licensed_error)(block)
-	e.size, e.code, e.retry_after = C.size_t(unsafe.Sizeof(*e)), C.licensed_code(d.Code), C.int64_t(d.RetryAfter)
-	rest := unsafe.Slice((*byte)(block), size)[unsafe.Sizeof(*e):]
-	for i, to := range [...]**C.char{&e.reason, &e.detail, &e.field, &e.log} {
+	rest := unsafe.Slice((*byte)(block), size)[unsafe.Sizeof(*new(T)):]
+	for i, to := range place((*T)(block)) {
 		*to = (*C.char)(unsafe.Pointer(&rest[0]))
 		rest = rest[copy(rest, texts[i])+1:]
+	}
+	return (*T)(block)
+}
+
+// newError makes one block of a description, nil where there is no memory.
+func newError(d core.Description) *C.licensed_error {
+	e := newBlock(func(e *C.licensed_error) []**C.char {
+		return []**C.char{&e.reason, &e.detail, &e.field, &e.log}
+	}, d.Reason, d.Detail, d.Field, d.Log)
+	if e != nil {
+		e.size, e.code, e.retry_after = C.size_t(unsafe.Sizeof(*e)), C.licensed_code(d.Code), C.int64_t(d.RetryAfter)
+	}
+	return e
+}
+
+// newEvent makes one block of an event, nil where there is no memory.
+func newEvent(from client.Event) *C.licensed_event {
+	var why core.Description
+	if from.Err != nil {
+		why = core.Describe(from.Err)
+	}
+	e := newBlock(func(e *C.licensed_event) []**C.char {
+		return []**C.char{&e.reason, &e.text, &e.log}
+	}, why.Reason, from.String(), why.Log)
+	if e != nil {
+		e.size, e.kind, e.missed = C.size_t(unsafe.Sizeof(*e)), C.int32_t(core.KindOf(from.Kind)), C.int32_t(from.Missed)
+		e.at, e.code = C.int64_t(core.Instant(from.At)), C.licensed_code(why.Code)
 	}
 	return e
 }
@@ -174,6 +199,7 @@ func optionsOf(from *C.licensed_options) (o core.Options, err error) {
 		{"keys", &o.Keys, from.keys},
 		{"server", &o.Server, from.server},
 		{"state_dir", &o.StateDir, from.state_dir},
+		{"code", &o.Code, from.code},
 		{"instance", &o.Instance, from.instance},
 	} {
 		if *f.to, err = text(f.name, f.from); err != nil {
@@ -186,12 +212,10 @@ func optionsOf(from *C.licensed_options) (o core.Options, err error) {
 
 // show fills in as much of a status as the caller has room for.
 func show(to *C.licensed_status, s *client.Status) core.Code {
-	const most = 4096
-	full := unsafe.Sizeof(*to)
-	if to == nil || to.size < C.size_t(full) || to.size > most {
+	if !hasRoom(to) {
 		return core.ErrArgument
 	}
-	size := to.size
+	size, full := to.size, unsafe.Sizeof(*to)
 	*to = C.licensed_status{
 		size: size, usable: truth(s.Usable), phase: C.int32_t(core.PhaseOf(s.Phase)), reason: C.licensed_code(core.CodeOfReason(s.Reason)),
 		state: C.int32_t(core.StateOf(s.State)), enforcement: C.int32_t(core.EnforcementOf(s.Enforcement)),
@@ -203,6 +227,12 @@ func show(to *C.licensed_status, s *client.Status) core.Code {
 	}
 	clear(unsafe.Slice((*byte)(unsafe.Pointer(to)), size)[full:])
 	return core.OK
+}
+
+// hasRoom reports whether a status can be filled in.
+func hasRoom(to *C.licensed_status) bool {
+	const most = 4096 // what a struct can grow to
+	return to != nil && to.size >= C.size_t(unsafe.Sizeof(*to)) && to.size <= most
 }
 
 func truth(b bool) C.int32_t {
@@ -333,6 +363,31 @@ func texts(guard C.licensed_guard, to **C.char, length *C.size_t, e **C.licensed
 //export capiStatusJSON
 func capiStatusJSON(guard C.licensed_guard, to **C.char, e **C.licensed_error) C.licensed_code {
 	return texts(guard, to, nil, e, core.GuardJSON)
+}
+
+//export capiNextEvent
+func capiNextEvent(guard C.licensed_guard, timeoutMS C.int64_t, event **C.licensed_event, status *C.licensed_status, e **C.licensed_error) C.licensed_code {
+	return answer(e, func() error {
+		return core.With(uint64(guard), func(g *client.Guard) error {
+			if err := wanted("event", event); err != nil {
+				return err
+			}
+			if status != nil && !hasRoom(status) {
+				return core.Refuse("status", "its size is not sizeof(licensed_status)")
+			}
+			next, err := core.NextEvent(g, int64(timeoutMS))
+			if err != nil {
+				return err
+			}
+			if status != nil {
+				show(status, &next.Status)
+			}
+			if *event = newEvent(next); *event == nil {
+				return &core.Failure{Code: core.ErrMemory, Detail: "there is not enough memory"}
+			}
+			return nil
+		})
+	})
 }
 
 //export capiExplain

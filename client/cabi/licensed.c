@@ -94,6 +94,15 @@ licensed_code licensed_status_json(licensed_guard guard, char **text, licensed_e
 	return capiStatusJSON(guard, text, error);
 }
 
+licensed_code licensed_next_event(licensed_guard guard, int64_t timeout_ms, licensed_event **event,
+	licensed_status *status, licensed_error **error)
+{
+	CLEAR(event);
+	CLEAR(error);
+	NOT_IN_A_CHILD;
+	return capiNextEvent(guard, timeout_ms, event, status, error);
+}
+
 licensed_code licensed_explain(licensed_guard guard, char **text, licensed_error **error)
 {
 	CLEAR(text);
@@ -232,6 +241,7 @@ const char *licensed_code_name(licensed_code code)
 	case LICENSED_ERR_FAULT: return "fault";
 	case LICENSED_ERR_NO_VALUE: return "no_value";
 	case LICENSED_ERR_OTHER: return "other";
+	case LICENSED_ERR_TIMEOUT: return "timeout";
 	case LICENSED_ERR_BAD_REQUEST: return "bad_request";
 	case LICENSED_ERR_UNKNOWN_CODE: return "unknown_code";
 	case LICENSED_ERR_UNKNOWN_LICENSE: return "unknown_license";

@@ -72,6 +72,7 @@ enum {
 	LICENSED_ERR_FAULT = 6,    /* a defect of the library, which caught it; please report the error's log */
 	LICENSED_ERR_NO_VALUE = 7, /* the feature is not there now, or its value is not of this kind */
 	LICENSED_ERR_OTHER = 8,    /* the server gave a reason that this library does not know; licensed_error.reason has it */
+	LICENSED_ERR_TIMEOUT = 9,  /* nothing has happened for as long as was to be waited */
 
 	/* The reasons of the licence server's protocol. */
 	LICENSED_ERR_BAD_REQUEST = 100, /* an input is wrong; licensed_error.field names it */
@@ -163,10 +164,39 @@ typedef struct licensed_error {
 	const char *log;     /* all of it with its causes in one line, for the product's log */
 } licensed_error;
 
+/* What an event is about. A newer library may tell of others. */
+enum {
+	LICENSED_EVENT_EXPIRING = 1, /* the licence ends soon */
+	LICENSED_EVENT_GRACE = 2,    /* it has ended, or the server was not heard for most of the lease: usable for a while yet */
+	LICENSED_EVENT_BLOCKED = 3,  /* it is blocked from now on, or for another reason than before */
+	LICENSED_EVENT_REVOKED = 4,  /* it is blocked for good: the merchant has ended it, and signed that */
+	LICENSED_EVENT_RESTORED = 5, /* it stands better than what was told last */
+	LICENSED_EVENT_LICENSE = 6,  /* another licence is held, or the same one with other features, limits or dates */
+	LICENSED_EVENT_CLOCK = 7,    /* the clock of the machine is wrong; where code is LICENSED_OK, it is right again */
+	LICENSED_EVENT_MACHINE = 8,  /* something that the licence was bound to is not the same here; licensed_explain says what */
+	LICENSED_EVENT_TROUBLE = 9,  /* calling home fails, or the install's memory cannot be used */
+	LICENSED_EVENT_REACHED = 10  /* the trouble told last is over */
+};
+
+/* licensed_event tells what has changed. Its texts are never NULL and are gone with it. */
+typedef struct licensed_event {
+	size_t size;        /* of this struct, in the library */
+	int32_t kind;       /* LICENSED_EVENT_... */
+	int32_t missed;     /* how many events before this one were dropped, since nobody took them */
+	int64_t at;         /* the instant that was judged by */
+	licensed_code code; /* why, where it is blocked, revoked, trouble or the clock; LICENSED_OK otherwise */
+	int32_t reserved;
+	const char *reason; /* the code's name, "" for LICENSED_OK */
+	const char *text;   /* what has happened and what to do, in a sentence for people */
+	const char *log;    /* the causes in one line, for the product's log, or "" */
+} licensed_event;
+
 /* Bits of licensed_options.flags. */
 enum {
 	LICENSED_ALLOW_PLAIN = 1, /* plain http to a server beyond this machine */
-	LICENSED_IN_MEMORY = 2    /* nothing is kept: for products that bring a licence file at each start */
+	LICENSED_IN_MEMORY = 2,   /* nothing is kept: for products that bring a licence file at each start */
+	LICENSED_MANUAL = 4,      /* nothing happens in the background: no calls home, no events */
+	LICENSED_KEEP_SEAT = 8    /* licensed_close does not give a floating seat back */
 };
 
 /*
@@ -181,6 +211,7 @@ typedef struct licensed_options {
 	const char *keys;      /* a signed key set compiled in, the least that counts; NULL for none */
 	const char *server;    /* such as https://licence.example.com; NULL: no network, only files */
 	const char *state_dir; /* folder of the install's memory; NULL: licensed-client below the working folder */
+	const char *code;      /* authorization code to activate with by itself where there is no licence; NULL for none */
 	const char *instance;  /* name of this copy among those that share floating seats; NULL for none */
 	int64_t timeout_ms;    /* limits one call to the server; 0: 30000 */
 	int64_t build_time;    /* when the product was built, an instant that has passed; 0: not known */
@@ -228,7 +259,8 @@ LICENSED_API void licensed_free(void *block);
 
 /*
  * licensed_close ends a guard or a licence. For a guard it ends what is under way in other threads, whose calls
- * return LICENSED_ERR_CLOSED, and waits for that. Handles are never used again.
+ * return LICENSED_ERR_CLOSED, and waits for that; a floating seat is given back, for which it waits five seconds at
+ * most. Handles are never used again.
  */
 LICENSED_API licensed_code licensed_close(uint64_t handle);
 
@@ -236,7 +268,8 @@ LICENSED_API licensed_code licensed_close(uint64_t handle);
 
 /*
  * licensed_open opens the install: it reads what was kept, verifies it, looks at the machine, and needs
- * no network. Where nothing was kept yet, the guard has no licence and nothing is written. A memory that a newer
+ * no network. From then on the guard calls home in the background when that is due, and tells what changes by
+ * licensed_next_event. Where nothing was kept yet, it has no licence and nothing is written. A memory that a newer
  * version wrote, or another product, is LICENSED_ERR_CONFLICT, one that cannot be read LICENSED_ERR_READ_ONLY.
  */
 LICENSED_API licensed_code licensed_open(const licensed_options *options, licensed_guard *guard, licensed_error **error);
@@ -259,6 +292,15 @@ LICENSED_API licensed_code licensed_feature_text(licensed_guard guard, const cha
  * the licence says of itself, "warnings" what was found wrong on the way and did not stop anything.
  */
 LICENSED_API licensed_code licensed_status_json(licensed_guard guard, char **text, licensed_error **error);
+
+/*
+ * licensed_next_event waits until something has changed, for timeout_ms at most: 0 only looks, and a negative number
+ * waits without end. It returns LICENSED_ERR_TIMEOUT where nothing has, and LICENSED_ERR_CLOSED where the guard is closed meanwhile or has no
+ * events. Each event is told once, to one caller; the 32 last ones wait. Right after licensed_open there are events for what
+ * is wrong, and none where all is in order. status is where the install stands by the event; it may be NULL.
+ */
+LICENSED_API licensed_code licensed_next_event(licensed_guard guard, int64_t timeout_ms, licensed_event **event,
+	licensed_status *status, licensed_error **error);
 
 /* licensed_explain says in lines of text, for a support desk, why this machine is, or is not, the one that the licence was made for. */
 LICENSED_API licensed_code licensed_explain(licensed_guard guard, char **text, licensed_error **error);

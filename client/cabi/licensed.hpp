@@ -106,7 +106,7 @@ inline void check_library()
 
 // Options are licensed_options; "" and 0 leave a member out.
 struct Options {
-	std::string anchors, product, issuer, keys, server, state_dir, instance;
+	std::string anchors, product, issuer, keys, server, state_dir, code, instance;
 	std::int64_t timeout_ms = 0, build_time = 0;
 	std::uint32_t flags = 0;
 
@@ -121,12 +121,21 @@ struct Options {
 		o.keys = detail::optional(keys);
 		o.server = detail::optional(server);
 		o.state_dir = detail::optional(state_dir);
+		o.code = detail::optional(code);
 		o.instance = detail::optional(instance);
 		o.timeout_ms = timeout_ms;
 		o.build_time = build_time;
 		o.flags = flags;
 		return o;
 	}
+};
+
+// Event tells what has changed.
+struct Event {
+	std::int32_t kind = 0, missed = 0; // kind is a LICENSED_EVENT_...
+	licensed_code code = LICENSED_OK;
+	std::string reason, text, log;
+	licensed_status status = {};
 };
 
 // Guard keeps the licence of one install.
@@ -179,6 +188,30 @@ public:
 			return std::nullopt;
 		}
 		return take(code, text, length, error);
+	}
+
+	// next_event waits for an event, without end if timeout_ms is negative. There is none where nothing has changed meanwhile. Another thread may
+	// close() the guard, which throws an Error with LICENSED_ERR_CLOSED here.
+	std::optional<Event> next_event(std::int64_t timeout_ms = -1)
+	{
+		licensed_event *event = nullptr;
+		licensed_error *error = nullptr;
+		Event e;
+		e.status = detail::fresh();
+		const auto code = licensed_next_event(handle(), timeout_ms, &event, &e.status, &error);
+		std::unique_ptr<licensed_event, detail::Free> owned(event);
+		if (code == LICENSED_ERR_TIMEOUT) {
+			licensed_free(error);
+			return std::nullopt;
+		}
+		detail::check(code, error);
+		e.kind = event->kind;
+		e.missed = event->missed;
+		e.code = event->code;
+		e.reason = event->reason;
+		e.text = event->text;
+		e.log = event->log;
+		return e;
 	}
 
 	std::string status_json() const { return text_of(licensed_status_json); }

@@ -23,7 +23,7 @@ ABI_MAJOR, ABI_MINOR = 1, 0
 
 FOREVER = 253402300799
 
-ALLOW_PLAIN, IN_MEMORY = 1, 2
+ALLOW_PLAIN, IN_MEMORY, MANUAL, KEEP_SEAT = 1, 2, 4, 8
 
 OPS = {"activate": 1, "refresh": 2, "transfer": 3, "deactivate": 4}
 PHASES = {1: "valid", 2: "warning", 3: "grace", 4: "blocked"}
@@ -31,7 +31,11 @@ STATES = {0: "", 1: "active", 2: "expired", 3: "suspended", 4: "revoked"}
 ENFORCEMENTS = {0: "", 1: "block", 2: "degrade", 3: "advisory"}
 CLOCKS = {0: "", 1: "ok", 2: "behind", 3: "ahead", 4: "unconfirmed"}
 
-_NO_VALUE = 7
+EVENTS = {
+    1: "expiring", 2: "grace", 3: "blocked", 4: "revoked", 5: "restored", 6: "license", 7: "clock", 8: "machine", 9: "trouble", 10: "reached",
+}
+
+_NO_VALUE, _TIMEOUT = 7, 9
 
 
 class LicensedError(Exception):
@@ -51,7 +55,7 @@ class _Error(ctypes.Structure):
 
 class _Options(ctypes.Structure):
     _fields_ = [("size", ctypes.c_size_t)] + [
-        (name, ctypes.c_char_p) for name in ("anchors", "product", "issuer", "keys", "server", "state_dir", "instance")
+        (name, ctypes.c_char_p) for name in ("anchors", "product", "issuer", "keys", "server", "state_dir", "code", "instance")
     ] + [("timeout_ms", ctypes.c_int64), ("build_time", ctypes.c_int64), ("flags", ctypes.c_uint32), ("reserved", ctypes.c_uint32)]
 
 
@@ -62,6 +66,25 @@ class _Status(ctypes.Structure):
         (name, ctypes.c_int64)
         for name in ("at", "not_before", "warn_at", "expires_at", "block_at", "refresh_after", "lease_until", "listed_at")
     ]
+
+
+class _Event(ctypes.Structure):
+    _fields_ = [
+        ("size", ctypes.c_size_t), ("kind", ctypes.c_int32), ("missed", ctypes.c_int32), ("at", ctypes.c_int64), ("code", ctypes.c_int32),
+        ("reserved", ctypes.c_int32), ("reason", ctypes.c_char_p), ("text", ctypes.c_char_p), ("log", ctypes.c_char_p),
+    ]
+
+
+class Event:
+    """What has changed: kind is a word of EVENTS, text is for people, status where the install stands by it."""
+
+    def __init__(self, raw, status):
+        self.kind, self.missed, self.at, self.status = EVENTS.get(raw.kind, ""), raw.missed, raw.at, status
+        self.code = raw.code
+        self.reason, self.text, self.log = (getattr(raw, f).decode("utf-8", "replace") for f in ("reason", "text", "log"))
+
+    def __repr__(self):
+        return "Event(%r, %r)" % (self.kind, self.text)
 
 
 class Status:
@@ -88,7 +111,7 @@ _FUNCTIONS = {
     "abi_version": (), "version": (), "code_name": (_I32,), "free": (_PTR,),
     "close": (_U64,), "open": (_OPTIONS, _OUT_U64, _ERR), "check": (_U64, _STATUS),
     "feature": (_U64, _STR, _OUT_I32), "feature_number": (_U64, _STR, _OUT_DOUBLE), "feature_text": (_U64, _STR, _OUT, _OUT_SIZE, _ERR),
-    "status_json": (_U64, _OUT, _ERR), "explain": (_U64, _OUT, _ERR), "file": (_U64, _OUT, _OUT_SIZE, _ERR),
+    "next_event": (_U64, _I64, _OUT, _STATUS, _ERR), "status_json": (_U64, _OUT, _ERR), "explain": (_U64, _OUT, _ERR), "file": (_U64, _OUT, _OUT_SIZE, _ERR),
     "request": (_U64, _I32, _STR, _STR, _OUT, _OUT_SIZE, _ERR), "import": (_U64, _STR, _SIZE, _ERR),
     "activate": (_U64, _STR, _ERR), "refresh": (_U64, _ERR), "refresh_status": (_U64, _ERR), "transfer": (_U64, _STR, _STR, _ERR),
     "deactivate": (_U64, _ERR), "verify": (_OPTIONS, _STR, _SIZE, _OUT_U64, _ERR),
@@ -183,10 +206,10 @@ def _bytes(value):
     return data
 
 
-def _options(anchors, product, issuer=None, keys=None, server=None, state_dir=None, instance=None, timeout=0, build_time=0, flags=0):
+def _options(anchors, product, issuer=None, keys=None, server=None, state_dir=None, code=None, instance=None, timeout=0, build_time=0, flags=0):
     return _Options(
         ctypes.sizeof(_Options), _bytes(anchors), _bytes(product), _bytes(issuer), _bytes(keys), _bytes(server), _bytes(state_dir),
-        _bytes(instance), int(timeout * 1000), int(build_time), flags, 0,
+        _bytes(code), _bytes(instance), int(timeout * 1000), int(build_time), flags, 0,
     )
 
 
@@ -259,6 +282,21 @@ class Guard(_Handle):
 
     def text(self, name):
         return _string("feature_text", self._handle, _bytes(name))
+
+    def next_event(self, timeout=None):
+        """Wait for an event, for so many seconds, or without end; None where nothing has changed meanwhile."""
+        event, raw = _PTR(), _Status(ctypes.sizeof(_Status))
+        try:
+            _call("next_event", self._handle, -1 if timeout is None else int(timeout * 1000), ctypes.byref(event), ctypes.byref(raw))
+            e = ctypes.cast(event, ctypes.POINTER(_Event)).contents
+            return Event(e, Status(raw, _name(raw.reason) if raw.reason else ""))
+        except LicensedError as e:
+            if e.code != _TIMEOUT:
+                raise
+            return None
+        finally:
+            if event:
+                _function("free")(event)
 
     def status_json(self):
         return _text("status_json", self._handle).decode()

@@ -292,6 +292,33 @@ static void life(const char *dir)
 	free(anchors);
 }
 
+/* event takes the next event but those of calling home, and ends the program unless it is the one that is meant. */
+static void event(licensed_guard guard, int32_t kind, licensed_code code, int32_t usable)
+{
+	licensed_event *event = NULL;
+	licensed_status status = {0};
+	status.size = sizeof status;
+	for (;;) {
+		EXPECT(LICENSED_OK, licensed_next_event(guard, 20000, &event, &status, &error));
+		if (event->kind != LICENSED_EVENT_TROUBLE && event->kind != LICENSED_EVENT_REACHED)
+			break;
+		licensed_free(event);
+	}
+	if (event->kind != kind || event->code != code || status.usable != usable)
+		fprintf(stderr, "event %d (%s): %s\n", event->kind, event->reason, event->text);
+	CHECK(event->kind == kind && event->code == code && status.usable == usable);
+	CHECK(event->size >= sizeof *event && event->missed == 0 && event->at == status.at && strlen(event->text) > 0);
+	CHECK(strcmp(event->reason, code ? licensed_code_name(code) : "") == 0 && (code == LICENSED_OK) == (strlen(event->log) == 0));
+	licensed_free(event);
+}
+
+static void no_event(licensed_guard guard)
+{
+	licensed_event *event = NULL;
+	EXPECT(LICENSED_ERR_TIMEOUT, licensed_next_event(guard, 0, &event, NULL, &error));
+	CHECK(event == NULL);
+}
+
 /* online DIR URL: the same by a server. */
 static void online(const char *dir, const char *server)
 {
@@ -302,6 +329,8 @@ static void online(const char *dir, const char *server)
 	options.timeout_ms = 20000;
 	licensed_guard guard = 0;
 	EXPECT(LICENSED_OK, licensed_open(&options, &guard, &error));
+	event(guard, LICENSED_EVENT_BLOCKED, LICENSED_ERR_NO_LICENSE, 0);
+	no_event(guard);
 	EXPECT(LICENSED_ERR_NO_LICENSE, licensed_refresh(guard, &error));
 	EXPECT(LICENSED_ERR_UNKNOWN_CODE, licensed_activate(guard, "PLFFFFFFFFFFFFFFFF", &error));
 	licensed_error *limited = NULL;
@@ -311,6 +340,8 @@ static void online(const char *dir, const char *server)
 	EXPECT(LICENSED_ERR_BAD_REQUEST, licensed_activate(guard, NULL, &error));
 	EXPECT(LICENSED_OK, licensed_activate(guard, "PL0123456789ABCDEF", &error));
 	features_are_on(guard);
+	event(guard, LICENSED_EVENT_LICENSE, LICENSED_OK, 1);
+	event(guard, LICENSED_EVENT_RESTORED, LICENSED_OK, 1);
 	EXPECT(LICENSED_OK, licensed_refresh(guard, &error));
 	EXPECT(LICENSED_ERR_NOT_FOUND, licensed_refresh_status(guard, &error));
 	EXPECT(LICENSED_OK, licensed_transfer(guard, "PL0123456789ABCDEF", NULL, &error));
@@ -326,6 +357,18 @@ static void online(const char *dir, const char *server)
 	options.server = "http://licence.example.com/";
 	EXPECT(LICENSED_ERR_BAD_REQUEST, licensed_open(&options, &guard, &error));
 	free(anchors);
+}
+
+static void *wait_for_events(void *guard)
+{
+	licensed_event *event = NULL;
+	licensed_error *error = NULL;
+	licensed_code code;
+	while ((code = licensed_next_event(*(licensed_guard *)guard, -1, &event, NULL, &error)) == LICENSED_OK)
+		licensed_free(event);
+	/* It may not have come to the call yet when the guard is closed. */
+	expect(__LINE__, "licensed_next_event", code == LICENSED_ERR_HANDLE ? code : LICENSED_ERR_CLOSED, code, error);
+	return NULL;
 }
 
 static void *wait_for_answer(void *guard)
@@ -345,12 +388,14 @@ static void hang(const char *dir, const char *server)
 	options.flags = LICENSED_IN_MEMORY;
 	licensed_guard guard = 0;
 	EXPECT(LICENSED_OK, licensed_open(&options, &guard, &error));
-	pthread_t thread;
+	pthread_t thread, other;
 	CHECK(pthread_create(&thread, NULL, wait_for_answer, &guard) == 0);
 	CHECK(fgets(line, sizeof line, stdin) != NULL);
 	features_are_off(guard);
+	event(guard, LICENSED_EVENT_BLOCKED, LICENSED_ERR_NO_LICENSE, 0);
+	CHECK(pthread_create(&other, NULL, wait_for_events, &guard) == 0);
 	EXPECT_CODE(LICENSED_OK, licensed_close(guard));
-	CHECK(pthread_join(thread, NULL) == 0);
+	CHECK(pthread_join(thread, NULL) == 0 && pthread_join(other, NULL) == 0);
 
 	options.timeout_ms = 50;
 	EXPECT(LICENSED_OK, licensed_open(&options, &guard, &error));
@@ -376,6 +421,8 @@ static void bad_handle(uint64_t handle, int guard_too, int license_too)
 		CHECK(number == 0);
 		EXPECT(LICENSED_ERR_HANDLE, licensed_feature_text(handle, "export", &text, &length, &error));
 		EXPECT(LICENSED_ERR_HANDLE, licensed_status_json(handle, &text, &error));
+		licensed_event *event = NULL;
+		EXPECT(LICENSED_ERR_HANDLE, licensed_next_event(handle, -1, &event, NULL, &error));
 		EXPECT(LICENSED_ERR_HANDLE, licensed_explain(handle, &text, &error));
 		EXPECT(LICENSED_ERR_HANDLE, licensed_file(handle, &text, &length, &error));
 		EXPECT(LICENSED_ERR_HANDLE, licensed_request(handle, LICENSED_OP_ACTIVATE, NULL, NULL, &text, &length, &error));
@@ -412,6 +459,8 @@ static void bad_arguments(licensed_guard guard, licensed_license license, const 
 		EXPECT_CODE(LICENSED_ERR_ARGUMENT, licensed_check(guard, &status));
 		EXPECT_CODE(LICENSED_ERR_ARGUMENT, licensed_license_check(license, 0, &status));
 		CHECK(status.size == sizes[i] && status.usable == 0);
+		licensed_event *event = NULL;
+		EXPECT(LICENSED_ERR_ARGUMENT, licensed_next_event(guard, 0, &event, &status, &error));
 	}
 	EXPECT_CODE(LICENSED_ERR_ARGUMENT, licensed_check(guard, NULL));
 	EXPECT_CODE(LICENSED_ERR_ARGUMENT, licensed_license_check(license, 0, NULL));
@@ -432,6 +481,7 @@ static void bad_arguments(licensed_guard guard, licensed_license license, const 
 	EXPECT_CODE(LICENSED_ERR_ARGUMENT, licensed_license_feature_number(license, 0, "export", NULL));
 	EXPECT(LICENSED_ERR_ARGUMENT, licensed_license_feature_text(license, 0, "export", NULL, NULL, &error));
 	EXPECT(LICENSED_ERR_ARGUMENT, licensed_status_json(guard, NULL, &error));
+	EXPECT(LICENSED_ERR_ARGUMENT, licensed_next_event(guard, 0, NULL, NULL, &error));
 	EXPECT(LICENSED_ERR_ARGUMENT, licensed_explain(guard, NULL, &error));
 	EXPECT(LICENSED_ERR_ARGUMENT, licensed_file(guard, NULL, NULL, &error));
 	EXPECT(LICENSED_ERR_ARGUMENT, licensed_license_json(license, 0, NULL, &error));

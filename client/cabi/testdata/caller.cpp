@@ -149,6 +149,9 @@ void online(const std::string &dir, const std::string &server)
 	options.flags = LICENSED_IN_MEMORY;
 	options.timeout_ms = 20000;
 	licensed::Guard guard(options);
+	const auto event = guard.next_event(20000);
+	CHECK(event && event->kind == LICENSED_EVENT_BLOCKED && event->code == LICENSED_ERR_NO_LICENSE && event->reason == "no_license");
+	CHECK(!event->text.empty() && !event->log.empty() && !event->status.usable && !guard.next_event(0));
 	EXPECT(LICENSED_ERR_UNKNOWN_CODE, guard.activate("PLFFFFFFFFFFFFFFFF"));
 	try {
 		guard.activate("PLEEEEEEEEEEEEEEEE");

@@ -99,6 +99,9 @@ def life(folder):
 def online(folder, server):
     options = {"anchors": read(folder, "anchors.json"), "product": "cad-pro", "flags": licensed.IN_MEMORY}
     with licensed.Guard(server=server, timeout=20, **options) as guard:
+        event = guard.next_event(timeout=20)
+        assert event.kind == "blocked" and event.reason == "no_license" and event.text and event.log and not event.status.usable, event
+        assert guard.next_event(timeout=0) is None
         expect("no_license", guard.refresh)
         expect("unknown_code", guard.activate, "PLFFFFFFFFFFFFFFFF")
         assert expect("rate_limited", guard.activate, "PLEEEEEEEEEEEEEEEE").retry_after == 90

@@ -25,10 +25,11 @@ const (
 	ErrFault
 	ErrNoValue
 	ErrOther
+	ErrTimeout
 )
 
 // own are the names of the codes that are no reason.
-var own = [...]string{"ok", "argument", "handle", "closed", "memory", "forked", "fault", "no_value", "other"}
+var own = [...]string{"ok", "argument", "handle", "closed", "memory", "forked", "fault", "no_value", "other", "timeout"}
 
 // CodeOfReason is the number of a reason, OK for none, ErrOther for one that is
 // not known here.

@@ -27,18 +27,24 @@ const (
 const (
 	AllowPlain = 1 << iota
 	InMemory
+	Manual
+	KeepSeat
 
-	allFlags = AllowPlain | InMemory
+	allFlags = AllowPlain | InMemory | Manual | KeepSeat
 )
 
 // Options are licensed_options.
 type Options struct {
 	Anchors, Product, Issuer, Keys string
-	Server, StateDir, Instance     string
+	Server, StateDir               string
+	Code, Instance                 string
 
 	TimeoutMS, BuildTime int64
 	Flags                uint32
 }
+
+// mostMS is the longest time that Go can wait, in milliseconds.
+const mostMS = int64(1<<63-1) / int64(time.Millisecond)
 
 func (o Options) anchors() (token.Anchors, error) {
 	if o.Anchors == "" {
@@ -59,14 +65,14 @@ func Open(o Options) (uint64, error) {
 	if o.Flags&^allFlags != 0 {
 		return 0, usage("flags", "a bit is set that this library does not know")
 	}
-	const most = int64(1<<63-1) / int64(time.Millisecond)
-	if o.TimeoutMS < 0 || o.TimeoutMS > most {
+	if o.TimeoutMS < 0 || o.TimeoutMS > mostMS {
 		return 0, usage("timeout_ms", "the timeout is negative, or too long")
 	}
 	opts := client.Options{
 		Anchors: anchors, Product: o.Product, Issuer: o.Issuer, Keys: o.Keys,
 		Server: o.Server, AllowPlain: o.Flags&AllowPlain != 0,
-		StateDir: o.StateDir, Instance: o.Instance,
+		StateDir: o.StateDir, Code: o.Code, Instance: o.Instance,
+		Manual: o.Flags&Manual != 0, KeepSeat: o.Flags&KeepSeat != 0,
 		Timeout: time.Duration(o.TimeoutMS) * time.Millisecond,
 	}
 	if o.BuildTime != 0 {

@@ -79,7 +79,7 @@ func TestNumbersStay(t *testing.T) {
 			t.Errorf("%s is %d, and was %d", reason, got, want)
 		}
 	}
-	for i, want := range []string{"ok", "argument", "handle", "closed", "memory", "forked", "fault", "no_value", "other"} {
+	for i, want := range []string{"ok", "argument", "handle", "closed", "memory", "forked", "fault", "no_value", "other", "timeout"} {
 		if got := NameOf(Code(i)); got != want {
 			t.Errorf("%d is called %s, and was %s", i, got, want)
 		}
