@@ -64,6 +64,22 @@ func TestEveryReasonHasANumber(t *testing.T) {
 	}
 }
 
+// Each kind of event that there is has a number of its own.
+func TestEveryEventHasANumber(t *testing.T) {
+	kinds := declared(t, "../../../events.go", "EventKind")
+	taken := map[int32]string{}
+	for word, name := range kinds {
+		n := KindOf(client.EventKind(word))
+		if n == 0 || taken[n] != "" {
+			t.Errorf("%s has the number %d, as %q has", name, n, taken[n])
+		}
+		taken[n] = name
+	}
+	if len(kinds) < 10 {
+		t.Errorf("only %d kinds of events were found", len(kinds))
+	}
+}
+
 // What was given out stays: a number that changes breaks programs that are not compiled anew.
 func TestNumbersStay(t *testing.T) {
 	for reason, want := range map[license.Reason]Code{
