@@ -149,7 +149,7 @@ vet-cabi: $(GOLANGCI_LINT) ## go vet and golangci-lint of the C library (needs a
 
 .PHONY: deadcode
 deadcode: $(DEADCODE) ## List functions that neither a program nor a test reaches
-	@$(DEADCODE) -test ./...
+	@$(DEADCODE) -test ./... | sed '/^client\/cabi\//d' # what C calls is not known to it
 
 .PHONY: cross
 cross: ## Compile everything for Linux, macOS, Windows and FreeBSD
