@@ -121,7 +121,7 @@ func (c *call) bindNew(ctx context.Context, tx store.Tx, l license.License) (lic
 	if err := c.comesBack(ctx, tx, l.ID); err != nil {
 		return license.Install{}, err
 	}
-	installs, err := c.a.installsAndLost(ctx, tx, l.ID)
+	installs, err := c.a.installsAndLost(ctx, tx, l)
 	if err != nil {
 		return license.Install{}, err
 	}

@@ -135,7 +135,7 @@ func (c *call) reseat(ctx context.Context, tx store.Tx, l license.License, held 
 	if !errors.Is(err, license.NotFound) {
 		return license.Install{}, false, err
 	}
-	installs, err := c.a.installsAndLost(ctx, tx, l.ID)
+	installs, err := c.a.installsAndLost(ctx, tx, l)
 	if err != nil {
 		return license.Install{}, false, err
 	}
@@ -212,31 +212,6 @@ func (c *call) deadInstall(ctx context.Context, tx store.Tx, licenseID string) e
 		return license.Errorf(license.Replaced, "another install took this one's place")
 	}
 	return license.Errorf(license.Unauthorized, "this install has been given up before")
-}
-
-// installsAndLost returns the installs of a licence, and with them those whose
-// seats are kept: each as an install of which no more is known, whose revision is
-// zero.
-func (a *Authority) installsAndLost(ctx context.Context, tx store.Tx, licenseID string) ([]license.Install, error) {
-	installs, err := tx.Installs(ctx, licenseID)
-	if err != nil {
-		return nil, fmt.Errorf("list installs of %s: %w", licenseID, err)
-	}
-	r := a.restoring.Load()
-	if r == nil || !r.open {
-		return installs, nil
-	}
-	lost, _, err := tx.Values(ctx, restoreLost+licenseID+"/", store.Page{Limit: store.MaxPage})
-	if err != nil {
-		return nil, fmt.Errorf("list the lost installs of %s: %w", licenseID, err)
-	}
-	for _, v := range lost {
-		installs = append(installs, license.Install{
-			ID: strings.TrimPrefix(v.Name, restoreLost+licenseID+"/"), LicenseID: licenseID, Seat: string(v.Data), State: license.InstallLive,
-			BoundAt: r.headAt, SeenAt: r.headAt, LeaseUntil: license.Forever,
-		})
-	}
-	return installs, nil
 }
 
 // giveUpLost ends an install whose seat was kept and that somebody else gets.

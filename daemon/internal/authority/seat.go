@@ -3,7 +3,6 @@ package authority
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"slices"
 	"time"
 
@@ -85,7 +84,7 @@ func (c *call) makeRoom(l license.License, seats *survey) []license.Install {
 		var last time.Time
 		silent := true
 		for _, i := range installs {
-			silent = silent && c.product.Silent(l, i, c.now)
+			silent = silent && c.product.Silent(l, c.a.asRestored(l, i), c.now)
 			last = later(last, i.SeenAt)
 		}
 		if silent && (free == "" || last.Before(seen) || last.Equal(seen) && seat < free) {
@@ -213,7 +212,7 @@ func (c *call) sameInstance(l license.License, seats survey) []license.Install {
 	var found []license.Install
 	for _, installs := range seats.live {
 		for _, i := range installs {
-			same := i.Instance == c.req.Instance && (c.req.Instance != "" || schedule.Missed(i, c.now))
+			same := i.Instance == c.req.Instance && (c.req.Instance != "" || schedule.Missed(c.a.asRestored(l, i), c.now))
 			here := c.recognises(i, true) || c.product.Binding == license.PolicyNone && c.req.Instance != ""
 			if same && here && (len(found) == 0 || i.SeenAt.Before(found[0].SeenAt)) {
 				found = []license.Install{i}
@@ -221,23 +220,6 @@ func (c *call) sameInstance(l license.License, seats survey) []license.Install {
 		}
 	}
 	return found
-}
-
-// regain checks that a floating install whose lease ran out finds a free seat
-// again: others may have taken its own. One beyond what was sold is recorded.
-func (c *call) regain(ctx context.Context, tx store.Tx, l license.License, old license.Install) error {
-	if l.Mode != license.ModeFloating || c.now.Before(old.LeaseUntil) {
-		return nil
-	}
-	installs, err := tx.LiveInstalls(ctx, l.ID)
-	if err != nil {
-		return fmt.Errorf("list installs of %s: %w", l.ID, err)
-	}
-	taken := l.SeatsTaken(installs, c.now)
-	if taken >= c.limit(l) {
-		return floatingFull(c.limit(l))
-	}
-	return c.beyond(ctx, tx, l, old, taken+1-l.Machines)
 }
 
 // tooOften refuses a code that is set up again and again: each time leaves a
@@ -287,7 +269,7 @@ func (c *call) survey(l license.License, installs []license.Install) survey {
 		if !i.MovedOff { // else the machine that comes next takes its place
 			s.tenures[i.Seat] = s.tenures[i.Seat].with(i)
 		}
-		live := l.Sits(i, c.now)
+		live := l.Sits(c.a.asRestored(l, i), c.now)
 		if live {
 			s.live[i.Seat] = append(s.live[i.Seat], i)
 		}

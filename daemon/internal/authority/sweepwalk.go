@@ -60,7 +60,7 @@ func (w *sweep) silent(ctx context.Context) (more bool, err error) {
 				return err
 			}
 			for _, i := range installs {
-				if w.a.products[l.Product].Silent(l, i, w.now) {
+				if w.a.products[l.Product].Silent(l, w.a.asRestored(l, i), w.now) {
 					found = append(found, i)
 				}
 			}
@@ -113,7 +113,7 @@ func (w *sweep) release(ctx context.Context, tx store.Tx, seen license.Install) 
 	if err != nil {
 		return false, fmt.Errorf("read an install of %s: %w", l.ID, err)
 	}
-	if !w.a.products[l.Product].Silent(l, i, w.now) {
+	if !w.a.products[l.Product].Silent(l, w.a.asRestored(l, i), w.now) {
 		return false, nil
 	}
 	i.State, i.EndedAt, i.Answer = license.InstallReleased, w.now, nil
