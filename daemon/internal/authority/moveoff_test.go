@@ -88,3 +88,44 @@ func TestMoveOffFloating(t *testing.T) {
 	_, err := w.a.MoveOff(t.Context(), admin, is.License.ID, authority.MoveOff{})
 	w.must(err, license.Released)
 }
+
+// What was counted when the staff moved a licence off a machine is not counted again
+// by the next one, whatever moves there were before, and only once.
+func TestMoveOffAfterAMove(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(p *license.Product) { p.Transfers = license.TransferPolicy{PerYear: 9} })
+	is := w.issue()
+	a, b, c, d := w.install("a"), w.install("b"), w.install("c"), w.install("d")
+	move := func(i *install) {
+		t.Helper()
+		_, err := i.send(i.request(token.OpTransfer, withCode(is.Code)))
+		w.must(err, "")
+	}
+	off := func() {
+		t.Helper()
+		_, err := w.a.MoveOff(t.Context(), admin, is.License.ID, authority.MoveOff{})
+		w.must(err, "")
+	}
+	w.must(a.activate(is.Code), "")
+	w.pass(time.Hour)
+	move(b)
+	w.wantMoves(is.License.ID, 1)
+	w.pass(time.Hour)
+	off()
+	w.wantMoves(is.License.ID, 2)
+	w.pass(time.Hour)
+	w.must(c.activate(is.Code), "")
+	w.wantMoves(is.License.ID, 2)
+
+	// A machine that had the licence before takes the place of one that was left.
+	w.pass(time.Hour)
+	off()
+	w.wantMoves(is.License.ID, 3)
+	w.pass(time.Hour)
+	again := w.install("a")
+	w.must(again.activate(is.Code), "")
+	w.wantMoves(is.License.ID, 3)
+	w.pass(time.Hour)
+	move(d)
+	w.wantMoves(is.License.ID, 4)
+}

@@ -3,6 +3,7 @@ package authority
 import (
 	"cmp"
 	"context"
+	"maps"
 	"slices"
 	"time"
 
@@ -125,7 +126,7 @@ func (c *call) placeNode(l license.License, seats survey, installs []license.Ins
 	}
 	if extra := len(here) + 1 - c.product.InstallsPerMachine; extra > 0 {
 		if !named && len(seats.live) < c.limit(l) && c.differs(here) {
-			return placement{moved: len(seats.tenures)+1 > c.limit(l)}, nil
+			return placement{moved: len(seats.tenures)+1 > c.limit(l) && !seats.begun()}, nil
 		}
 		pl.replaced = longestUnseen(here)[:extra]
 	}
@@ -250,6 +251,7 @@ func floatingFull(seats int) error {
 type survey struct {
 	live    map[string][]license.Install // by seat
 	tenures map[string]tenure            // of every seat that there was
+	left    map[string]tenure            // of those that the staff moved the licence off
 	known   []license.Install            // that recognise the machine that asks, oldest first
 	mine    string                       // its seat, "" where it had none
 }
@@ -259,14 +261,16 @@ type survey struct {
 type tenure struct{ taken, left time.Time }
 
 func (c *call) survey(l license.License, installs []license.Install) survey {
-	s := survey{live: make(map[string][]license.Install), tenures: make(map[string]tenure)}
+	s := survey{live: make(map[string][]license.Install), tenures: make(map[string]tenure), left: make(map[string]tenure)}
 	byTime := slices.Clone(installs)
 	slices.SortStableFunc(byTime, func(a, b license.Install) int { return cmp.Or(a.BoundAt.Compare(b.BoundAt), cmp.Compare(a.ID, b.ID)) })
 	for _, i := range byTime {
 		if !i.OnMachine() {
 			continue
 		}
-		if !i.MovedOff { // else the machine that comes next takes its place
+		if i.MovedOff { // the machine that comes next takes its place
+			s.left[i.Seat] = s.left[i.Seat].with(i)
+		} else {
 			s.tenures[i.Seat] = s.tenures[i.Seat].with(i)
 		}
 		live := l.Sits(c.a.asRestored(l, i), c.now)
@@ -318,8 +322,11 @@ func (t tenure) with(i license.Install) tenure {
 // moved reports whether taking a seat anew moves the licence to another
 // machine: more machines than it allows have had it by now, and this one is
 // new, or was left before another one came. It does not matter which
-// operations did it.
+// operations did it. A move that the staff has begun was counted then.
 func (s survey) moved(machines int) bool {
+	if s.begun() {
+		return false
+	}
 	had := len(s.tenures)
 	mine, was := s.tenures[s.mine]
 	if s.mine == "" || !was {
@@ -329,6 +336,29 @@ func (s survey) moved(machines int) bool {
 	for seat, t := range s.tenures {
 		if seat != s.mine && !t.taken.Before(left) {
 			return had > machines
+		}
+	}
+	return false
+}
+
+// begun reports whether the staff moved the licence off a machine whose place no
+// other one has taken yet.
+func (s survey) begun() bool {
+	seats := slices.SortedFunc(maps.Keys(s.left), func(a, b string) int { return s.left[a].left.Compare(s.left[b].left) })
+	for n, seat := range seats {
+		since, came := s.left[seat].left, 0
+		for _, t := range s.tenures {
+			if !t.taken.Before(since) {
+				came++
+			}
+		}
+		for other, t := range s.left {
+			if other != seat && !t.taken.Before(since) {
+				came++
+			}
+		}
+		if came < len(seats)-n {
+			return true
 		}
 	}
 	return false
