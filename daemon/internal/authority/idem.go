@@ -56,6 +56,9 @@ type keyRecord struct {
 	Digest    []byte    `json:"digest"` // of the call: method, path and body
 	Made      Made      `json:"made,omitzero"`
 	Answer    []byte    `json:"answer,omitzero"` // packed and sealed; absent until it was sent
+	// Lost: the store was restored from a backup of before the call, so nothing else
+	// is known of it but At.
+	Lost bool `json:"lost,omitzero"`
 }
 
 // Kept is what an earlier call with the same key came to.
@@ -87,6 +90,9 @@ func (a *Authority) BeginKeyed(ctx context.Context, c *Call, key string, digest 
 	case errors.Is(err, license.NotFound), err == nil && !rec.At.Add(KeyKept).After(a.now()):
 		c.key = &callKey{name: name, digest: digest, at: a.now()}
 		return nil, end, nil
+	case err == nil && rec.Lost:
+		err = license.Errorf(license.Conflict, "%s: a call with this key was answered at %s, and the store was restored since from a backup of before that; "+
+			"look what there is of what it made, and use a new key", keyFieldName, rec.At.UTC().Format(time.RFC3339))
 	case err == nil && subtle.ConstantTimeCompare(rec.Digest, digest) != 1:
 		err = license.Errorf(license.Conflict, "%s: this key was used for another call, %s, at %s; use a new one", keyFieldName, rec.Operation,
 			rec.At.UTC().Format(time.RFC3339))

@@ -2,6 +2,7 @@ package authority
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/seed-357fa782/licensed/license"
@@ -18,6 +19,9 @@ type Mark struct {
 	Install string         `json:"install,omitzero"`
 	Product string         `json:"product,omitzero"`
 	Facts   map[string]any `json:"facts,omitzero"` // those of AuditEvent.After that markFacts names
+	// Key names the idempotency key that the change was made with: a digest, as the
+	// store keeps it. Of the changes of one transaction the first has it.
+	Key string `json:"key,omitzero"`
 	// Past: the change was made in a history that was given up at a restore, and
 	// Seq is the position at which the store took note of that. A store that lacks
 	// that position has to be told of the change again.
@@ -96,6 +100,7 @@ type markingTx struct {
 	store.Tx
 	marks    []Mark
 	pressing bool
+	keyed    bool
 }
 
 func (t *markingTx) Append(ctx context.Context, e license.AuditEvent) (int64, error) {
@@ -105,6 +110,9 @@ func (t *markingTx) Append(ctx context.Context, e license.AuditEvent) (int64, er
 	}
 	e.Seq = seq
 	if m, ok := MarkOf(e); ok {
+		if c := CallOf(ctx); c != nil && c.key != nil && !t.keyed {
+			m.Key, t.keyed = strings.TrimPrefix(c.key.name, keyPrefix), true
+		}
 		t.marks = append(t.marks, m)
 		t.pressing = t.pressing || m.pressing()
 	}

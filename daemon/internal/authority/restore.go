@@ -206,7 +206,7 @@ func (a *Authority) BeginRestore(ctx context.Context, lost Lost) error {
 			return err
 		}
 	}
-	if err := a.eraseAgain(ctx, lost.Marks); err != nil {
+	if err := errors.Join(a.restoreCallKeys(ctx, lost.Marks), a.eraseAgain(ctx, lost.Marks)); err != nil {
 		return err
 	}
 	return a.LoadRestore(ctx)

@@ -2,6 +2,10 @@ package authority
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
 	"time"
 
 	"github.com/seed-357fa782/licensed/license"
@@ -36,6 +40,38 @@ func restoreTokens(ctx context.Context, tx store.Tx, lost Lost, now time.Time) e
 		}
 		if err := auditTokenRevoke(ctx, tx, now, restorer, t); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// restoreCallKeys remembers the idempotency keys of calls that were answered after
+// the backup: what they made was told, and is not made once more.
+func (a *Authority) restoreCallKeys(ctx context.Context, ms []Mark) error {
+	keyed := slices.DeleteFunc(slices.Clone(ms), func(m Mark) bool { return m.Key == "" || !m.At.Add(KeyKept).After(a.now()) })
+	const batch = 500
+	for part := range slices.Chunk(keyed, batch) {
+		err := a.store.Update(ctx, func(ctx context.Context, tx store.Tx) error {
+			for _, m := range part {
+				name := keyPrefix + m.Key
+				if _, err := tx.Value(ctx, name); !errors.Is(err, license.NotFound) {
+					if err != nil {
+						return err
+					}
+					continue // it was used before the backup, or for several changes
+				}
+				data, err := json.Marshal(keyRecord{At: m.At, Lost: true})
+				if err != nil {
+					return err
+				}
+				if err := tx.SetValue(ctx, name, data); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return fmt.Errorf("remember idempotency keys: %w", err)
 		}
 	}
 	return nil
