@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/seed-357fa782/licensed/internal/adminwire"
 	"github.com/seed-357fa782/licensed/license"
@@ -47,4 +48,22 @@ func TestRestoreForgetsNoIdempotencyKey(t *testing.T) {
 	if rs, text := m.staff(http.MethodPost, adminwire.PathLicenses, order, adminwire.HeaderKey, "new"); rs.StatusCode != http.StatusOK {
 		t.Errorf("a new key: %s", text)
 	}
+}
+
+// Moves to other machines since the backup count towards those of the year.
+func TestRestoreCountsMoves(t *testing.T) {
+	t.Parallel()
+	m, forward := startAhead(t, strings.Replace(config, "machines: 2,", "machines: 1, transfers: {per_year: 2, cool_down: 0s},", 1), nil)
+	l := m.issue()
+	m.ok(m.machine("x").activate(l.Code))
+	copied := m.backup()
+	forward(time.Hour)
+	m.ok(m.machine("y").start().Transfer(t.Context(), l.Code, ""))
+	forward(time.Hour)
+	m.post(adminwire.PathTransfer, l.ID, adminwire.MoveOff{})
+	m.ok(m.machine("z").activate(l.Code))
+	forward(time.Hour)
+	m.goBack(copied)
+	m.goBack(copied) // twice: none counts double
+	wantReason(t, "a third move of the year", m.machine("w").start().Transfer(t.Context(), l.Code, ""), license.TransferLimit)
 }

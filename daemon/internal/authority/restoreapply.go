@@ -28,6 +28,12 @@ func (a *Authority) applyMarks(ctx context.Context, tx store.Tx, id string, ms [
 		}
 	}
 	before, after := difference(was, is)
+	if n := len(is.Transfers); n != len(was.Transfers) {
+		before["transfers"], after["transfers"] = len(was.Transfers), n
+	}
+	if !is.Noted.Expired.Equal(was.Noted.Expired) || !is.Noted.Expiring.Equal(was.Noted.Expiring) {
+		after["recorded"] = map[string]any{"expired": instant(is.Noted.Expired), "expiring": instant(is.Noted.Expiring)}
+	}
 	if len(after) > 0 {
 		if err := tx.UpdateLicense(ctx, is); err != nil {
 			return false, err
@@ -85,24 +91,42 @@ func (m Mark) applyTo(l *license.License) bool {
 			l.ActivatedAt = m.At
 		}
 	case license.ActionRenew, license.ActionSetExpiry, license.ActionConfirm:
-		end, ok := m.Facts["expires_at"]
-		if !ok {
-			return m.Action == license.ActionConfirm
+		at, named, ok := m.end()
+		if !named || !ok {
+			return !named && m.Action == license.ActionConfirm
 		}
-		at := time.Time{}
-		if text, is := end.(string); is {
-			var err error
-			if at, err = time.Parse(time.RFC3339, text); err != nil {
-				return false
-			}
+		m.setEnd(l, at)
+	case license.ActionExpire:
+		if at, _, ok := m.end(); ok {
+			l.Noted.Expired = at
 		}
-		m.setEnd(l, at.UTC())
-	case license.ActionIssue, license.ActionExpire, license.ActionExpiring, license.ActionProof:
+	case license.ActionExpiring:
+		if at, _, ok := m.end(); ok {
+			l.Noted.Expiring = at
+		}
+	case license.ActionTransfer:
+		// Several installs can leave in one move.
+		if l.Mode != license.ModeFloating && !slices.ContainsFunc(l.Transfers, m.At.Equal) {
+			*l = l.Moved(m.At)
+		}
+	case license.ActionIssue, license.ActionProof:
 		// They say, and change no fact.
 	default: // of which it is known that it changed the licence, and not how
 		return !strings.HasPrefix(string(m.Action), "license.")
 	}
 	return true
+}
+
+// end is the end that a mark names, zero for none, and whether it names one that
+// can be read.
+func (m Mark) end() (at time.Time, named, ok bool) {
+	end, named := m.Facts["expires_at"]
+	text, is := end.(string)
+	if !is {
+		return at, named, named
+	}
+	at, err := time.Parse(time.RFC3339, text)
+	return at.UTC(), true, err == nil
 }
 
 // setEnd sets the end of l. One that the merchant has set of what a marketplace sold
@@ -137,6 +161,7 @@ func (a *Authority) applyInstalls(ctx context.Context, tx store.Tx, l license.Li
 			continue
 		}
 		inst.State, inst.EndedAt, inst.Answer = last.endState(), last.At, nil
+		inst.MovedOff = last.Action == license.ActionTransfer // by the staff: else the next install says that it took the place
 		if err := tx.UpdateInstall(ctx, inst); err != nil {
 			return nil, err
 		}
