@@ -31,8 +31,9 @@ type Erased struct {
 
 // EraseEvents takes the personal data out of all entries of the audit log that are
 // about the licence that ref names, by id or by code, and what was kept elsewhere
-// of the same: why it was revoked, and what receivers of webhooks answered to
-// events about it. The chain stays whole: an
+// of the same: why it was revoked, from where moves were asked for and what the
+// staff wrote about them, and what receivers of webhooks answered to events about
+// it. The chain stays whole: an
 // entry of its own says up to where, and never what. Where nothing is there to be
 // erased nothing is changed.
 //
@@ -80,7 +81,7 @@ func (a *Authority) eraseEvents(ctx context.Context, actor license.Actor, ref st
 	return out, nil
 }
 
-// beginErasure clears the licence where that is asked for, and writes what is erased
+// beginErasure clears what is kept besides the log, and writes what is erased
 // to the log.
 func beginErasure(ctx context.Context, tx store.Tx, out *Erased, e Erasure, event license.AuditEvent) error {
 	l, err := tx.License(ctx, out.License)
@@ -92,7 +93,11 @@ func beginErasure(ctx context.Context, tx store.Tx, out *Erased, e Erasure, even
 	if err != nil {
 		return err
 	}
-	if out.Changed = out.Customer || out.Reason || answers || out.Entries > 0; !out.Changed {
+	moves, err := eraseMoves(ctx, tx, l.ID)
+	if err != nil {
+		return err
+	}
+	if out.Changed = out.Customer || out.Reason || answers || moves || out.Entries > 0; !out.Changed {
 		return nil
 	}
 	event.License, event.Product = l.ID, l.Product

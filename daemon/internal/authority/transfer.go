@@ -270,3 +270,21 @@ func dropTransfers(ctx context.Context, tx store.Tx, licenseID string, now time.
 	}
 	return len(rs) - len(kept), saveTransfers(ctx, tx, licenseID, kept)
 }
+
+// eraseMoves takes away from where the moves of a licence that wait, or were
+// decided, were asked for, and what the staff wrote about them, and reports whether
+// there was any of it.
+func eraseMoves(ctx context.Context, tx store.Tx, licenseID string) (found bool, err error) {
+	rs, err := readTransfers(ctx, tx, licenseID)
+	if err != nil {
+		return false, err
+	}
+	for n, r := range rs {
+		found = found || r.Addr != "" || r.Note != ""
+		rs[n].Addr, rs[n].Note = "", ""
+	}
+	if !found {
+		return false, nil
+	}
+	return true, saveTransfers(ctx, tx, licenseID, rs)
+}
