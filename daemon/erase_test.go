@@ -33,3 +33,20 @@ func TestErasureOfMovesThatWait(t *testing.T) {
 		t.Errorf("a second erasure: %+v", again)
 	}
 }
+
+// A restore erases again what was erased, and nothing more.
+func TestRestoreErasesNoMoreThanWasErased(t *testing.T) {
+	t.Parallel()
+	m := start(t, config, nil)
+	l := m.issue()
+	m.post(adminwire.PathRevoke, l.ID, adminwire.Revoke{Reason: "Jane asked for it"})
+	copied := m.backup()
+	m.post(adminwire.PathErase, "", adminwire.Erase{License: l.ID, Reason: "request 7"})
+	m.goBack(copied)
+	if who := m.shown(l.ID).Customer; who != "ACME" {
+		t.Errorf("the customer, whom nobody had erased, is %q", who)
+	}
+	if _, text := m.call(http.MethodGet, at(adminwire.PathLicense, l.ID)); strings.Contains(text, "Jane") {
+		t.Errorf("the reason is there again: %s", text)
+	}
+}

@@ -303,11 +303,21 @@ func (a *Authority) eraseAgain(ctx context.Context, ms []Mark) error {
 		if m.Action != license.ActionErase {
 			continue
 		}
-		_, customer := m.Facts["cleared"]
-		_, err := a.eraseEvents(ctx, restorer, m.License, Erasure{Reason: restoredReason, Customer: customer}, a.now())
+		_, err := a.eraseEvents(ctx, restorer, m.License, Erasure{Reason: restoredReason, Customer: m.cleared("customer")}, a.now())
 		if err != nil && !errors.Is(err, license.UnknownLicense) { // one that was lost holds nothing
 			return err
 		}
 	}
 	return nil
+}
+
+// cleared reports whether an erasure has cleared a member of a licence.
+func (m Mark) cleared(name string) bool {
+	switch list := m.Facts["cleared"].(type) {
+	case []string: // a mark that was not on disk yet
+		return slices.Contains(list, name)
+	case []any:
+		return slices.Contains(list, any(name))
+	}
+	return false
 }
