@@ -10,6 +10,10 @@ import (
 // errNotAsked is the refusal of a dry run that would have to ask a marketplace.
 var errNotAsked = license.Errorf(license.Conflict, "this code is not known here; a marketplace may know it, and a dry run asks none")
 
+// errNotReadAgain is the refusal of a dry run about a licence that a marketplace has
+// to be asked about first.
+var errNotReadAgain = license.Errorf(license.Conflict, "the store was restored from a backup, and the marketplace was not asked about this licence since; a dry run asks none")
+
 // wouldRotate says what a rotation would do, or why it would be refused.
 func (a *Authority) wouldRotate(now time.Time) (Rotated, error) {
 	s := a.custody.Standing(now)

@@ -265,6 +265,9 @@ func (c *call) askAgain(ctx context.Context, licenseID string, index []byte) err
 	if _, done := c.a.readAgain.Load(l.ID); done || !ok || ch.Upstream == nil || l.ActivatedAt.IsZero() {
 		return nil
 	}
+	if DryRun(ctx) {
+		return errNotReadAgain
+	}
 	var total Reconciled
 	if err := c.a.comparePage(ctx, ch, []license.License{l}, &total); err != nil {
 		return license.Errorf(license.MarketplaceUnavailable,

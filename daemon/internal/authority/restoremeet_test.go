@@ -7,6 +7,7 @@ import (
 
 	"github.com/seed-357fa782/licensed/daemon/internal/authority"
 	"github.com/seed-357fa782/licensed/license"
+	"github.com/seed-357fa782/licensed/license/token"
 	"github.com/seed-357fa782/licensed/store"
 )
 
@@ -57,4 +58,27 @@ func TestRestoreRecordsAnEndOnce(t *testing.T) {
 	if did := sweep(); did.Expired != 0 || did.Expiring != 0 {
 		t.Errorf("recorded again: %+v", did)
 	}
+}
+
+// A dry run asks no marketplace and leaves nothing behind, also where a restored
+// licence has to be read again before anything is granted from it.
+func TestDryRunAfterARestoreAsksNobody(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	code, _ := w.sell("PL001")
+	x := w.install("x")
+	w.must(x.activate(code), "")
+	w.restored()
+	w.up.codes["PL001"].e.Released = true // since the backup
+	asked := w.up.count("query")
+	staff := admin
+	dry := authority.WithCall(t.Context(), &authority.Call{
+		Principal: authority.Principal{ID: "s", Name: "s", Role: authority.RoleAdmin}, Operation: "sign", DryRun: true,
+	})
+	_, err := w.a.Request(dry, x.request(token.OpRefresh), license.Code{}, authority.Caller{Staff: &staff})
+	w.must(err, license.Conflict)
+	if n := w.up.count("query"); n != asked {
+		t.Errorf("the dry run has asked the marketplace %d times", n-asked)
+	}
+	w.must(x.refresh(), license.Released)
 }
