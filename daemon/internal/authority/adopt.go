@@ -35,6 +35,9 @@ func (a *Authority) adopt(ctx context.Context, code license.Code, index []byte, 
 	if DryRun(ctx) {
 		return errNotAsked
 	}
+	if c := CallOf(ctx); c != nil && !a.mayAdopt(c.Principal, wanted) {
+		return outside(wanted.ID)
+	}
 	leave, err := a.gate.enter(ctx, index)
 	if err != nil {
 		return err
@@ -48,6 +51,20 @@ func (a *Authority) adopt(ctx context.Context, code license.Code, index []byte, 
 		return err
 	}
 	return a.askAll(ctx, known, adoption{a: a, code: code, index: index, wanted: wanted, actor: actor, request: request})
+}
+
+// mayAdopt reports whether p sees a product that a program of wanted can be used
+// with.
+func (a *Authority) mayAdopt(p Principal, wanted license.Product) bool {
+	if p.Sees(wanted.ID) {
+		return true
+	}
+	for _, id := range p.Products {
+		if a.products[id].Takes(wanted.ID) {
+			return true
+		}
+	}
+	return false
 }
 
 // askAll asks the marketplaces that may know a code, one after the other; known
