@@ -2,6 +2,7 @@ package daemon_test
 
 import (
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -66,4 +67,48 @@ func TestRestoreCountsMoves(t *testing.T) {
 	m.goBack(copied)
 	m.goBack(copied) // twice: none counts double
 	wantReason(t, "a third move of the year", m.machine("w").start().Transfer(t.Context(), l.Code, ""), license.TransferLimit)
+}
+
+// An endpoint that was disabled after the backup stays so, until it is enabled, and
+// does not hear then of what was skipped.
+func TestRestoreLeavesAWebhookDisabled(t *testing.T) {
+	t.Parallel()
+	told := make(chan string, 10)
+	receiver := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { told <- r.Header.Get("webhook-id") }))
+	t.Cleanup(receiver.Close)
+	m := start(t, config+"\nwebhooks:\n  - {name: crm, url: "+receiver.URL+", secret_file: hook, events: [license.issued]}\n", map[string]string{"hook": hookSecret})
+	hook := func(path string, in any) {
+		t.Helper()
+		m.must(http.MethodPost, strings.Replace(path, "{webhook}", "crm", 1), in)
+	}
+	state := func() adminwire.Webhook {
+		t.Helper()
+		var list adminwire.WebhookList
+		m.get(adminwire.PathWebhooks, &list)
+		return list.Webhooks[0]
+	}
+	hook(adminwire.PathDisableWebhook, nil)
+	m.issue()
+	hook(adminwire.PathEnableWebhook, nil)
+	first := <-told
+	hook(adminwire.PathDisableWebhook, nil)
+	m.issue() // waits
+	enabled := m.backup()
+	hook(adminwire.PathSkipWebhook, adminwire.WebhookSkip{All: true})
+	hook(adminwire.PathEnableWebhook, nil)
+	m.goBack(enabled)
+	if w := state(); w.State != adminwire.WebhookOK || w.Waiting != 0 {
+		t.Errorf("the endpoint that was enabled again is %s, and %d events wait", w.State, w.Waiting)
+	}
+	copied := m.backup()
+	hook(adminwire.PathDisableWebhook, nil)
+	m.goBack(copied)
+	if w := state(); w.State != adminwire.WebhookDisabled {
+		t.Errorf("the endpoint that was disabled is %s", w.State)
+	}
+	m.issue()
+	hook(adminwire.PathEnableWebhook, nil)
+	if next := <-told; next == first || len(told) != 0 {
+		t.Errorf("%s was told, and %d more", next, len(told))
+	}
 }

@@ -43,7 +43,7 @@ type Marks interface {
 
 // markFacts are the facts that a change can be made again by.
 var markFacts = []string{ //nolint:gochecknoglobals // a table
-	"seat", "state", "expires_at", "holds", "device", "token", "kid", "role", "approval", "cleared",
+	"seat", "state", "expires_at", "holds", "device", "token", "kid", "role", "approval", "cleared", "webhook", "after",
 }
 
 // MarkOf is the mark of an audit event, and whether it has one. Refreshes have
@@ -72,7 +72,7 @@ func MarkOf(e license.AuditEvent) (Mark, bool) {
 func (m Mark) pressing() bool {
 	switch m.Action { //nolint:exhaustive // the others give, or say
 	case license.ActionRevoke, license.ActionRelease, license.ActionSuspend, license.ActionFreeze,
-		license.ActionTokenRevoke, license.ActionKeysRevoke, license.ActionErase:
+		license.ActionTokenRevoke, license.ActionKeysRevoke, license.ActionErase, license.ActionWebhookDisable:
 		return true
 	}
 	return m.ends()

@@ -238,6 +238,9 @@ func (a *Authority) openRestore(ctx context.Context, tx store.Tx, lost Lost) err
 	if err := a.restoreKeys(ctx, tx, lost.Marks); err != nil {
 		return err
 	}
+	if err := restoreWebhooks(ctx, tx, lost); err != nil {
+		return err
+	}
 	for _, ch := range a.channels { // what a marketplace sold is read again, from the beginning
 		if err := tx.SetValue(ctx, reconcileKey(ch.Name), nil); err != nil {
 			return err

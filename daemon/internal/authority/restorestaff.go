@@ -76,3 +76,51 @@ func (a *Authority) restoreCallKeys(ctx context.Context, ms []Mark) error {
 	}
 	return nil
 }
+
+// restoreWebhooks leaves endpoints disabled that were, and does not tell what the
+// staff had said not to be told.
+func restoreWebhooks(ctx context.Context, tx store.Tx, lost Lost) error {
+	for _, m := range lost.Marks {
+		name, _ := m.Facts["webhook"].(string)
+		if name == "" {
+			continue
+		}
+		s, err := readWebhook(ctx, tx, name)
+		switch {
+		case errors.Is(err, license.NotFound): // it was configured since
+			s = WebhookState{After: lost.Head.Seq}
+		case err != nil:
+			return err
+		}
+		switch m.Action { //nolint:exhaustive // the others are about no endpoint, or what becomes of them is told anew
+		case license.ActionWebhookDisable:
+			s.Disabled, s.Down = &WebhookDisabled{At: m.At, Reason: "it was disabled when the store was restored"}, nil
+		case license.ActionWebhookEnable:
+			s.Disabled = nil
+		case license.ActionWebhookSkip:
+			after, all := m.number("after")
+			if !all {
+				continue
+			}
+			s.After, s.Held = max(s.After, min(after, lost.Head.Seq)), nil
+		default:
+			continue
+		}
+		s.Revision++
+		if err := writeWebhook(ctx, tx, name, s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// number is a fact that is a whole number, and whether there is one.
+func (m Mark) number(name string) (int64, bool) {
+	switch n := m.Facts[name].(type) {
+	case int64: // a mark that was not on disk yet
+		return n, true
+	case float64:
+		return int64(n), true
+	}
+	return 0, false
+}
