@@ -89,6 +89,13 @@ func (c deviceCall) find(ctx context.Context, tx store.Tx) (license.Install, boo
 	for n := 0; ; n++ {
 		inst, err := tx.Install(ctx, c.license.ID, c.installID(n))
 		if errors.Is(err, license.NotFound) {
+			dead, err := tx.Value(ctx, restoreDead+c.license.ID+"/"+c.installID(n))
+			if err == nil && len(dead) > 0 {
+				continue // it was ended after a backup that the store was restored from
+			}
+			if err != nil && !errors.Is(err, license.NotFound) {
+				return inst, false, fmt.Errorf("look a device up: %w", err)
+			}
 			return license.Install{ID: c.installID(n)}, false, nil
 		}
 		if err != nil {
@@ -120,9 +127,14 @@ func (c deviceCall) again(ctx context.Context, tx store.Tx, inst license.Install
 // bind gives the device a place of the licence where it has none any more, and
 // makes its licence.
 func (c deviceCall) bind(ctx context.Context, tx store.Tx, inst license.Install, live bool) (_ license.Install, err error) {
-	installs, err := tx.Installs(ctx, c.license.ID)
+	if !live {
+		if err := forgetLost(ctx, tx, c.license.ID, inst.ID); err != nil { // it is made anew
+			return inst, err
+		}
+	}
+	installs, err := c.a.installsAndLost(ctx, tx, c.license)
 	if err != nil {
-		return inst, fmt.Errorf("list installs of %s: %w", c.license.ID, err)
+		return inst, err
 	}
 	if !live {
 		if err := c.tooOften(c.license, installs); err != nil {
