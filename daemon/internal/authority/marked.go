@@ -19,6 +19,8 @@ type Mark struct {
 	Install string         `json:"install,omitzero"`
 	Product string         `json:"product,omitzero"`
 	Facts   map[string]any `json:"facts,omitzero"` // those of AuditEvent.After that markFacts names
+	// Place is that of the install in a status list, of a change that binds or ends one.
+	Place license.StatusRef `json:"place,omitzero"`
 	// Key names the idempotency key that the change was made with: a digest, as the
 	// store keeps it. Of the changes of one transaction the first has it.
 	Key string `json:"key,omitzero"`
@@ -101,6 +103,26 @@ type markingTx struct {
 	marks    []Mark
 	pressing bool
 	keyed    bool
+	places   map[string]license.StatusRef // of the installs that were written
+}
+
+// CreateInstall writes, and keeps in mind which place the install has.
+func (t *markingTx) CreateInstall(ctx context.Context, i license.Install) error {
+	t.placed(i)
+	return t.Tx.CreateInstall(ctx, i)
+}
+
+// UpdateInstall writes, and keeps in mind which place the install has.
+func (t *markingTx) UpdateInstall(ctx context.Context, i license.Install) error {
+	t.placed(i)
+	return t.Tx.UpdateInstall(ctx, i)
+}
+
+func (t *markingTx) placed(i license.Install) {
+	if t.places == nil {
+		t.places = make(map[string]license.StatusRef)
+	}
+	t.places[itemID(i.LicenseID, i.ID)] = i.Status
 }
 
 func (t *markingTx) Append(ctx context.Context, e license.AuditEvent) (int64, error) {
@@ -112,6 +134,9 @@ func (t *markingTx) Append(ctx context.Context, e license.AuditEvent) (int64, er
 	if m, ok := MarkOf(e); ok {
 		if c := CallOf(ctx); c != nil && c.key != nil && !t.keyed {
 			m.Key, t.keyed = strings.TrimPrefix(c.key.name, keyPrefix), true
+		}
+		if m.binds() || m.ends() {
+			m.Place = t.places[itemID(m.License, m.Install)]
 		}
 		t.marks = append(t.marks, m)
 		t.pressing = t.pressing || m.pressing()

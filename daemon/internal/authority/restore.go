@@ -96,7 +96,9 @@ type Item struct {
 	Actions []string       `json:"actions,omitzero"` // what was done to it, oldest first
 	Facts   map[string]any `json:"facts,omitzero"`   // what its licence or the marks say
 	Seat    string         `json:"seat,omitzero"`
-	Held    string         `json:"held,omitzero"` // the licence that the install presented
+	// Place is that of the install in a status list, where that is known.
+	Place license.StatusRef `json:"place,omitzero"`
+	Held  string            `json:"held,omitzero"` // the licence that the install presented
 }
 
 // restoring is what a running Authority knows of the mode.

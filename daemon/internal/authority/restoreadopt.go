@@ -221,7 +221,19 @@ func (a *Authority) giveUpLost(ctx context.Context, tx store.Tx, i license.Insta
 		next.dead = true
 		a.restoring.CompareAndSwap(r, &next)
 	}
+	item, err := getItem(ctx, tx, itemID(i.LicenseID, i.ID))
+	if err != nil && !errors.Is(err, license.NotFound) {
+		return err
+	}
+	if i.Status, i.State = item.Place, as; item.Held != "" { // it has called, and showed its place
+		held, err := token.PeekLicense(item.Held)
+		if err != nil {
+			return err
+		}
+		i.Status = installOf(held, "").Status
+	}
 	return errors.Join(
+		a.settleLost(ctx, tx, license.License{ID: i.LicenseID}, i),
 		tx.SetValue(ctx, restoreDead+i.LicenseID+"/"+i.ID, []byte(as)),
 		forgetLost(ctx, tx, i.LicenseID, i.ID))
 }

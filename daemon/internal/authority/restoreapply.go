@@ -151,7 +151,7 @@ func (a *Authority) applyInstalls(ctx context.Context, tx store.Tx, l license.Li
 		inst, err := tx.Install(ctx, l.ID, id)
 		switch {
 		case errors.Is(err, license.NotFound):
-			if err := a.lostInstall(ctx, tx, l.ID, id, of); err != nil {
+			if err := a.lostInstall(ctx, tx, l, id, of); err != nil {
 				return nil, err
 			}
 			continue
@@ -223,25 +223,37 @@ func (m Mark) endState() license.InstallState {
 
 // lostInstall keeps in mind an install that the store does not know: one that has
 // ended is dead for good, one that lives has its seat kept.
-func (a *Authority) lostInstall(ctx context.Context, tx store.Tx, licenseID, id string, of []Mark) error {
-	last := of[len(of)-1]
-	if last.ends() {
-		return tx.SetValue(ctx, restoreDead+licenseID+"/"+id, []byte(last.endState()))
+func (a *Authority) lostInstall(ctx context.Context, tx store.Tx, l license.License, id string, of []Mark) error {
+	inst := a.lostOf(l, id, of)
+	if err := a.settleLost(ctx, tx, l, inst); err != nil {
+		return err
 	}
-	item := newItem(ItemInstall, licenseID, id, of)
+	if inst.State != license.InstallLive {
+		return tx.SetValue(ctx, restoreDead+l.ID+"/"+id, []byte(inst.State))
+	}
+	last, item := of[len(of)-1], newItem(ItemInstall, l.ID, id, of)
+	item.Place = inst.Status
 	if seat, ok := last.Facts["seat"].(string); ok {
 		item.Seat = seat
 	}
 	if item.Seat == "" {
 		return nil // a text, or one of before seats: it takes none
 	}
-	return errors.Join(putItem(ctx, tx, item), tx.SetValue(ctx, restoreLost+licenseID+"/"+id, []byte(item.Seat)))
+	return errors.Join(putItem(ctx, tx, item), tx.SetValue(ctx, restoreLost+l.ID+"/"+id, []byte(item.Seat)))
 }
 
 func (a *Authority) lostLicense(ctx context.Context, tx store.Tx, id string, ms []Mark) error {
-	for inst, of := range byInstall(ms) {
-		if last := of[len(of)-1]; last.ends() {
-			if err := tx.SetValue(ctx, restoreDead+id+"/"+inst, []byte(last.endState())); err != nil {
+	l := license.License{ID: id}
+	for _, m := range ms {
+		m.applyTo(&l) // what it says of the standing is all that is wanted
+	}
+	for name, of := range byInstall(ms) {
+		inst := a.lostOf(l, name, of)
+		if err := a.settleLost(ctx, tx, l, inst); err != nil {
+			return err
+		}
+		if inst.State != license.InstallLive {
+			if err := tx.SetValue(ctx, restoreDead+id+"/"+name, []byte(inst.State)); err != nil {
 				return err
 			}
 		}

@@ -2,6 +2,8 @@ package authority
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -98,4 +100,55 @@ func (c *call) regain(ctx context.Context, tx store.Tx, l license.License, old l
 		return floatingFull(c.limit(l))
 	}
 	return c.beyond(ctx, tx, l, old, len(seats)+1-l.Machines)
+}
+
+// lostOf is what the marks of an install say of it.
+func (a *Authority) lostOf(l license.License, id string, of []Mark) license.Install {
+	i := license.Install{ID: id, LicenseID: l.ID, State: license.InstallLive}
+	for _, m := range of {
+		if m.Place != (license.StatusRef{}) {
+			i.Status = m.Place
+		}
+	}
+	if last := of[len(of)-1]; last.ends() {
+		i.State, i.EndedAt = last.endState(), last.At
+	}
+	return i
+}
+
+// settleLost has the status lists say of an install that the store does not have
+// what they said before, or what has become of it since.
+func (a *Authority) settleLost(ctx context.Context, tx store.Tx, l license.License, i license.Install) error {
+	is := license.StatusOf(l, i, a.undo)
+	if i.Status == (license.StatusRef{}) || is.Status == license.StatusValid {
+		return nil
+	}
+	if _, err := tx.StatusList(ctx, i.Status.List); errors.Is(err, license.NotFound) {
+		return nil // nobody is answered about it
+	} else if err != nil {
+		return err
+	}
+	if err := tx.PutStatusEntry(ctx, i.Status.List, is); err != nil {
+		return fmt.Errorf("settle the status of a lost install of %s: %w", l.ID, err)
+	}
+	return nil
+}
+
+// lostPlaces are the installs of a licence that have not called since a restore and
+// whose places in the status lists are known.
+func lostPlaces(ctx context.Context, tx store.Tx, licenseID string) (out []license.Install, err error) {
+	values, _, err := tx.Values(ctx, restoreItems+licenseID+"/", store.Page{Limit: store.MaxPage})
+	if err != nil {
+		return nil, fmt.Errorf("list the lost installs of %s: %w", licenseID, err)
+	}
+	for _, v := range values {
+		var item Item
+		if err := json.Unmarshal(v.Data, &item); err != nil {
+			return nil, fmt.Errorf("read %s: %w", v.Name, err)
+		}
+		if item.Kind == ItemInstall {
+			out = append(out, license.Install{ID: item.Install, LicenseID: licenseID, State: license.InstallLive, Status: item.Place})
+		}
+	}
+	return out, nil
 }

@@ -128,7 +128,11 @@ func (t *settlingTx) UpdateLicense(ctx context.Context, l license.License) error
 	if err != nil {
 		return fmt.Errorf("list installs of %s: %w", l.ID, err)
 	}
-	for _, i := range installs {
+	lost, err := lostPlaces(ctx, t, l.ID)
+	if err != nil {
+		return err
+	}
+	for _, i := range append(installs, lost...) {
 		if err := t.settle(ctx, l, i); err != nil {
 			return err
 		}
@@ -210,8 +214,13 @@ func (t *settlingTx) settle(ctx context.Context, l license.License, i license.In
 	if err != nil {
 		return fmt.Errorf("settle the status of an install of %s: %w", l.ID, err)
 	}
-	t.places = append(t.places, i.Status)
 	return nil
+}
+
+// PutStatusEntry writes, and has the list published.
+func (t *settlingTx) PutStatusEntry(ctx context.Context, list string, e license.StatusEntry) error {
+	t.places = append(t.places, license.StatusRef{List: list, Index: e.Index})
+	return t.Tx.PutStatusEntry(ctx, list, e)
 }
 
 // CreateJob writes, and has the outbox look.
