@@ -25,7 +25,7 @@ func TestRestoreOfDevices(t *testing.T) {
 	m.must(http.MethodPost, strings.Replace(at(adminwire.PathRemove, ended.ID), "{install}", first, 1), adminwire.Remove{})
 
 	m.goBack(copied)
-	if err := identify(kept, "HW-2"); license.ReasonOf(err) != license.MachineLimit {
+	if err := asError(identify(kept, "HW-2")); license.ReasonOf(err) != license.MachineLimit {
 		t.Errorf("another device: %v", err)
 	}
 	wantReason(t, "a machine", m.machine("x").activate(kept.Code), license.MachineLimit)

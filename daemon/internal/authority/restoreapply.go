@@ -302,6 +302,8 @@ func (a *Authority) endKey(ctx context.Context, tx store.Tx, m Mark) error {
 		_, set := a.custody.Current()
 		r = KeyRevocation{KID: kid, EndedAt: a.now(), Seq: set.Seq}
 		r.Role, _ = m.Facts["role"].(string)
+	} else if errors.Is(err, license.Conflict) { // it is the last anchor of an older key folder, and its end stays asked for
+		r = KeyRevocation{KID: kid, Role: RoleAnchor}
 	} else if err != nil {
 		return err
 	}

@@ -82,3 +82,18 @@ func TestDryRunAfterARestoreAsksNobody(t *testing.T) {
 	}
 	w.must(x.refresh(), license.Released)
 }
+
+// A key folder that was put back with the store may hold no anchor after one that was
+// being revoked: the daemon starts, and the mark stands.
+func TestRestoreOfTheLastAnchorsMark(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	anchors := w.ring.Anchors()
+	last := token.Thumbprint(anchors[len(anchors)-1])
+	w.restored(authority.Mark{At: w.clock(), Action: license.ActionKeysRevoke, Facts: map[string]any{"kid": last, "role": authority.RoleAnchor}})
+	list, err := w.a.Revocations(t.Context())
+	w.must(err, "")
+	if len(list) != 1 || list[0].KID != last || list[0].Ended() {
+		t.Errorf("%+v", list)
+	}
+}
