@@ -2,7 +2,6 @@ package authority
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -192,20 +191,14 @@ func (h *Health) readJobs(ctx context.Context, tx store.Tx) error {
 
 // readComparison finds the comparison that has ended last, daily or by hand.
 func (h *Health) readComparison(ctx context.Context, tx store.Tx) error {
-	var daily reconciliation
-	var byHand Reconciled
 	h.Compared, h.Comparing = nil, nil
-	for key, to := range map[string]any{reconcileKey(h.Channel): &daily, syncKey(h.Channel): &byHand} {
-		data, err := tx.Value(ctx, key)
-		if errors.Is(err, license.NotFound) {
-			continue
-		}
-		if err == nil {
-			err = json.Unmarshal(data, to)
-		}
-		if err != nil {
-			return err
-		}
+	daily, err := readValue[reconciliation](ctx, tx, reconcileKey(h.Channel))
+	if err != nil {
+		return err
+	}
+	byHand, err := readValue[Reconciled](ctx, tx, syncKey(h.Channel))
+	if err != nil {
+		return err
 	}
 	for _, r := range []Reconciled{daily.Last, daily.Now, byHand} {
 		if !r.EndedAt.IsZero() && (h.Compared == nil || !r.EndedAt.Before(h.Compared.EndedAt)) {

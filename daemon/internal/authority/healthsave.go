@@ -96,11 +96,7 @@ func (a *Authority) writeHealth(ctx context.Context) error {
 				r.forget(now.In(zone))
 			}
 			r.bound()
-			data, err := json.Marshal(r)
-			if err == nil {
-				err = tx.SetValue(ctx, healthKey(channel), data)
-			}
-			if err != nil {
+			if err := writeValue(ctx, tx, healthKey(channel), r); err != nil {
 				return err
 			}
 		}

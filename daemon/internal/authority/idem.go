@@ -6,7 +6,6 @@ import (
 	"context"
 	"crypto/subtle"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -83,7 +82,7 @@ func (a *Authority) BeginKeyed(ctx context.Context, c *Call, key string, digest 
 	}
 	var rec keyRecord
 	err = a.store.View(ctx, func(ctx context.Context, tx store.Tx) (err error) {
-		rec, err = readKey(ctx, tx, name)
+		rec, err = findValue[keyRecord](ctx, tx, name)
 		return err
 	})
 	switch {
@@ -132,29 +131,22 @@ func (a *Authority) KeepAnswer(ctx context.Context, c *Call, answer []byte) erro
 	if err != nil {
 		return err
 	}
-	return a.putKey(ctx, c, keyRecord{At: c.key.at, Operation: c.Operation, Digest: c.key.digest, Made: c.key.made, Answer: sealed})
+	rec := keyRecord{At: c.key.at, Operation: c.Operation, Digest: c.key.digest, Made: c.key.made, Answer: sealed}
+	err = a.below.Update(ctx, func(ctx context.Context, tx store.Tx) error { return writeValue(ctx, tx, c.key.name, rec) })
+	if err != nil {
+		return fmt.Errorf("keep what was answered: %w", err)
+	}
+	return nil
 }
 
 // DropKey forgets the key of a call that has changed nothing.
 func (a *Authority) DropKey(ctx context.Context, c *Call) error {
-	return a.keys.a.below.Update(ctx, func(ctx context.Context, tx store.Tx) error { return tx.SetValue(ctx, c.key.name, nil) })
+	return a.below.Update(ctx, func(ctx context.Context, tx store.Tx) error { return tx.SetValue(ctx, c.key.name, nil) })
 }
 
 // Keyed reports whether c has a key, and whether it has changed something.
 func (c *Call) Keyed() (keyed, changed bool) {
 	return c.key != nil, c.key != nil && c.key.written
-}
-
-func (a *Authority) putKey(ctx context.Context, c *Call, rec keyRecord) error {
-	data, err := json.Marshal(rec)
-	if err != nil {
-		return fmt.Errorf("keep what was answered: %w", err)
-	}
-	err = a.below.Update(ctx, func(ctx context.Context, tx store.Tx) error { return tx.SetValue(ctx, c.key.name, data) })
-	if err != nil {
-		return fmt.Errorf("keep what was answered: %w", err)
-	}
-	return nil
 }
 
 // take keeps a key for one call at a time.
@@ -181,7 +173,7 @@ func (k *callKeys) claim(ctx context.Context, tx store.Tx, c *Call) error {
 	if c.key == nil || c.key.written || c.DryRun {
 		return nil
 	}
-	rec, err := readKey(ctx, tx, c.key.name)
+	rec, err := findValue[keyRecord](ctx, tx, c.key.name)
 	switch {
 	case errors.Is(err, license.NotFound):
 		return nil
@@ -201,11 +193,7 @@ func (k *callKeys) record(ctx context.Context, tx store.Tx, c *Call, made Made) 
 	rec := keyRecord{At: c.key.at, Operation: c.Operation, Digest: c.key.digest}
 	rec.Made.add(c.key.made)
 	rec.Made.add(made)
-	data, err := json.Marshal(rec)
-	if err != nil {
-		return fmt.Errorf("record an idempotency key: %w", err)
-	}
-	if err := tx.SetValue(ctx, c.key.name, data); err != nil {
+	if err := writeValue(ctx, tx, c.key.name, rec); err != nil {
 		return fmt.Errorf("record an idempotency key: %w", err)
 	}
 	return k.dropOld(ctx, tx)
@@ -225,8 +213,7 @@ func (k *callKeys) dropOld(ctx context.Context, tx store.Tx) error {
 		return fmt.Errorf("look for old idempotency keys: %w", err)
 	}
 	for _, v := range values {
-		var rec keyRecord
-		if json.Unmarshal(v.Data, &rec) == nil && rec.At.Add(KeyKept).After(k.a.now()) {
+		if rec, err := parseValue[keyRecord](v); err == nil && rec.At.Add(KeyKept).After(k.a.now()) {
 			continue
 		}
 		if err := tx.SetValue(ctx, v.Name, nil); err != nil {
@@ -237,17 +224,6 @@ func (k *callKeys) dropOld(ctx context.Context, tx store.Tx) error {
 	k.cursor = next
 	k.mu.Unlock()
 	return nil
-}
-
-func readKey(ctx context.Context, tx store.Tx, name string) (rec keyRecord, err error) {
-	data, err := tx.Value(ctx, name)
-	if err != nil {
-		return rec, err
-	}
-	if err := json.Unmarshal(data, &rec); err != nil {
-		return rec, fmt.Errorf("read the record of an idempotency key: %w", err)
-	}
-	return rec, nil
 }
 
 // seal packs and encrypts an answer, which may hold codes; nil where it is too large.

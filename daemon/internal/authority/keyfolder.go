@@ -31,7 +31,7 @@ func (a *Authority) older(is, was notedKeys) bool {
 // noted is what the store knows of the key folder.
 func (a *Authority) noted(ctx context.Context) (n notedKeys, err error) {
 	err = a.store.View(ctx, func(ctx context.Context, tx store.Tx) error {
-		n, err = readKeyValue[notedKeys](ctx, tx, keysNoted)
+		n, err = readValue[notedKeys](ctx, tx, keysNoted)
 		return err
 	})
 	return n, err

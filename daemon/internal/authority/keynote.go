@@ -2,7 +2,6 @@ package authority
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -59,7 +58,7 @@ func (n notedKeys) same(other notedKeys) bool {
 // noted as revoked.
 func (a *Authority) noteKeys(ctx context.Context, actor license.Actor, now time.Time) error {
 	err := a.store.View(ctx, func(ctx context.Context, tx store.Tx) error {
-		was, err := readKeyValue[notedKeys](ctx, tx, keysNoted)
+		was, err := readValue[notedKeys](ctx, tx, keysNoted)
 		if is := a.keysNow(); err == nil && !was.same(is) && !a.older(is, was) {
 			err = errChanged
 		}
@@ -70,7 +69,7 @@ func (a *Authority) noteKeys(ctx context.Context, actor license.Actor, now time.
 	}
 	return a.store.Update(ctx, func(ctx context.Context, tx store.Tx) error {
 		is := a.keysNow()
-		was, err := readKeyValue[notedKeys](ctx, tx, keysNoted)
+		was, err := readValue[notedKeys](ctx, tx, keysNoted)
 		if err != nil || was.same(is) || a.older(is, was) {
 			return err
 		}
@@ -86,7 +85,7 @@ func (a *Authority) noteKeys(ctx context.Context, actor license.Actor, now time.
 		if err != nil {
 			return fmt.Errorf("note a change of the keys: %w", err)
 		}
-		return writeKeyValue(ctx, tx, keysNoted, is)
+		return writeValue(ctx, tx, keysNoted, is)
 	})
 }
 
@@ -115,7 +114,7 @@ func noteInstalled(ctx context.Context, tx store.Tx, was, is notedKeys, actor li
 			r.Role = RoleCurrent
 		}
 		r.From, r.Until, r.EndedAt, r.Seq = was.Listed[kid].From, was.Listed[kid].Until, now, is.Seq
-		if err := writeKeyValue(ctx, tx, keysRevoked+kid, r); err != nil {
+		if err := writeValue(ctx, tx, keysRevoked+kid, r); err != nil {
 			return err
 		}
 	}
@@ -123,7 +122,7 @@ func noteInstalled(ctx context.Context, tx store.Tx, was, is notedKeys, actor li
 		gone := r.Role == RolePending && r.EndedAt.IsZero()
 		if over := r.Role == RoleAnchor && r.EndedAt.IsZero() && r.KID != is.Anchor && was.Anchor != is.Anchor; over || gone {
 			r.EndedAt, r.Seq = now, is.Seq
-			if err := writeKeyValue(ctx, tx, keysRevoked+r.KID, r); err != nil {
+			if err := writeValue(ctx, tx, keysRevoked+r.KID, r); err != nil {
 				return err
 			}
 		}
@@ -140,27 +139,4 @@ func noteInstalled(ctx context.Context, tx store.Tx, was, is notedKeys, actor li
 	}
 	_, err = tx.Append(ctx, license.AuditEvent{At: now, Actor: actor, Action: license.ActionKeysInstall, After: after})
 	return err
-}
-
-// readKeyValue reads a value about keys, the zero T where there is none.
-func readKeyValue[T any](ctx context.Context, tx store.Tx, name string) (v T, err error) {
-	data, err := tx.Value(ctx, name)
-	if errors.Is(err, license.NotFound) {
-		return v, nil
-	}
-	if err != nil {
-		return v, fmt.Errorf("read %s: %w", name, err)
-	}
-	if err := json.Unmarshal(data, &v); err != nil {
-		return v, license.Errorf(license.Internal, "what is stored as %s cannot be read", name).WithCause(err)
-	}
-	return v, nil
-}
-
-func writeKeyValue(ctx context.Context, tx store.Tx, name string, v any) error {
-	data, err := json.Marshal(v)
-	if err != nil {
-		return err
-	}
-	return tx.SetValue(ctx, name, data)
 }

@@ -3,7 +3,6 @@ package authority
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -118,11 +117,11 @@ func (a *Authority) markOf(kid string) (KeyRevocation, error) {
 }
 
 func mark(ctx context.Context, tx store.Tx, m KeyRevocation, actor license.Actor) (KeyRevocation, error) {
-	old, err := readKeyValue[KeyRevocation](ctx, tx, keysRevoked+m.KID)
+	old, err := readValue[KeyRevocation](ctx, tx, keysRevoked+m.KID)
 	if err != nil || old.KID != "" && !old.Ended() {
 		return old, err
 	}
-	if err := writeKeyValue(ctx, tx, keysRevoked+m.KID, m); err != nil {
+	if err := writeValue(ctx, tx, keysRevoked+m.KID, m); err != nil {
 		return m, err
 	}
 	_, err = tx.Append(ctx, license.AuditEvent{
@@ -167,7 +166,7 @@ func (a *Authority) KeepKey(ctx context.Context, actor license.Actor, kid string
 	}
 	err = a.store.Update(ctx, func(ctx context.Context, tx store.Tx) error {
 		changed = false
-		r, err := readKeyValue[KeyRevocation](ctx, tx, keysRevoked+kid)
+		r, err := readValue[KeyRevocation](ctx, tx, keysRevoked+kid)
 		switch {
 		case err != nil || r.KID == "":
 			return err
@@ -210,9 +209,9 @@ func readRevocations(ctx context.Context, tx store.Tx) ([]KeyRevocation, error) 
 			return nil, fmt.Errorf("read which keys are revoked: %w", err)
 		}
 		for _, v := range values {
-			var r KeyRevocation
-			if err := json.Unmarshal(v.Data, &r); err != nil {
-				return nil, license.Errorf(license.Internal, "what is stored as %s cannot be read", v.Name).WithCause(err)
+			r, err := parseValue[KeyRevocation](v)
+			if err != nil {
+				return nil, err
 			}
 			list = append(list, r)
 		}

@@ -184,12 +184,12 @@ func (a *Authority) claimRotation(ctx context.Context, now time.Time) (mine bool
 	}
 	key, _ := a.custody.Current()
 	err = a.store.Update(ctx, func(ctx context.Context, tx store.Tx) error {
-		was, err := readKeyValue[claim](ctx, tx, keysRotating)
+		was, err := readValue[claim](ctx, tx, keysRotating)
 		mine = err == nil && (was.KID != key.ID || now.Sub(was.At).Abs() >= 2*keyLook)
 		if !mine {
 			return err
 		}
-		return writeKeyValue(ctx, tx, keysRotating, claim{KID: key.ID, At: now})
+		return writeValue(ctx, tx, keysRotating, claim{KID: key.ID, At: now})
 	})
 	return mine && err == nil, err
 }
@@ -218,14 +218,14 @@ func (a *Authority) recordWarnings(ctx context.Context, warnings []KeyWarning, n
 	}
 	var was warnedKeys
 	err := a.store.View(ctx, func(ctx context.Context, tx store.Tx) (err error) {
-		was, err = readKeyValue[warnedKeys](ctx, tx, keysWarned)
+		was, err = readValue[warnedKeys](ctx, tx, keysWarned)
 		return err
 	})
 	if err != nil || sameWarnings(was, want) {
 		return err
 	}
 	return a.store.Update(ctx, func(ctx context.Context, tx store.Tx) error {
-		was, err := readKeyValue[warnedKeys](ctx, tx, keysWarned)
+		was, err := readValue[warnedKeys](ctx, tx, keysWarned)
 		if err != nil || sameWarnings(was, want) {
 			return err
 		}
@@ -242,7 +242,7 @@ func (a *Authority) recordWarnings(ctx context.Context, warnings []KeyWarning, n
 				return fmt.Errorf("record a warning about the keys: %w", err)
 			}
 		}
-		return writeKeyValue(ctx, tx, keysWarned, want)
+		return writeValue(ctx, tx, keysWarned, want)
 	})
 }
 

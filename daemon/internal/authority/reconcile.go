@@ -2,7 +2,6 @@ package authority
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -78,14 +77,7 @@ func (a *Authority) Reconciliation(ctx context.Context, channel string) (now, la
 
 func (a *Authority) reconciliation(ctx context.Context, channel string) (r reconciliation, err error) {
 	err = a.store.View(ctx, func(ctx context.Context, tx store.Tx) error {
-		r = reconciliation{}
-		data, err := tx.Value(ctx, reconcileKey(channel))
-		if errors.Is(err, license.NotFound) {
-			return nil
-		}
-		if err == nil {
-			err = json.Unmarshal(data, &r)
-		}
+		r, err = readValue[reconciliation](ctx, tx, reconcileKey(channel))
 		return err
 	})
 	if err != nil {
@@ -179,10 +171,7 @@ func (a *Authority) answers(ctx context.Context, ch Channel, cursor string) bool
 }
 
 func (a *Authority) saveReconciliation(ctx context.Context, ch Channel, r reconciliation) error {
-	data, err := json.Marshal(r)
-	if err == nil {
-		err = a.store.Update(ctx, func(ctx context.Context, tx store.Tx) error { return tx.SetValue(ctx, reconcileKey(ch.Name), data) })
-	}
+	err := a.store.Update(ctx, func(ctx context.Context, tx store.Tx) error { return writeValue(ctx, tx, reconcileKey(ch.Name), r) })
 	if err != nil {
 		return fmt.Errorf("record how far the comparison with %s has come: %w", ch.Name, err)
 	}

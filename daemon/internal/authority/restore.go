@@ -148,23 +148,12 @@ func (a *Authority) LoadRestore(ctx context.Context) error {
 }
 
 // readRestore returns the zero Restore where there never was one.
-func readRestore(ctx context.Context, tx store.Tx) (st Restore, err error) {
-	raw, err := tx.Value(ctx, restoreState)
-	if errors.Is(err, license.NotFound) {
-		return Restore{}, nil
-	}
-	if err == nil {
-		err = json.Unmarshal(raw, &st)
-	}
-	return st, err
+func readRestore(ctx context.Context, tx store.Tx) (Restore, error) {
+	return readValue[Restore](ctx, tx, restoreState)
 }
 
 func writeRestore(ctx context.Context, tx store.Tx, st Restore) error {
-	raw, err := json.Marshal(st)
-	if err != nil {
-		return err
-	}
-	return tx.SetValue(ctx, restoreState, raw)
+	return writeValue(ctx, tx, restoreState, st)
 }
 
 // BeginRestore opens reconcile mode and makes again what the marks say. It may be
@@ -352,23 +341,15 @@ func itemID(licenseID, install string) string {
 }
 
 func putItem(ctx context.Context, tx store.Tx, item Item) error {
-	raw, err := json.Marshal(item)
-	if err != nil {
-		return err
-	}
-	return tx.SetValue(ctx, restoreItems+item.ID, raw)
+	return writeValue(ctx, tx, restoreItems+item.ID, item)
 }
 
 func getItem(ctx context.Context, tx store.Tx, id string) (item Item, err error) {
 	if strings.Count(id, "/") != 1 {
 		return item, license.Errorf(license.NotFound, "there is nothing to decide called %q", printable(id))
 	}
-	raw, err := tx.Value(ctx, restoreItems+id)
-	if errors.Is(err, license.NotFound) {
+	if item, err = findValue[Item](ctx, tx, restoreItems+id); errors.Is(err, license.NotFound) {
 		return item, license.Errorf(license.NotFound, "there is nothing to decide called %q", printable(id))
-	}
-	if err == nil {
-		err = json.Unmarshal(raw, &item)
 	}
 	return item, err
 }

@@ -294,7 +294,7 @@ func (a *Authority) restoreKeys(ctx context.Context, tx store.Tx, ms []Mark) err
 
 func (a *Authority) endKey(ctx context.Context, tx store.Tx, m Mark) error {
 	kid, _ := m.Facts["kid"].(string)
-	if old, err := readKeyValue[KeyRevocation](ctx, tx, keysRevoked+kid); err != nil || old.KID != "" {
+	if old, err := readValue[KeyRevocation](ctx, tx, keysRevoked+kid); err != nil || old.KID != "" {
 		return err
 	}
 	r, err := a.markOf(kid)
@@ -308,7 +308,7 @@ func (a *Authority) endKey(ctx context.Context, tx store.Tx, m Mark) error {
 		return err
 	}
 	r.Reason, r.AskedAt = restoredReason, m.At
-	return writeKeyValue(ctx, tx, keysRevoked+kid, r)
+	return writeValue(ctx, tx, keysRevoked+kid, r)
 }
 
 // eraseAgain takes out again the personal data that was erased since the backup.

@@ -2,7 +2,6 @@ package authority
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -60,8 +59,8 @@ func itemPage(ctx context.Context, tx store.Tx, p store.Page) ([]Item, string, e
 	}
 	items := make([]Item, len(values))
 	for n, v := range values {
-		if err := json.Unmarshal(v.Data, &items[n]); err != nil {
-			return nil, "", fmt.Errorf("read %s: %w", v.Name, err)
+		if items[n], err = parseValue[Item](v); err != nil {
+			return nil, "", err
 		}
 	}
 	return items, next, nil

@@ -2,7 +2,6 @@ package authority
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -142,9 +141,9 @@ func lostPlaces(ctx context.Context, tx store.Tx, licenseID string) (out []licen
 		return nil, fmt.Errorf("list the lost installs of %s: %w", licenseID, err)
 	}
 	for _, v := range values {
-		var item Item
-		if err := json.Unmarshal(v.Data, &item); err != nil {
-			return nil, fmt.Errorf("read %s: %w", v.Name, err)
+		item, err := parseValue[Item](v)
+		if err != nil {
+			return nil, err
 		}
 		if item.Kind == ItemInstall {
 			out = append(out, license.Install{ID: item.Install, LicenseID: licenseID, State: license.InstallLive, Status: item.Place})

@@ -2,7 +2,6 @@ package authority
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -60,11 +59,7 @@ func (a *Authority) restoreCallKeys(ctx context.Context, ms []Mark) error {
 					}
 					continue // it was used before the backup, or for several changes
 				}
-				data, err := json.Marshal(keyRecord{At: m.At, Lost: true})
-				if err != nil {
-					return err
-				}
-				if err := tx.SetValue(ctx, name, data); err != nil {
+				if err := writeValue(ctx, tx, name, keyRecord{At: m.At, Lost: true}); err != nil {
 					return err
 				}
 			}

@@ -3,7 +3,6 @@ package authority
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
@@ -105,13 +104,10 @@ func readSweep(ctx context.Context, tx store.Tx, name string) (s sweepState, err
 		return s, nil
 	}
 	if err == nil {
-		err = json.Unmarshal(data, &s)
-	}
-	if err != nil {
-		return s, fmt.Errorf("read how far %s has come: %w", name, err)
+		s, err = parseValue[sweepState](store.Value{Name: name, Data: data})
 	}
 	s.raw = data
-	return s, nil
+	return s, err
 }
 
 // errOvertaken ends a step that another daemon has done meanwhile.
@@ -120,12 +116,8 @@ var errOvertaken = errors.New("another daemon has done it")
 // step does do and records is as how far the part has come, where nobody else has
 // got on since was was read.
 func (w *sweep) step(ctx context.Context, name string, was, is sweepState, do func(context.Context, store.Tx) (Swept, error)) error {
-	data, err := json.Marshal(is)
-	if err != nil {
-		return err
-	}
 	var did Swept
-	err = w.a.store.Update(ctx, func(ctx context.Context, tx store.Tx) error {
+	err := w.a.store.Update(ctx, func(ctx context.Context, tx store.Tx) error {
 		now, err := tx.Value(ctx, name)
 		if err != nil && !errors.Is(err, license.NotFound) {
 			return err
@@ -136,7 +128,7 @@ func (w *sweep) step(ctx context.Context, name string, was, is sweepState, do fu
 		if did, err = do(ctx, tx); err != nil {
 			return err
 		}
-		return tx.SetValue(ctx, name, data)
+		return writeValue(ctx, tx, name, is)
 	})
 	switch {
 	case errors.Is(err, errOvertaken):

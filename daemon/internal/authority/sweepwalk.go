@@ -2,7 +2,6 @@ package authority
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -141,26 +140,21 @@ func (w *sweep) transfers(ctx context.Context) (bool, error) {
 func (w *sweep) trials(ctx context.Context) (bool, error) {
 	return w.forget(ctx, trialPrefix, func(ctx context.Context, tx store.Tx, v store.Value) (int, error) {
 		product, _, _ := strings.Cut(strings.TrimPrefix(v.Name, trialPrefix), "/")
-		var m license.TrialMark
-		if err := json.Unmarshal(v.Data, &m); err != nil {
-			return 0, fmt.Errorf("read which machines had a trial: %w", err)
+		m, err := parseValue[license.TrialMark](v)
+		if err != nil {
+			return 0, err
 		}
 		p := w.a.products[product] // one that is gone remembers nothing
 		if len(m.Remembered(p.Trial.Remember, w.now).Had) == len(m.Had) && len(m.Had) > 0 {
 			return 0, nil
 		}
-		m, err := readTrial(ctx, tx, v.Name) // there may have been one meanwhile
-		if err != nil {
+		if m, err = readValue[license.TrialMark](ctx, tx, v.Name); err != nil { // there may have been one meanwhile
 			return 0, err
 		}
 		if m = m.Remembered(p.Trial.Remember, w.now); len(m.Had) == 0 {
 			return 1, tx.SetValue(ctx, v.Name, nil)
 		}
-		data, err := json.Marshal(m)
-		if err != nil {
-			return 0, err
-		}
-		return 0, tx.SetValue(ctx, v.Name, data)
+		return 0, writeValue(ctx, tx, v.Name, m)
 	})
 }
 

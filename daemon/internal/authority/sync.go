@@ -2,7 +2,6 @@ package authority
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"sync"
@@ -163,10 +162,7 @@ func (a *Authority) syncRun(channel, id string) (*syncRun, error) {
 
 // recordSync keeps what a comparison by hand has come to.
 func (a *Authority) recordSync(ctx context.Context, r Reconciled) error {
-	data, err := json.Marshal(r)
-	if err == nil {
-		err = a.store.Update(ctx, func(ctx context.Context, tx store.Tx) error { return tx.SetValue(ctx, syncKey(r.Channel), data) })
-	}
+	err := a.store.Update(ctx, func(ctx context.Context, tx store.Tx) error { return writeValue(ctx, tx, syncKey(r.Channel), r) })
 	if err != nil {
 		return fmt.Errorf("record what the comparison with %s came to: %w", r.Channel, err)
 	}

@@ -7,7 +7,6 @@ import (
 	"crypto/subtle"
 	"encoding/base32"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -190,22 +189,11 @@ func makeRoom(ctx context.Context, tx store.Tx, t Token, now time.Time) error {
 }
 
 func putToken(ctx context.Context, tx store.Tx, t Token) error {
-	data, err := json.Marshal(t)
-	if err != nil {
-		return fmt.Errorf("write a token: %w", err)
-	}
-	return tx.SetValue(ctx, tokenPrefix+t.ID, data)
+	return writeValue(ctx, tx, tokenPrefix+t.ID, t)
 }
 
-func readToken(ctx context.Context, tx store.Tx, id string) (t Token, err error) {
-	data, err := tx.Value(ctx, tokenPrefix+id)
-	if err != nil {
-		return t, err
-	}
-	if err := json.Unmarshal(data, &t); err != nil {
-		return t, fmt.Errorf("read token %s: %w", id, err)
-	}
-	return t, nil
+func readToken(ctx context.Context, tx store.Tx, id string) (Token, error) {
+	return findValue[Token](ctx, tx, tokenPrefix+id)
 }
 
 // tokens are all that are kept, by id.
@@ -217,9 +205,9 @@ func tokens(ctx context.Context, tx store.Tx) (out []Token, err error) {
 			return nil, fmt.Errorf("list tokens: %w", err)
 		}
 		for _, v := range values {
-			var t Token
-			if err := json.Unmarshal(v.Data, &t); err != nil {
-				return nil, fmt.Errorf("read %s: %w", v.Name, err)
+			t, err := parseValue[Token](v)
+			if err != nil {
+				return nil, err
 			}
 			out = append(out, t)
 		}

@@ -2,7 +2,6 @@ package authority
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -104,30 +103,16 @@ func (c *call) takeOver(ctx context.Context, tx store.Tx, installs []license.Ins
 	return nil
 }
 
-func readTransfers(ctx context.Context, tx store.Tx, licenseID string) (rs license.TransferRequests, err error) {
-	data, err := tx.Value(ctx, transferPrefix+licenseID)
-	if errors.Is(err, license.NotFound) {
-		return nil, nil
-	}
-	if err == nil {
-		err = json.Unmarshal(data, &rs)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read the moves of %s that wait: %w", licenseID, err)
-	}
-	return rs, nil
+func readTransfers(ctx context.Context, tx store.Tx, licenseID string) (license.TransferRequests, error) {
+	return readValue[license.TransferRequests](ctx, tx, transferPrefix+licenseID)
 }
 
 func saveTransfers(ctx context.Context, tx store.Tx, licenseID string, rs license.TransferRequests) error {
-	var data []byte
 	if len(rs) > 0 {
-		var err error
-		if data, err = json.Marshal(rs); err != nil {
-			return err
-		}
+		return writeValue(ctx, tx, transferPrefix+licenseID, rs)
 	}
-	if err := tx.SetValue(ctx, transferPrefix+licenseID, data); err != nil {
-		return fmt.Errorf("record the moves of %s that wait: %w", licenseID, err)
+	if err := tx.SetValue(ctx, transferPrefix+licenseID, nil); err != nil {
+		return fmt.Errorf("drop the moves of %s that wait: %w", licenseID, err)
 	}
 	return nil
 }
@@ -158,9 +143,9 @@ func (a *Authority) TransferRequests(ctx context.Context, ref string, p Page) (o
 			} else if err != nil {
 				return err
 			}
-			var rs license.TransferRequests
-			if err := json.Unmarshal(v.Data, &rs); err != nil {
-				return fmt.Errorf("read the moves of %s that wait: %w", id, err)
+			rs, err := parseValue[license.TransferRequests](v)
+			if err != nil {
+				return err
 			}
 			out = append(out, rs.Standing(now)...)
 		}

@@ -3,8 +3,6 @@ package authority
 import (
 	"context"
 	"encoding/hex"
-	"encoding/json"
-	"errors"
 	"fmt"
 
 	"github.com/seed-357fa782/licensed/license"
@@ -39,7 +37,7 @@ func (c *call) tryOut(ctx context.Context, tx store.Tx, l license.License) error
 		if err != nil {
 			return err
 		}
-		m, err := readTrial(ctx, tx, key)
+		m, err := readValue[license.TrialMark](ctx, tx, key)
 		if err != nil {
 			return err
 		}
@@ -49,27 +47,9 @@ func (c *call) tryOut(ctx context.Context, tx store.Tx, l license.License) error
 		return license.Errorf(license.TrialUsed, "this machine has had its trial of %s already; please buy a licence", c.product.Name)
 	}
 	for _, of := range components {
-		data, err := json.Marshal(marks[of].With(l.ID, c.now))
-		if err != nil {
-			return err
-		}
-		if err := tx.SetValue(ctx, keys[of], data); err != nil {
+		if err := writeValue(ctx, tx, keys[of], marks[of].With(l.ID, c.now)); err != nil {
 			return fmt.Errorf("remember the machine of a trial: %w", err)
 		}
 	}
 	return nil
-}
-
-func readTrial(ctx context.Context, tx store.Tx, key string) (m license.TrialMark, err error) {
-	data, err := tx.Value(ctx, key)
-	if errors.Is(err, license.NotFound) {
-		return m, nil
-	}
-	if err == nil {
-		err = json.Unmarshal(data, &m)
-	}
-	if err != nil {
-		return m, fmt.Errorf("read which machines had a trial: %w", err)
-	}
-	return m, nil
 }

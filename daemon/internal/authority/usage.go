@@ -2,7 +2,6 @@ package authority
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -177,11 +176,7 @@ func usageJobOf(channel string) license.Job {
 }
 
 func writeUsage(ctx context.Context, tx store.Tx, channel string, s usageState) error {
-	data, err := json.Marshal(s)
-	if err != nil {
-		return err
-	}
-	return tx.SetValue(ctx, usageKey(channel), data)
+	return writeValue(ctx, tx, usageKey(channel), s)
 }
 
 // readUsage says how the reports went, where there were any.
@@ -194,15 +189,8 @@ func (h *Health) readUsage(ctx context.Context, tx store.Tx) error {
 	return err
 }
 
-func readUsage(ctx context.Context, tx store.Tx, channel string) (s usageState, err error) {
-	data, err := tx.Value(ctx, usageKey(channel))
-	if errors.Is(err, license.NotFound) {
-		return s, nil
-	}
-	if err == nil {
-		err = json.Unmarshal(data, &s)
-	}
-	return s, err
+func readUsage(ctx context.Context, tx store.Tx, channel string) (usageState, error) {
+	return readValue[usageState](ctx, tx, usageKey(channel))
 }
 
 // usesOf counts the installs in use of the next licences.

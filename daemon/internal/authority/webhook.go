@@ -2,7 +2,6 @@ package authority
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -84,26 +83,12 @@ type NamedWebhook struct {
 	State WebhookState
 }
 
-func readWebhook(ctx context.Context, tx store.Tx, name string) (s WebhookState, err error) {
-	raw, err := tx.Value(ctx, webhookPrefix+name)
-	if err != nil {
-		return WebhookState{}, fmt.Errorf("read the webhook %s: %w", printable(name), err)
-	}
-	if err := json.Unmarshal(raw, &s); err != nil {
-		return WebhookState{}, license.Errorf(license.Internal, "what is kept of the webhook %q cannot be read", printable(name)).WithCause(err)
-	}
-	return s, nil
+func readWebhook(ctx context.Context, tx store.Tx, name string) (WebhookState, error) {
+	return findValue[WebhookState](ctx, tx, webhookPrefix+name)
 }
 
 func writeWebhook(ctx context.Context, tx store.Tx, name string, s WebhookState) error {
-	raw, err := json.Marshal(s)
-	if err != nil {
-		return fmt.Errorf("write the webhook %s: %w", name, err)
-	}
-	if err := tx.SetValue(ctx, webhookPrefix+name, raw); err != nil {
-		return fmt.Errorf("write the webhook %s: %w", name, err)
-	}
-	return nil
+	return writeValue(ctx, tx, webhookPrefix+name, s)
 }
 
 // Webhook returns what is kept of an endpoint, or license.NotFound.
@@ -126,11 +111,11 @@ func (a *Authority) Webhooks(ctx context.Context) (list []NamedWebhook, err erro
 				return fmt.Errorf("list the webhooks: %w", err)
 			}
 			for _, v := range values {
-				n := NamedWebhook{Name: strings.TrimPrefix(v.Name, webhookPrefix)}
-				if err := json.Unmarshal(v.Data, &n.State); err != nil {
-					return license.Errorf(license.Internal, "what is kept of the webhook %q cannot be read", printable(n.Name)).WithCause(err)
+				s, err := parseValue[WebhookState](v)
+				if err != nil {
+					return err
 				}
-				list = append(list, n)
+				list = append(list, NamedWebhook{Name: strings.TrimPrefix(v.Name, webhookPrefix), State: s})
 			}
 			if cursor = next; cursor == "" {
 				return nil
@@ -222,8 +207,8 @@ func eraseAnswers(ctx context.Context, tx store.Tx, id string) (found bool, err 
 			return false, fmt.Errorf("list the webhooks: %w", err)
 		}
 		for _, v := range values {
-			var s WebhookState
-			if json.Unmarshal(v.Data, &s) != nil || !s.eraseAnswers(id) { // one that is damaged is reported when it is used
+			s, err := parseValue[WebhookState](v)
+			if err != nil || !s.eraseAnswers(id) { // one that is damaged is reported when it is used
 				continue
 			}
 			found = true
