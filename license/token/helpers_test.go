@@ -38,8 +38,10 @@ func publicKey(name string) ed25519.PublicKey {
 func encode(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
 
 // kidOf is the RFC 7638 thumbprint, written out.
-func kidOf(name string) string {
-	sum := sha256.Sum256([]byte(`{"crv":"Ed25519","kty":"OKP","x":"` + encode(publicKey(name)) + `"}`))
+func kidOf(name string) string { return thumbprint(publicKey(name)) }
+
+func thumbprint(x []byte) string {
+	sum := sha256.Sum256([]byte(`{"crv":"Ed25519","kty":"OKP","x":"` + encode(x) + `"}`))
 	return encode(sum[:])
 }
 

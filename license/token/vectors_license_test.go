@@ -3,6 +3,8 @@ package token_test
 import (
 	"encoding/base64"
 	"fmt"
+	"math/big"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -103,6 +105,11 @@ func headerVectors() []vector {
 		forged("typ JWT", with(licenseTyp, "JWT")),
 		forged("typ in other case", with(licenseTyp, "License+JWT")),
 		forged("typ missing", with(`,"typ":"license+jwt"`, "")),
+		licenseVector("alg null", with(`"EdDSA"`, "null"), license.Damaged),
+		licenseVector("jwk not an object", with(`{"alg"`, `{"jwk":"x","alg"`), license.Damaged),
+		licenseVector("an unknown name twice in the header", with(`{"alg"`, `{"x":1,"x":2,"alg"`), license.Damaged),
+		licenseVector("X twice in the jwk of the header", with(`{"alg"`, `{"jwk":{"x":"","X":""},"alg"`), license.Damaged),
+		licenseVector("header with blanks and in another order", with(`{"alg":"EdDSA",`, ` { "cty" : "x" , "alg" : "EdDSA" , `), ""),
 		licenseVector("alg not text", with(`"EdDSA"`, "1"), license.Damaged),
 		licenseVector("crit", with(`{"alg"`, `{"crit":["exp"],"alg"`), license.Damaged),
 		licenseVector("crit empty", with(`{"alg"`, `{"crit":[],"alg"`), license.Damaged),
@@ -115,9 +122,25 @@ func headerVectors() []vector {
 		forged("content written anew with the old signature", parts[0]+"."+encode([]byte(" "+p))+"."+parts[2]),
 		forged("header of another token", encode([]byte(header("next", licenseTyp)))+"."+parts[1]+"."+parts[2]),
 		forged("signature changed", parts[0]+"."+parts[1]+"."+flip(parts[2])),
+		forged("signature with the order of the curve added", parts[0]+"."+parts[1]+"."+malleable(parts[2])),
 		forged("signature all zero", parts[0]+"."+parts[1]+"."+encode(make([]byte, 64))),
 		forged("a signed time", forge("current", header("current", "license-time+jwt"), timePayload())),
 	}
+}
+
+// malleable adds the order of the curve's group to the second half of a signature, which a
+// verifier that does not look would take for the same (RFC 8032 section 5.1.7).
+func malleable(sig string) string {
+	raw, err := decodeSegment(sig)
+	if err != nil {
+		panic(err)
+	}
+	order, _ := new(big.Int).SetString("7237005577332262213973186563042994240857116359379907606001950938285454250989", 10)
+	half := slices.Clone(raw[32:])
+	slices.Reverse(half)
+	half = new(big.Int).Add(new(big.Int).SetBytes(half), order).FillBytes(half)
+	slices.Reverse(half)
+	return encode(append(raw[:32:32], half...))
 }
 
 // flip changes the first character, which holds six bits of the signature.
@@ -167,6 +190,23 @@ func licenseFormVectors() []vector {
 		damaged("comment", with(`"iss"`, `/**/"iss"`)),
 		damaged("not UTF-8", with("Ärzte", "\xc4rzte")),
 		damaged("name not UTF-8", with(`{"iss"`, "{\"\xff\":1,\"iss\"")),
+		damaged("byte order mark", signed("\ufeff"+p)),
+		damaged("no-break space between", with(`{"iss"`, "{\u00a0\"iss\"")),
+		damaged("NaN", with(`{"iss"`, `{"x":NaN,"iss"`)),
+		damaged("Infinity", with(`{"iss"`, `{"x":-Infinity,"iss"`)),
+		damaged("a number with a plus", with(`{"iss"`, `{"x":+1,"iss"`)),
+		damaged("a number that begins with its point", with(`{"iss"`, `{"x":.5,"iss"`)),
+		damaged("a number that ends with its point", with(`{"iss"`, `{"x":5.,"iss"`)),
+		damaged("a hexadecimal number", with(`{"iss"`, `{"x":0x10,"iss"`)),
+		damaged("digits of another script", with(`{"iss"`, `{"x":1٣,"iss"`)),
+		licenseVector("good with numbers that nothing can hold", with(`{"iss"`, `{"x":[1e999,-0,0.5E-400,`+strings.Repeat("9", 5000)+`],"iss"`), ""),
+		licenseVector("good with names that mean something to a language", with(`"export":true`, `"export":true,"__proto__":true,"constructor":1,"toString":"x"`), ""),
+		damaged("a name that means something to a language twice", with(`"export":true`, `"export":true,"__proto__":true,"__proto__":1`)),
+		licenseVector("good with a character in two halves", with("Ärzte", `\ud83d\ude00`), ""),
+		damaged("two halves the wrong way round", with("Ärzte", `\ude00\ud83d`)),
+		damaged("half a character in a name", with(`{"iss"`, `{"\ud800":1,"iss"`)),
+		damaged("half a character in what is unknown", with(`{"iss"`, `{"x":["\udc00"],"iss"`)),
+		damaged("a surrogate in UTF-8", with("Ärzte", "\xed\xa0\x80")),
 		damaged("half a character", with("Ärzte", `\ud800`)),
 		damaged("half a character and another", with("Ärzte", `\ud800\u0041`)),
 		damaged("control character in a text", with("Ärzte", "\x01")),
@@ -235,6 +275,21 @@ func licenseClaimVectors() []vector {
 		damaged("no audience", with(`"aud":"cad-pro"`, `"aud":[]`)),
 		damaged("audience a number", with(`"aud":"cad-pro"`, `"aud":["cad-pro",1]`)),
 		damaged("issuer empty", with(`"iss":"`+issuer+`"`, `"iss":""`)),
+		damaged("issuer with a character that cannot be printed", with(`"iss":"`+issuer, `"iss":"`+issuer+`\u0007`)),
+		damaged("issuer with a right-to-left mark", with(`"iss":"`+issuer, `"iss":"`+issuer+`\u202e`)),
+		damaged("issuer with the replacement character", with(`"iss":"`+issuer, `"iss":"`+issuer+`\ufffd`)),
+		damaged("issuer with a no-break space", with(`"iss":"`+issuer, `"iss":"`+issuer+`\u00a0`)),
+		damaged("licence id too long", with(`"lic_01"`, `"`+strings.Repeat("x", 257)+`"`)),
+		licenseVector("good with a licence id as long as it may be", with(`"lic_01"`, `"`+strings.Repeat("é", 128)+`"`), ""),
+		damaged("one of several products empty", with(`"aud":"cad-pro"`, `"aud":["cad-pro",""]`)),
+		damaged("65 products", with(`"aud":"cad-pro"`, `"aud":["cad-pro"`+strings.Repeat(`,"x"`, 64)+`]`)),
+		damaged("crit with 65 names", with(`"ver":1`, `"ver":1,"crit":["binding"`+strings.Repeat(`,"phases"`, 64)+`]`)),
+		damaged("version as a fraction", with(`"ver":1`, `"ver":1.0`)),
+		damaged("trial as text", with(`"ver":1`, `"ver":1,"trial":"true"`)),
+		damaged("status null", with(`"lic":{`, `"status":null,"lic":{`)),
+		damaged("65 kinds of digests", with(`{"disk"`, `{`+manyNames(62)+`,"disk"`)),
+		damaged("a salt too long", with(`"salt":"`+salt(product), `"salt":"`+encode(make([]byte, 65)))),
+		damaged("a status list with an address too long", with(`"lic":{`, `"status":{"status_list":{"idx":0,"uri":"https://licence.example.com/`+strings.Repeat("x", 2304)+`"}},"lic":{`)),
 		damaged("jti empty", with(`"tok-1"`, `""`)),
 		damaged("jti with a blank", with(`"tok-1"`, `"tok 1"`)),
 		damaged("jti too long", with(`"tok-1"`, `"`+strings.Repeat("x", 129)+`"`)),

@@ -61,6 +61,9 @@ func keySetVectors() []vector {
 		bad(license.Damaged, "x twice", inKey(`"x":`, `"x":"AA","x":`)),
 		bad(license.Damaged, "X too", inKey(`"x":`, `"X":"AA","x":`)),
 		bad(license.Damaged, "x twice in a key of unknown kind", with(`"keys":[`, `"keys":[{"kty":"new","x":1,"x":2},`)),
+		bad(license.Damaged, "alg null in a key", inKey(`"alg":"EdDSA"`, `"alg":null`)),
+		good("with a use that is no text, which is skipped", inKey(`"use":"sig"`, `"use":7`), 0, all[1:]...),
+		good("with a key that is no point of the curve, which signs nothing", with(`"keys":[`, `"keys":[`+noPoint()+`,`), 0, append([]string{noPointKid()}, all...)...),
 		bad(license.Damaged, "a key that is text", with(`"keys":[`, `"keys":["",`)),
 		bad(license.Damaged, "exp before iat", with(fmt.Sprintf(`"exp":%d,"seq"`, signedAt.Add(390*day).Unix()), `"exp":1,"seq"`)),
 		bad(license.Damaged, "seq a fraction", with(`"seq":7`, `"seq":7.5`)),
@@ -73,6 +76,16 @@ func keySetVectors() []vector {
 		bad(license.Damaged, "without iat", with(`"iat"`, `"was"`)),
 		bad(license.Damaged, "truncated", keySetToken()[:len(keySetToken())-3]),
 	}
+}
+
+// noPoint is a JWK with 32 bytes of which no key can be made: no point of the curve has y = 2.
+func noPoint() string {
+	x := encode(append([]byte{2}, make([]byte, 31)...))
+	return fmt.Sprintf(`{"kty":"OKP","crv":"Ed25519","x":"%s","kid":"%s","nbf":0,"exp":%d}`, x, noPointKid(), signedAt.Add(day).Unix())
+}
+
+func noPointKid() string {
+	return thumbprint(append([]byte{2}, make([]byte, 31)...))
 }
 
 func requestVectors() []vector {
@@ -255,6 +268,9 @@ func fileVectors() []vector {
 		good("quoted without blanks", everyLine(f, ">", "")),
 		good("signed mail", strings.NewReplacer("-----BEGIN", "- -----BEGIN", "-----END", "- -----END").Replace(f)),
 		good("blank lines between", strings.ReplaceAll(f, "\n", "\n\n")),
+		good("zero-width spaces and marks of quotation", everyLine(f, "\u200b| ", "\ufeff")),
+		bad("a request that is cut short beside a licence", f+"-----BEGIN LICENSE REQUEST-----\nAAAA\n"),
+		bad("a blank within a line", strings.Replace(f, "Z", "Z ", 1)),
 		good("no final newline", strings.TrimSuffix(f, "\n")),
 		good("the answer to a deactivation, without a licence", armor("LICENSE KEYS", keySetToken())+
 			armor("LICENSE TIME", forge("current", header("current", "license-time+jwt"), timePayload()))),

@@ -71,6 +71,7 @@ func listVectors() []vector {
 		damaged("without ttl", `"ttl"`, `"was"`),
 		damaged("without status_list", `"status_list"`, `"was"`),
 		damaged("without lst", `"lst"`, `"was"`),
+		damaged("exp at iat", fmt.Sprint(signedAt.Add(day).Unix()), fmt.Sprint(signedAt.Unix())),
 		damaged("exp before iat", fmt.Sprint(signedAt.Add(day).Unix()), fmt.Sprint(signedAt.Unix()-1)),
 		damaged("ttl zero", `"ttl":900`, `"ttl":0`),
 		damaged("ttl negative", `"ttl":900`, `"ttl":-900`),

@@ -36,6 +36,15 @@ type vector struct {
 	Rank     int            `json:"rank,omitzero"`
 	Kids     []string       `json:"kids,omitzero"`
 	Statuses []int          `json:"statuses,omitzero"`
+
+	// Of a whole file.
+	Minimum    string             `json:"minimum,omitzero"`
+	Components license.Components `json:"components,omitzero"`
+	Code       license.Digest     `json:"code,omitzero"`
+	JTI        string             `json:"jti,omitzero"`
+	Usable     *bool              `json:"usable,omitzero"`
+	Why        license.Reason     `json:"why,omitzero"`
+	Match      *bool              `json:"match,omitzero"`
 }
 
 type vectorFile struct {
@@ -47,7 +56,7 @@ type vectorFile struct {
 func allVectors() []vector {
 	var all []vector
 	for _, group := range [][]vector{
-		licenseVectors(), headerVectors(), licenseFormVectors(), licenseClaimVectors(), phaseVectors(), keySetVectors(), requestVectors(), timeVectors(), listVectors(), fileVectors(),
+		licenseVectors(), headerVectors(), licenseFormVectors(), licenseClaimVectors(), phaseVectors(), keySetVectors(), requestVectors(), timeVectors(), listVectors(), fileVectors(), wholeVectors(),
 	} {
 		all = append(all, group...)
 	}
@@ -144,6 +153,8 @@ func runVector(t *testing.T, v vector) {
 		}
 	case "file":
 		_, err = token.ParseFile([]byte(v.Input))
+	case "verify":
+		err = runWhole(t, v)
 	default:
 		t.Fatalf("form %q", v.Form)
 	}
