@@ -25,6 +25,9 @@ DEADCODE      := .tools/deadcode-v0.52.0/deadcode
 # Another implementation of the Token Status List, which a test compares with ours. Its version stands in package.json.
 INTEROP := .tools/jwt-status-list-$(shell sed -n 's/.*"@sd-jwt\/jwt-status-list": "\([^"]*\)".*/\1/p' test/e2e/testdata/interop/package.json)
 
+# What the verifier in TypeScript of docs/verify-elsewhere.md is compiled and run with.
+ELSEWHERE := .tools/elsewhere-jose-$(shell sed -n 's/.*"jose": "\([^"]*\)".*/\1/p' docs/elsewhere/typescript/package.json)
+
 TESTFLAGS := -shuffle=on -timeout=20m
 FUZZTIME  ?= 5s
 
@@ -69,11 +72,11 @@ demo: build ## Show the whole life of a licence on this machine
 ##@ To test it
 
 .PHONY: test
-test: interop-tools ## Run every test that this machine can run, end to end included
+test: interop-tools elsewhere-tools ## Run every test that this machine can run, end to end included
 	@$(call run-tests,,./...)
 
 .PHONY: race
-race: interop-tools ## The same with the race detector (needs a C compiler)
+race: interop-tools elsewhere-tools ## The same with the race detector (needs a C compiler)
 	@CGO_ENABLED=1 $(call run-tests,-race,./...)
 
 .PHONY: e2e
@@ -175,17 +178,26 @@ apidiff: $(APIDIFF) ## Say which changes of the public packages since BASE (a ta
 clean: ## Delete what the other targets made, except the tools
 	@rm -rf bin
 
-# Without npm the tests that need it are skipped with a message, but in CI.
+# $(call npm-install,FOLDER,TARGET): what FOLDER/package-lock.json names, once. Without npm the tests that need it are
+# skipped with a message, but in CI.
+define npm-install
+	@if [ ! -e $(2)/node_modules ] && command -v npm >/dev/null; then \
+		echo 'installing $(notdir $(2)) into .tools (once)'; \
+		rm -rf $(2).new && mkdir -p $(2).new \
+		&& cp $(1)/package.json $(1)/package-lock.json $(2).new/ \
+		&& { (cd -P $(2).new && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >log 2>&1) \
+			|| { cat $(2).new/log; exit 1; }; } \
+		&& rm -rf $(2) && mv $(2).new $(2); \
+	fi
+endef
+
 .PHONY: interop-tools
 interop-tools:
-	@if [ ! -e $(INTEROP)/node_modules ] && command -v npm >/dev/null; then \
-		echo 'installing $(notdir $(INTEROP)) into .tools (once)'; \
-		rm -rf $(INTEROP).new && mkdir -p $(INTEROP).new \
-		&& cp test/e2e/testdata/interop/package.json test/e2e/testdata/interop/package-lock.json $(INTEROP).new/ \
-		&& { npm ci --prefix $(INTEROP).new --ignore-scripts --no-audit --no-fund --loglevel=error >$(INTEROP).new/log 2>&1 \
-			|| { cat $(INTEROP).new/log; exit 1; }; } \
-		&& rm -rf $(INTEROP) && mv $(INTEROP).new $(INTEROP); \
-	fi
+	$(call npm-install,test/e2e/testdata/interop,$(INTEROP))
+
+.PHONY: elsewhere-tools
+elsewhere-tools:
+	$(call npm-install,docs/elsewhere/typescript,$(ELSEWHERE))
 
 .PHONY: help
 help: ## List the targets
