@@ -252,7 +252,7 @@ func same(t *testing.T, questions []question, got []answer) {
 // readable shows what is in a token where it can be seen.
 func (q question) readable() string {
 	if q.Bytes != nil {
-		return fmt.Sprintf("%.6000q", q.Bytes)
+		return fmt.Sprintf("%.300q … %.300q", q.Bytes, q.Bytes[max(0, len(q.Bytes)-300):])
 	}
 	out := asJSON(q)
 	if header, payload, _, ok := parts(q.Input); ok {

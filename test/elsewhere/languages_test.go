@@ -16,11 +16,14 @@ import (
 
 const sources = "../../docs/elsewhere"
 
+// programs are the commands that run the vectors, and the example of the page.
+type programs struct{ vectors, example []string }
+
 // languages are the verifiers of docs/verify-elsewhere.md: each is made ready to
 // run, or says what is missing.
 var languages = []struct {
 	name  string
-	ready func(t *testing.T) (command []string, missing string)
+	ready func(t *testing.T) (p programs, missing string)
 }{
 	{"Python", python},
 	{"TypeScript", typescript},
@@ -28,15 +31,15 @@ var languages = []struct {
 }
 
 // inEach runs a test for each language whose runtime is there. In CI all are.
-func inEach(t *testing.T, test func(t *testing.T, command []string)) {
+func inEach(t *testing.T, test func(t *testing.T, p programs)) {
 	t.Helper()
 	for _, l := range languages {
 		t.Run(l.name, func(t *testing.T) {
 			t.Parallel()
-			command, missing := l.ready(t)
+			p, missing := l.ready(t)
 			switch {
 			case missing == "":
-				test(t, command)
+				test(t, p)
 			case os.Getenv("CI") == "true":
 				t.Fatal(missing)
 			default:
@@ -46,24 +49,25 @@ func inEach(t *testing.T, test func(t *testing.T, command []string)) {
 	}
 }
 
-func python(t *testing.T) (command []string, missing string) {
+func python(t *testing.T) (p programs, missing string) {
 	t.Helper()
 	// The interpreter that comes first need not be the one that Debian's packages are for.
 	for _, name := range []string{"python3", "/usr/bin/python3"} {
 		if exec.CommandContext(t.Context(), name, "-c", "import cryptography").Run() == nil {
-			return []string{name, "-B", filepath.Join(sources, "python", "vectors.py")}, ""
+			at := func(file string) []string { return []string{name, "-B", filepath.Join(sources, "python", file)} }
+			return programs{at("vectors.py"), at("example.py")}, ""
 		}
 	}
-	return nil, "Python is missing, or its package cryptography (Debian: python3-cryptography)"
+	return p, "Python is missing, or its package cryptography (Debian: python3-cryptography)"
 }
 
 // typescript compiles under the strictest settings, with what `make
 // elsewhere-tools` installed.
-func typescript(t *testing.T) (command []string, missing string) {
+func typescript(t *testing.T) (p programs, missing string) {
 	t.Helper()
 	node, err := exec.LookPath("node")
 	if err != nil {
-		return nil, "Node is missing"
+		return p, "Node is missing"
 	}
 	folder := filepath.Join(sources, "typescript")
 	var manifest struct{ Dependencies map[string]string }
@@ -76,7 +80,7 @@ func typescript(t *testing.T) (command []string, missing string) {
 	}
 	modules := filepath.Join(tools, "node_modules")
 	if _, err := os.Stat(filepath.Join(modules, "jose")); errors.Is(err, os.ErrNotExist) {
-		return nil, "the npm package jose is missing: `make elsewhere-tools` installs it"
+		return p, "the npm package jose is missing: `make elsewhere-tools` installs it"
 	}
 	dir := t.TempDir()
 	if err := os.CopyFS(dir, os.DirFS(folder)); err != nil {
@@ -86,14 +90,15 @@ func typescript(t *testing.T) (command []string, missing string) {
 		t.Fatal(err)
 	}
 	compile(t, dir, node, "node_modules/typescript/bin/tsc", "-p", ".")
-	return []string{node, filepath.Join(dir, "dist", "vectors.js")}, ""
+	at := func(file string) []string { return []string{node, filepath.Join(dir, "dist", file)} }
+	return programs{at("vectors.js"), at("example.js")}, ""
 }
 
-func java(t *testing.T) (command []string, missing string) {
+func java(t *testing.T) (p programs, missing string) {
 	t.Helper()
 	javac, err := exec.LookPath("javac")
 	if err != nil {
-		return nil, "a JDK is missing (Debian: default-jdk-headless)"
+		return p, "a JDK is missing (Debian: default-jdk-headless)"
 	}
 	files, err := filepath.Glob(filepath.Join(sources, "java", "*.java"))
 	if err != nil || len(files) == 0 {
@@ -101,7 +106,10 @@ func java(t *testing.T) (command []string, missing string) {
 	}
 	dir := t.TempDir()
 	compile(t, ".", javac, append([]string{"--release", "17", "-Xlint:all", "-Werror", "-encoding", "UTF-8", "-d", dir}, files...)...)
-	return []string{filepath.Join(filepath.Dir(javac), "java"), "-cp", dir, "com.example.licensing.Vectors"}, ""
+	at := func(class string) []string {
+		return []string{filepath.Join(filepath.Dir(javac), "java"), "-cp", dir, "com.example.licensing." + class}
+	}
+	return programs{at("Vectors"), at("Example")}, ""
 }
 
 func compile(t *testing.T, dir, name string, args ...string) {

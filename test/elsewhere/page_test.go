@@ -28,6 +28,9 @@ func TestPage(t *testing.T) {
 		shown[name] = true
 		code := read(t, filepath.Join("../../docs", name))
 		language := map[string]string{".py": "python", ".ts": "ts", ".java": "java"}[path.Ext(name)]
+		if strings.HasPrefix(strings.ToLower(path.Base(name)), "example.") {
+			return fmt.Sprintf("<!-- code: %s -->\n```%s\n%s```\n<!-- end of code -->", name, language, code)
+		}
 		return fmt.Sprintf("<!-- code: %s -->\n<details><summary><code>%s</code>, %d lines</summary>\n\n```%s\n%s```\n\n</details>\n<!-- end of code -->",
 			name, path.Base(name), strings.Count(code, "\n"), language, code)
 	})
@@ -56,15 +59,15 @@ func TestPage(t *testing.T) {
 // What an ordinary library accepts, though it is set up with care, is what the
 // page says.
 func TestOrdinaryLibrary(t *testing.T) {
-	command, missing := typescript(t)
+	p, missing := typescript(t)
 	switch {
 	case missing != "" && os.Getenv("CI") == "true":
 		t.Fatal(missing)
 	case missing != "":
 		t.Skip(missing)
 	}
-	modules := filepath.Join(filepath.Dir(filepath.Dir(command[1])), "node_modules")
-	cmd := exec.CommandContext(t.Context(), command[0], "testdata/ordinary.mjs", modules)
+	modules := filepath.Join(filepath.Dir(filepath.Dir(p.vectors[1])), "node_modules")
+	cmd := exec.CommandContext(t.Context(), p.vectors[0], "testdata/ordinary.mjs", modules)
 	cmd.Stdin = strings.NewReader(read(t, "../../license/token/testdata/vectors.json"))
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr

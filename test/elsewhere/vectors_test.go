@@ -15,8 +15,9 @@ func TestVerifiers(t *testing.T) {
 	mutated := mutate(t, *mutants)
 	machines := machines(*mutants)
 	all := slices.Concat(vectors, prints, mutated, machines)
-	inEach(t, func(t *testing.T, command []string) {
-		same(t, all, ask(t, command, all))
+	inEach(t, func(t *testing.T, p programs) {
+		same(t, all, ask(t, p.vectors, all))
+		t.Run("example", func(t *testing.T) { runExample(t, p.example) })
 	})
 }
 

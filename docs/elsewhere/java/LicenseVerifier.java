@@ -539,7 +539,7 @@ public final class LicenseVerifier {
         }
         int mark = data.length < 2 ? 0 : (data[0] & 0xff) << 8 | data[1] & 0xff;
         Charset wide = mark == 0xfffe ? StandardCharsets.UTF_16LE : mark == 0xfeff ? StandardCharsets.UTF_16BE : null;
-        String content = wide != null ? new String(data, 2, data.length - 2, wide) : new String(data, StandardCharsets.UTF_8);
+        String content = wide != null ? new String(data, 2, (data.length & ~1) - 2, wide) : new String(data, StandardCharsets.UTF_8);
         String[] lines = content.replace('\r', '\n').split("\n", -1);
         for (int i = 0; i < lines.length; i++) {
             lines[i] = clean(lines[i]);

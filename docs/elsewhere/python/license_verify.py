@@ -555,7 +555,7 @@ def parse_file(data: bytes) -> dict:
     if len(data) > MAX_FILE:
         raise damaged("longer than 1 MiB")
     utf16 = {b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}.get(data[:2])
-    content = data[2:].decode(utf16, "replace") if utf16 else data.decode("utf-8", "replace")
+    content = data[2 : len(data) & ~1].decode(utf16, "replace") if utf16 else data.decode("utf-8", "replace")
     lines = iter([clean(line) for line in content.replace("\r", "\n").split("\n")])
     found = {label: [] for label in BLOCKS}
     for line in lines:

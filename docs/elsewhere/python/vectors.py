@@ -45,7 +45,7 @@ def standing(licence, v: dict) -> dict:
     if "now" not in v:
         return {}
     s = licence.check(v["now"])
-    return {"usable": s.usable, "phase": s.phase, "why": s.reason, "features": dict(sorted(s.features.items())),
+    return {"usable": s.usable, "phase": s.phase, "why": s.reason, "features": dict.fromkeys(s.features, True),
             "refresh_after": s.refresh_after, "lease_until": s.lease_until}
 
 

@@ -360,7 +360,7 @@ export type Tokens = Record<(typeof BLOCKS)[number], string[]>;
 export function parseFile(data: Uint8Array): Tokens {
   if (data.length > MAX_FILE) throw damaged('longer than 1 MiB');
   const wide = data[0] === 0xff && data[1] === 0xfe ? 'utf-16le' : data[0] === 0xfe && data[1] === 0xff ? 'utf-16be' : '';
-  const content = new TextDecoder(wide || 'utf-8', { ignoreBOM: true }).decode(wide ? data.subarray(2) : data);
+  const content = new TextDecoder(wide || 'utf-8', { ignoreBOM: true }).decode(wide ? data.subarray(2, data.length & ~1) : data);
   const lines = content.replaceAll('\r', '\n').split('\n').map(clean);
   const found = Object.fromEntries(BLOCKS.map((label) => [label, [] as string[]])) as Tokens;
   for (let i = 0; i < lines.length; i++) {
