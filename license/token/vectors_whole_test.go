@@ -128,7 +128,7 @@ func listAt(after time.Duration, lst string) string {
 }
 
 func wholeStatus() []vector {
-	clear, list := deflated(3), listAt(0, exampleList)
+	empty, list := deflated(3), listAt(0, exampleList)
 	at := func(after time.Duration, phase license.Phase, why license.Reason, usable bool, v vector) vector {
 		v.Now, v.Phase, v.Why, v.Usable = signedAt.Add(after).Unix(), phase, why, &usable
 		return v
@@ -157,8 +157,8 @@ func wholeStatus() []vector {
 		goodWhole("an index beyond the end of the list, of which it says nothing", listed(12, "", list)),
 		goodWhole("an index far beyond the end of the list", listed(1<<31-1, "", list)),
 		blocked("an expired list, which proves what it says", license.Revoked, listed(0, "", listAt(-20*day, exampleList))),
-		goodWhole("the newest list counts", listed(0, "", listAt(-time.Hour, exampleList), listAt(0, clear), listAt(-2*time.Hour, exampleList))),
-		blocked("the newest list counts, wherever it stands", license.Revoked, listed(0, "", listAt(-time.Hour, clear), list, listAt(-2*time.Hour, clear))),
+		goodWhole("the newest list counts", listed(0, "", listAt(-time.Hour, exampleList), listAt(0, empty), listAt(-2*time.Hour, exampleList))),
+		blocked("the newest list counts, wherever it stands", license.Revoked, listed(0, "", listAt(-time.Hour, empty), list, listAt(-2*time.Hour, empty))),
 		goodWhole("a list of another address, which says nothing", listed(0, "", elsewhere)),
 		goodWhole("a forged list, which is as good as absent", listed(0, "", removed)),
 		goodWhole("a damaged list, which is as good as absent", listed(0, "", listAt(0, "AAAA"))),

@@ -86,21 +86,29 @@ func runExample(t *testing.T, command []string) {
 	good := token.File{Licenses: []string{s.license("cad-pro")}, KeySets: []string{s.keys(0, 5, true)}}
 	changed := good
 	changed.Licenses = []string{strings.Replace(good.Licenses[0], ".", ".e", 1)}
-	old := fmt.Sprintf("%d\n", s.now.Unix())
+	newer := token.File{Licenses: good.Licenses, KeySets: []string{s.keys(0, 6, false)}}
+	// What was seen some time after now, and some time before the licence.
+	seen := func(floor, newest time.Duration, keys string) string {
+		return fmt.Sprintf("%d\n%d\n%s", s.now.Add(floor).Unix(), s.now.Add(newest).Unix(), keys)
+	}
+	const day = 24 * time.Hour
 	for _, c := range []struct {
 		name, state, machine string
 		file                 token.File
 		want                 string
+		kept                 string // the state afterwards
 	}{
-		{"good", "", "box-7", good, "licensed: valid export"},
-		{"good, seen before", old + s.keys(0, 5, true), "box-7", good, "licensed: valid export"},
-		{"another machine", "", "box-8", good, "not licensed: another machine"},
-		{"another product", "", "box-7", token.File{Licenses: []string{s.license("cad-lite")}, KeySets: good.KeySets}, "not licensed: wrong_product: "},
-		{"changed", "", "box-7", changed, "not licensed: forged: "},
-		{"a floor in the last days of the lease", fmt.Sprintf("%d\n", s.now.AddDate(0, 0, 6).Unix()), "box-7", good, "licensed: grace export"},
-		{"a floor after the lease: the clock was set back", fmt.Sprintf("%d\n", s.now.AddDate(0, 0, 8).Unix()), "box-7", good, "not licensed: lease_over"},
-		{"the key was revoked by a key set seen before", old + s.keys(0, 6, false), "box-7", good, "not licensed: forged: "},
-		{"the primary was ended by the standby, seen before", old + s.keys(1, 1, false), "box-7", good, "not licensed: forged: "},
+		{"good", "", "box-7", good, "licensed: valid export", seen(0, 0, good.KeySets[0])},
+		{"good, seen before", seen(-day, -day, s.keys(0, 4, true)), "box-7", good, "licensed: valid export", seen(0, 0, good.KeySets[0])},
+		{"another machine", "", "box-8", good, "not licensed: another machine", ""},
+		{"another product", "", "box-7", token.File{Licenses: []string{s.license("cad-lite")}, KeySets: good.KeySets}, "not licensed: wrong_product: ", ""},
+		{"changed", "", "box-7", changed, "not licensed: forged: ", ""},
+		{"older than the licence that was seen last", seen(day, day, good.KeySets[0]), "box-7", good, "not licensed: older ", seen(day, day, good.KeySets[0])},
+		{"a floor in the last days of the lease", seen(6*day, 0, ""), "box-7", good, "licensed: grace export", seen(6*day, 0, good.KeySets[0])},
+		{"a floor after the lease: the clock was set back", seen(8*day, 0, ""), "box-7", good, "not licensed: lease_over", seen(8*day, 0, good.KeySets[0])},
+		{"the key was revoked by a key set seen before", seen(0, 0, newer.KeySets[0]), "box-7", good, "not licensed: forged: ", seen(0, 0, newer.KeySets[0])},
+		{"the key is revoked by the file, which is remembered", seen(0, 0, good.KeySets[0]), "box-7", newer, "not licensed: forged: ", seen(0, 0, newer.KeySets[0])},
+		{"the primary was ended by the standby, seen before", seen(0, 0, s.keys(1, 1, false)), "box-7", good, "not licensed: forged: ", ""},
 	} {
 		dir := t.TempDir()
 		put := func(name, content string) string {
@@ -122,11 +130,8 @@ func runExample(t *testing.T, command []string) {
 		if !strings.HasPrefix(got, c.want) || (err == nil) != strings.HasPrefix(c.want, "licensed") {
 			t.Errorf("%s: %q (%v), want %q", c.name, got, err, c.want)
 		}
-		if c.name == "good" {
-			want := old + good.KeySets[0]
-			if kept, err := os.ReadFile(state); err != nil || string(kept) != want {
-				t.Errorf("%s: what is kept is %q (%v), want %q", c.name, kept, err, want)
-			}
+		if kept, err := os.ReadFile(state); err != nil || c.kept != "" && string(kept) != c.kept {
+			t.Errorf("%s: what is kept is %q (%v), want %q", c.name, kept, err, c.kept)
 		}
 	}
 }

@@ -16,6 +16,7 @@ func TestVerifiers(t *testing.T) {
 	machines := machines(*mutants)
 	all := slices.Concat(vectors, prints, mutated, machines)
 	inEach(t, func(t *testing.T, p programs) {
+		t.Helper()
 		same(t, all, ask(t, p.vectors, all))
 		t.Run("example", func(t *testing.T) { runExample(t, p.example) })
 	})

@@ -9,19 +9,23 @@ from license_verify import Refused, Verifier, digest, parse_anchors
 
 
 def main(anchors: str, product: str, state: str, file: str) -> str:
-    floor, keys = 0, ""  # what was seen: the newest date, and the newest key set
-    if os.path.exists(state):
-        first, keys = Path(state).read_text().split("\n")
-        floor = int(first)
+    # What was seen: the newest date of all, the date of the newest licence, the newest key set.
+    seen = Path(state).read_text() if os.path.exists(state) else "0\n0\n"
+    first, second, keys = seen.split("\n")
+    floor, newest = int(first), int(second)
     verifier = Verifier(parse_anchors(Path(anchors).read_bytes()), product, keys=keys)  # anchors: compile them in
+    wrong = ""
     try:
         licence = verifier.verify(Path(file).read_bytes())
-    except Refused as e:
-        return f"not licensed: {e}"
-    if licence.proven > floor or verifier.keys != keys:
         floor = max(floor, licence.proven)
-        Path(state + ".new").write_text(f"{floor}\n{verifier.keys}")
-        os.replace(state + ".new", state)
+        if licence.claims["iat"] < newest:
+            wrong = "older than one that was seen"
+        newest = max(newest, licence.claims["iat"])
+    except Refused as e:
+        wrong = str(e)  # e.reason is forged, damaged or wrong_product
+    keep(state, seen, f"{floor}\n{newest}\n{verifier.keys}")
+    if wrong:
+        return f"not licensed: {wrong}"
     machine = {"custom": [digest(licence.salt, "custom", os.environ.get("LICENSED_MACHINE_ID", ""))]}
     if not licence.match(machine):
         return "not licensed: another machine"
@@ -30,6 +34,12 @@ def main(anchors: str, product: str, state: str, file: str) -> str:
         return f"not licensed: {status.reason}"
     print(f"licensed: {status.phase}", *sorted(status.features))
     return ""
+
+
+def keep(state: str, was: str, now: str) -> None:
+    if now != was:
+        Path(state + ".new").write_text(now)
+        os.replace(state + ".new", state)
 
 
 if __name__ == "__main__":
