@@ -317,6 +317,7 @@ func licenseClaimVectors() []vector {
 		damaged("machines negative", with(`"machines":2`, `"machines":-2`)),
 		damaged("install key too short", with(encode(publicKey("install")), "AAAA")),
 		damaged("install key of another curve", with(`"crv":"Ed25519"`, `"crv":"X25519"`)),
+		damaged("install key with nbf as text", with(`"cnf":{"jwk":{`, `"cnf":{"jwk":{"nbf":"1",`)),
 		damaged("cnf without a jwk", with(`"cnf":{"jwk"`, `"cnf":{"jkt"`)),
 	}
 	for _, member := range []string{

@@ -283,6 +283,8 @@ func fileVectors() []vector {
 		bad("another end", strings.Replace(one, "END LICENSE", "END LICENSE KEYS", 1)),
 		bad("a line missing", strings.Join(append(append([]string{}, body[:2]...), body[3][:10]+body[3][11:]), "\n")+"\n"+strings.Join(body[4:], "\n")),
 		bad("not base64", swap(one, body[2], strings.Repeat("*", len(body[2])))),
+		bad("stray bits at the end of a block", "-----BEGIN LICENSE-----\nYS5iLmN=\n-----END LICENSE-----\n"),
+		good("the same without stray bits, since blocks are all that is read", "-----BEGIN LICENSE-----\nYS5iLmM=\n-----END LICENSE-----\n"),
 		bad("not a token", armor("LICENSE", "hello, world")),
 		bad("block empty", armor("LICENSE", "")),
 	}

@@ -163,6 +163,7 @@ func wholeStatus() []vector {
 		goodWhole("a forged list, which is as good as absent", listed(0, "", removed)),
 		goodWhole("a damaged list, which is as good as absent", listed(0, "", listAt(0, "AAAA"))),
 		blocked("no list where one is wanted", license.LeaseOver, listed(2, hour)),
+		at(-time.Minute, license.PhaseBlocked, license.LeaseOver, false, goodWhole("no list where one is wanted, by a clock that is a little behind", listed(2, hour))),
 		goodWhole("a list as fresh as is wanted", listed(2, hour, listAt(30*time.Minute, exampleList))),
 		at(time.Hour+15*time.Minute-time.Second, license.PhaseValid, "", true, goodWhole("before the last quarter of a list's age", listed(2, hour, listAt(30*time.Minute, exampleList)))),
 		at(time.Hour+15*time.Minute, license.PhaseGrace, "", true, goodWhole("in the last quarter of a list's age", listed(2, hour, listAt(30*time.Minute, exampleList)))),
@@ -205,6 +206,13 @@ func wholeMachines() []vector {
 		v.Components, v.Match = c, &ok
 		return v
 	}
+	two := func(name string, ok bool, c license.Components) vector {
+		p := swap(licensePayload(), `"policy":"fuzzy"`, `"policy":"exact"`)
+		at := strings.Index(p, `"mac"`)
+		v := goodWhole(name, armor("LICENSE", signed(p[:at]+p[strings.Index(p, `"os"`):]))+keysBlock(keySetToken()))
+		v.Components, v.Match = c, &ok
+		return v
+	}
 	typed := func(name, code string, ok bool) vector {
 		p := licensePayload()
 		p = p[:strings.Index(p, `"components"`)] + `"code":"` + digest(product, "code", "HW1") + `"}}}`
@@ -229,6 +237,8 @@ func wholeMachines() []vector {
 		machine("exact: one kind changed", "exact", true, of(license.KindDisk, strange, license.KindMAC, mac, license.KindOS, system)),
 		machine("exact: one kind changed and one absent", "exact", false, of(license.KindDisk, strange, license.KindOS, system)),
 		machine("exact: two kinds absent", "exact", false, of(license.KindOS, system)),
+		two("exact: one of two kinds changed", false, of(license.KindDisk, strange, license.KindOS, system)),
+		two("exact: one of two kinds absent", true, of(license.KindOS, system)),
 		machine("none: any machine", "none", true, of(license.KindOS, strange)),
 		machine("a policy that is not known", "fuzzy-9", false, of(license.KindDisk, disk, license.KindMAC, mac, license.KindOS, system)),
 		typed("the identification code", "HW1", true),

@@ -378,7 +378,7 @@ public final class LicenseVerifier {
                 }
                 lease = Math.min(lease, until);
                 refresh = Math.min(refresh, (since + until) / 2);
-                if (reason.isEmpty() && now >= until) {
+                if (reason.isEmpty() && (listed < 0 || now >= until)) {
                     reason = "lease_over";
                 } else if (reason.isEmpty() && 4 * now >= 3 * until + since) {
                     phase = "grace";

@@ -436,7 +436,7 @@ class License:
                 since = self.status_list.iat
                 until = min(since + lic["status_max_age"], self.status_list.exp)
             lease, refresh = min(lease, until), min(refresh, (since + until) // 2)
-            if phase != "blocked" and now >= until:
+            if phase != "blocked" and (listed is None or now >= until):
                 phase, reason = "blocked", "lease_over"
             elif phase != "blocked" and 4 * now >= 3 * until + since:
                 phase = "grace"

@@ -256,7 +256,7 @@ export class License {
       }
       leaseUntil = Math.min(leaseUntil, until);
       refreshAfter = Math.min(refreshAfter, Math.floor((since + until) / 2));
-      if (phase !== 'blocked' && now >= until) [phase, reason] = ['blocked', 'lease_over'];
+      if (phase !== 'blocked' && (listed === undefined || now >= until)) [phase, reason] = ['blocked', 'lease_over'];
       else if (phase !== 'blocked' && 4 * now >= 3 * until + since) phase = 'grace';
     }
 
