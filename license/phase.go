@@ -226,9 +226,11 @@ func (d Dates) NextAfter(now time.Time) time.Time {
 	return next
 }
 
-// LeaseGrace returns when the last quarter of the lease begins.
+// LeaseGrace returns when the last quarter of the lease begins. A lease may be
+// longer than a time.Duration.
 func (d Dates) LeaseGrace() time.Time {
-	return d.LeaseUntil.Add(-d.LeaseUntil.Sub(d.IssuedAt) / 4)
+	seconds := d.LeaseUntil.Unix() - d.IssuedAt.Unix()
+	return time.Unix(d.LeaseUntil.Unix()-seconds/4, 0).UTC().Add(-time.Duration(seconds%4) * time.Second / 4)
 }
 
 func earlier(a, b time.Time) time.Time {
