@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/seed-357fa782/licensed/client/fingerprint/internal/machine"
+	"github.com/seed-357fa782/licensed/client/internal/plist"
 	"github.com/seed-357fa782/licensed/license"
 )
 
@@ -42,10 +43,10 @@ func (a Answers) Parts() machine.Parts {
 // operating system is that UUID too: macOS has no other, and package machineid
 // takes the same.
 func (a Answers) platform(p *machine.Parts) {
-	list, err := parseList(a.Platform)
-	for _, d := range dicts(list) {
-		p.Boards = append(p.Boards, nonEmpty(text(d, "IOPlatformSerialNumber"))...)
-		if id := text(d, "IOPlatformUUID"); id != "" {
+	list, err := plist.Parse(a.Platform)
+	for _, d := range plist.Dicts(list) {
+		p.Boards = append(p.Boards, nonEmpty(plist.Text(d, "IOPlatformSerialNumber"))...)
+		if id := plist.Text(d, "IOPlatformUUID"); id != "" {
 			p.UUIDs = append(p.UUIDs, id)
 			p.OS = id
 		}
@@ -59,14 +60,14 @@ func (a Answers) platform(p *machine.Parts) {
 
 // interfaces takes the addresses of built-in adapters that are there now.
 func (a Answers) interfaces(p *machine.Parts) {
-	list, err := parseList(a.Interfaces)
+	list, err := plist.Parse(a.Interfaces)
 	if err != nil {
 		p.Note(license.KindMAC, "the system's list of network interfaces cannot be read")
 	}
-	d, _ := list.(dict)
-	for _, i := range dicts(d["Interfaces"]) {
+	d, _ := list.(plist.Dict)
+	for _, i := range plist.Dicts(d["Interfaces"]) {
 		address, _ := i["IOMACAddress"].([]byte)
-		if len(address) == 6 && i["Active"] == true && i["IOBuiltin"] == true && builtIn(text(i, "IOPathMatch")) {
+		if len(address) == 6 && i["Active"] == true && i["IOBuiltin"] == true && builtIn(plist.Text(i, "IOPathMatch")) {
 			p.MACs = append(p.MACs, fmt.Sprintf("%02x:%02x:%02x:%02x:%02x:%02x",
 				address[0], address[1], address[2], address[3], address[4], address[5]))
 		}
@@ -88,22 +89,22 @@ func (a Answers) storage(p *machine.Parts) {
 		p.Note(license.KindDisk, "ioreg does not say what disks there are")
 		return
 	}
-	list, err := parseList(a.Storage)
+	list, err := plist.Parse(a.Storage)
 	if err != nil {
 		p.Note(license.KindDisk, "ioreg's list of disks cannot be read whole")
 	}
-	for _, d := range dicts(list) {
-		protocol := in(d, "Protocol Characteristics")
-		if text(protocol, "Physical Interconnect Location") != "Internal" {
+	for _, d := range plist.Dicts(list) {
+		protocol := plist.In(d, "Protocol Characteristics")
+		if plist.Text(protocol, "Physical Interconnect Location") != "Internal" {
 			continue
 		}
-		switch text(protocol, "Physical Interconnect") {
+		switch plist.Text(protocol, "Physical Interconnect") {
 		case "Secure Digital", "USB", "FireWire", "Virtual Interface", "iSCSI", "Fibre Channel Interface":
 			continue
 		}
-		serial := text(in(d, "Device Characteristics"), "Serial Number")
+		serial := plist.Text(plist.In(d, "Device Characteristics"), "Serial Number")
 		if serial == "" {
-			serial = text(d, "Serial Number")
+			serial = plist.Text(d, "Serial Number")
 		}
 		p.Disks = append(p.Disks, nonEmpty(serial)...)
 	}

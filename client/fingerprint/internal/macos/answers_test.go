@@ -10,6 +10,7 @@ import (
 
 	"github.com/seed-357fa782/licensed/client/fingerprint/internal/machine"
 	"github.com/seed-357fa782/licensed/client/fingerprint/internal/macos"
+	"github.com/seed-357fa782/licensed/client/internal/plist"
 	"github.com/seed-357fa782/licensed/license"
 )
 
@@ -90,7 +91,7 @@ func TestAnswersMissing(t *testing.T) {
 		"binary":            {func(a *macos.Answers) { a.Interfaces = []byte("bplist00\xd2") }, []license.Kind{"mac"}},
 		"a text":            {func(a *macos.Answers) { a.Platform = []byte("ioreg: error") }, []license.Kind{"os", "uuid", "board"}},
 		"another list":      {func(a *macos.Answers) { a.Platform = a.Interfaces }, []license.Kind{"os", "uuid", "board"}},
-		"too long":          {func(a *macos.Answers) { a.Storage = make([]byte, macos.MaxList+1) }, []license.Kind{"disk"}},
+		"too long":          {func(a *macos.Answers) { a.Storage = make([]byte, plist.MaxList+1) }, []license.Kind{"disk"}},
 		"all there":         {func(*macos.Answers) {}, nil},
 		"cut in the middle": {func(a *macos.Answers) { a.Storage = a.Storage[:2*len(a.Storage)/3] }, []license.Kind{"disk"}},
 	} {
@@ -103,33 +104,6 @@ func TestAnswersMissing(t *testing.T) {
 		if name == "cut in the middle" && len(p.Disks) != 2 {
 			t.Errorf("%s: %q are left", name, p.Disks)
 		}
-	}
-}
-
-func TestDamagedLists(t *testing.T) {
-	deep := "<plist>" + strings.Repeat("<array>", 20) + strings.Repeat("</array>", 20) + "</plist>"
-	for name, c := range map[string]struct{ list, want string }{
-		"empty":                  {"", "empty"},
-		"a plist of nothing":     {"<plist></plist>", "empty"},
-		"not XML":                {"<plist><array><dict>", "EOF"},
-		"tags crossed":           {"<plist><array></plist></array>", "closed by"},
-		"a key without a value":  {"<plist><dict><key>a</key></dict></plist>", "key without a value"},
-		"a value without a key":  {"<plist><dict><string>a</string></dict></plist>", "where a key should be"},
-		"an element in a text":   {"<plist><array><string>a<b/></string></array></plist>", "within a text"},
-		"data that is no base64": {"<plist><array><data>!</data></array></plist>", "base64"},
-		"too deep":               {deep, "nested"},
-		"too many":               {"<plist><array>" + strings.Repeat("<true/>", 1<<16) + "</array></plist>", "more than"},
-		"an unknown entity":      {"<!DOCTYPE plist [<!ENTITY a 'b'>]><plist><array><string>&a;</string></array></plist>", "entity"},
-	} {
-		if _, err := macos.ParseList([]byte(c.list)); err == nil || !strings.Contains(err.Error(), c.want) {
-			t.Errorf("%s: %v", name, err)
-		}
-	}
-	got, err := macos.ParseList([]byte(`<plist><array><dict><key>a</key><integer>1</integer><key>b</key><false/><key>c</key><data> AA
-		EC </data><key>d</key><string>x &amp; &#65;</string></dict><dict/></array></plist>`))
-	want := []any{map[string]any{"a": "1", "b": false, "c": []byte{0, 1, 2}, "d": "x & A"}, map[string]any{}}
-	if d := cmp.Diff(any(want), got); d != "" || err != nil {
-		t.Error(d, err)
 	}
 }
 

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/seed-357fa782/licensed/client/internal/plist"
 )
 
 const (
@@ -42,7 +44,7 @@ func run(ctx context.Context, class string) []byte {
 	cmd.Env = []string{"PATH=/usr/bin:/bin:/usr/sbin:/sbin", "LANG=C"}
 	cmd.Dir = "/"
 	cmd.WaitDelay = time.Second
-	out := limited{left: MaxList}
+	out := limited{left: plist.MaxList}
 	cmd.Stdout = &out
 	if cmd.Run() != nil {
 		return nil
@@ -77,7 +79,7 @@ func read(path string) []byte {
 	if info, err := f.Stat(); err != nil || info.Mode().Perm()&0o004 == 0 {
 		return nil
 	}
-	data, err := io.ReadAll(io.LimitReader(f, MaxList+1))
+	data, err := io.ReadAll(io.LimitReader(f, plist.MaxList+1))
 	if err != nil {
 		return nil
 	}

@@ -1,4 +1,6 @@
-package macos
+// Package plist reads property lists of macOS in their XML form, in which the
+// system keeps its settings and says what it has.
+package plist
 
 import (
 	"bytes"
@@ -18,13 +20,13 @@ const (
 	maxNodes = 1 << 16
 )
 
-// dict is a dictionary of a property list. Its values are dict, []any, string,
+// Dict is a dictionary of a property list. Its values are Dict, []any, string,
 // []byte and bool; numbers and dates are strings.
-type dict = map[string]any
+type Dict = map[string]any
 
-// parseList reads a property list in the XML form. What stands before damage
+// Parse reads a property list in the XML form. What stands before damage
 // is returned with the error, as far as its dictionaries are whole.
-func parseList(data []byte) (any, error) {
+func Parse(data []byte) (any, error) {
 	if len(data) > MaxList {
 		return nil, fmt.Errorf("property list: %d bytes are more than the limit of %d", len(data), MaxList)
 	}
@@ -94,7 +96,7 @@ func (p *listParser) value(start xml.StartElement, depth int) (any, error) {
 }
 
 func (p *listParser) dict(depth int) (any, error) {
-	d := dict{}
+	d := Dict{}
 	for {
 		start, err := p.next()
 		if err != nil || start == nil {
@@ -155,24 +157,26 @@ func (p *listParser) text() (string, error) {
 	}
 }
 
-// dicts returns the dictionaries of an array.
-func dicts(value any) []dict {
+// Dicts returns the dictionaries of an array.
+func Dicts(value any) []Dict {
 	all, _ := value.([]any)
-	var out []dict
+	var out []Dict
 	for _, v := range all {
-		if d, ok := v.(dict); ok {
+		if d, ok := v.(Dict); ok {
 			out = append(out, d)
 		}
 	}
 	return out
 }
 
-func text(d dict, key string) string {
+// Text returns a text of a dictionary, "" where there is none of that name.
+func Text(d Dict, key string) string {
 	s, _ := d[key].(string)
 	return s
 }
 
-func in(d dict, key string) dict {
-	inner, _ := d[key].(dict)
+// In returns a dictionary within another, nil where there is none of that name.
+func In(d Dict, key string) Dict {
+	inner, _ := d[key].(Dict)
 	return inner
 }

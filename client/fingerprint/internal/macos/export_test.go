@@ -1,4 +1,0 @@
-package macos
-
-// ParseList reads a property list.
-var ParseList = parseList
