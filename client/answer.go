@@ -20,7 +20,7 @@ func (g *Guard) accept(m *memory, p *pending, a wire.Answer) error {
 	before := m.provenTime
 	keys, err := g.takeKeys(m, a.Keys)
 	if err != nil {
-		return err
+		return g.stranger(err)
 	}
 	t, err := token.VerifyTimeFor(a.Time, keys, token.ExpectTime{Issuer: g.opts.Issuer, InstallID: p.Install, Nonce: p.ID})
 	if err != nil {
@@ -53,6 +53,15 @@ func (g *Guard) accept(m *memory, p *pending, a wire.Answer) error {
 		return errOtherInstall()
 	}
 	return g.take(m, p, claims, answers)
+}
+
+// stranger is the error of an answer whose key set is not to be trusted.
+func (g *Guard) stranger(err error) error {
+	if license.ReasonOf(err) != license.Forged {
+		return err
+	}
+	return license.Errorf(license.Forged, "what answered at %s is not the licence server of this product: its keys are not vouched for by the merchant's. "+
+		"Another merchant's server answered, or the address is wrong", g.server.base.Host).WithCause(err)
 }
 
 // errSuperseded says that an answer came too late: what it would replace is

@@ -1,8 +1,9 @@
 package client
 
 import (
+	"context"
 	"crypto/x509"
-	"net/http"
+	"net"
 	"time"
 )
 
@@ -35,10 +36,15 @@ func (g *Guard) SetUptime(uptime func() time.Duration) {
 
 // TLSTime is by what the guard's own transport judges certificates.
 func (g *Guard) TLSTime() time.Time {
-	return g.server.http.Transport.(*http.Transport).TLSClientConfig.Time()
+	return g.server.http.Transport.(*transport).current.TLSClientConfig.Time()
 }
 
 // TrustCA lets the guard's own transport trust one more authority.
 func (g *Guard) TrustCA(pool *x509.CertPool) {
-	g.server.http.Transport.(*http.Transport).TLSClientConfig.RootCAs = pool
+	g.server.http.Transport.(*transport).current.TLSClientConfig.RootCAs = pool
+}
+
+// Dial lets the guard's own transport connect by a function.
+func (g *Guard) Dial(dial func(ctx context.Context, network, address string) (net.Conn, error)) {
+	g.server.http.Transport.(*transport).current.DialContext = dial
 }

@@ -2,7 +2,6 @@ package client
 
 import (
 	"context"
-	"crypto/tls"
 	"net"
 	"net/http"
 	"net/url"
@@ -72,10 +71,22 @@ type Options struct {
 	// Fingerprint collects what the machine shows; nil is fingerprint.Collect.
 	Fingerprint func(context.Context) (fingerprint.Set, error)
 
+	// Proxy returns the proxy for a call, nil where it goes directly. nil is the proxy
+	// that the environment names (HTTPS_PROXY, NO_PROXY), else the one that Windows or
+	// macOS is set to, looked up with each call (docs/network.md). A server on the
+	// loopback interface that is called by plain http is called directly. A call whose
+	// proxy fails fails; it does not go around it.
+	Proxy func(*http.Request) (*url.URL, error)
+	// CAFile is a file of certificate authorities, in PEM form, that the server's
+	// certificate may be by besides those that the system knows, such as that of a
+	// firewall which looks into connections. It is read with each call; where that is
+	// not possible, the call is Unreachable, field "ca_file". "" is the file that the
+	// environment variable LICENSED_CA_FILE names, if it does.
+	CAFile string
 	// HTTPClient is used for calls, with redirects to other hosts refused. nil is
-	// one with the proxy of the environment and TLS 1.2 or later, which reaches the
-	// server under a wrong clock as well; another one judges certificates by the
-	// machine's clock.
+	// one with Proxy, CAFile and TLS 1.2 or later, which makes a connection for each call
+	// and reaches the server under a wrong clock as well; another one judges
+	// certificates by the machine's clock, and excludes Proxy and CAFile.
 	HTTPClient *http.Client
 	// Timeout limits one call to the server; 0 is DefaultTimeout.
 	Timeout time.Duration
@@ -103,6 +114,12 @@ func (o Options) withDefaults() (Options, error) {
 			return o, err
 		}
 		o.Anchors = cloneAnchors(o.Anchors)
+	}
+	if o.HTTPClient != nil && o.Proxy != nil {
+		return o, license.FieldErrorf("proxy", "the HTTP client of the options goes its own way; set the proxy there")
+	}
+	if o.HTTPClient != nil && o.CAFile != "" {
+		return o, license.FieldErrorf("ca_file", "the HTTP client of the options trusts whom it trusts; set the authorities there")
 	}
 	if o.Timeout < 0 {
 		return o, license.FieldErrorf("timeout", "the timeout is negative")
@@ -167,17 +184,4 @@ func loopback(host string) bool {
 	}
 	ip := net.ParseIP(host)
 	return ip != nil && ip.IsLoopback()
-}
-
-// newTransport is what calls go through when the product brings nothing. now is
-// by what certificates are judged: whose clock is behind needs the server most.
-func newTransport(now func() time.Time) *http.Transport {
-	return &http.Transport{
-		Proxy:               http.ProxyFromEnvironment,
-		TLSClientConfig:     &tls.Config{MinVersion: tls.VersionTLS12, Time: now},
-		TLSHandshakeTimeout: 10 * time.Second,
-		ForceAttemptHTTP2:   true,
-		MaxIdleConns:        2,
-		IdleConnTimeout:     30 * time.Second,
-	}
 }

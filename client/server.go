@@ -47,25 +47,14 @@ func newServer(o Options, now func() time.Time, alsoWithin func(from, until time
 	if o.HTTPClient != nil {
 		*s.http = *o.HTTPClient
 	} else {
-		s.http.Transport, s.own = newTransport(func() time.Time {
+		s.http.Transport, s.own = newTransport(o, func() time.Time {
 			if t := s.instead.Load(); t != nil {
 				return *t
 			}
 			return now()
 		}), true
 	}
-	s.http.CheckRedirect = func(req *http.Request, via []*http.Request) error {
-		first := via[0]
-		switch {
-		case len(via) > maxRedirects:
-			return errors.New("redirected too often")
-		case req.URL.Host != first.URL.Host || req.URL.Scheme != first.URL.Scheme:
-			return errors.New("redirected to another host")
-		case req.Method != first.Method:
-			return errors.New("redirected to a page")
-		}
-		return nil
-	}
+	s.http.CheckRedirect = redirected
 	return s, nil
 }
 
@@ -119,21 +108,18 @@ func (s *server) post(ctx context.Context, request string) (wire.Answer, error) 
 		return wire.Answer{}, fmt.Errorf("write the request: %w", err)
 	}
 	req.Header.Set("Content-Type", wire.TypeJSON)
-	req.Header.Set("Accept", wire.TypeJSON)
-	req.Header.Set("User-Agent", userAgent)
-	resp, err := s.do(req)
+	data, r, err := s.call(req, wire.TypeJSON, wire.MaxBody)
 	if err != nil {
-		return wire.Answer{}, s.unreachable("did not answer: "+transportText(err), err)
+		return wire.Answer{}, err
 	}
-	defer func() { _ = resp.Body.Close() }() // it was only read
-	data, err := io.ReadAll(io.LimitReader(resp.Body, wire.MaxBody+1))
-	switch {
-	case err != nil:
-		return wire.Answer{}, s.unreachable("broke off its answer", err)
-	case len(data) > wire.MaxBody:
-		return wire.Answer{}, s.unreachable("sent an answer that is too long", nil)
+	var a wire.Answer
+	if err := json.Unmarshal(data, &a); err != nil {
+		return wire.Answer{}, s.unreachable(r, "sent an answer that is not whole; try again later", err)
 	}
-	return s.read(resp, data)
+	if a.Keys == "" || a.Time == "" {
+		return wire.Answer{}, s.unreachable(r, "sent JSON that is no answer of a licence server; see that the address is right", nil)
+	}
+	return a, nil
 }
 
 // get fetches a token that the server publishes under an address.
@@ -142,41 +128,43 @@ func (s *server) get(ctx context.Context, address, mediaType string) (string, er
 	if err != nil {
 		return "", license.Errorf(license.NotFound, "there is nothing to fetch at the address that the licence names").WithCause(err)
 	}
-	req.Header.Set("Accept", mediaType)
-	req.Header.Set("User-Agent", userAgent)
-	resp, err := s.do(req)
+	data, _, err := s.call(req, mediaType, token.MaxToken)
 	if err != nil {
-		return "", s.unreachable("did not answer: "+transportText(err), err)
-	}
-	defer func() { _ = resp.Body.Close() }() // it was only read
-	data, err := io.ReadAll(io.LimitReader(resp.Body, token.MaxToken+1))
-	switch {
-	case err != nil:
-		return "", s.unreachable("broke off its answer", err)
-	case len(data) > token.MaxToken:
-		return "", s.unreachable("sent an answer that is too long", nil)
-	}
-	if err := s.refusal(resp, data, mediaType); err != nil {
 		return "", err
 	}
 	return string(bytes.TrimSpace(data)), nil
 }
 
-// read makes an answer or an error of what came back. The reason comes from
-// the body, never from the status.
-func (s *server) read(resp *http.Response, data []byte) (wire.Answer, error) {
-	if err := s.refusal(resp, data, wire.TypeJSON); err != nil {
-		return wire.Answer{}, err
+// call makes a call and reads its answer, which is of one type and no longer
+// than so many bytes. Where it failed, no connection is left over.
+func (s *server) call(req *http.Request, want string, most int) (data []byte, r *route, err error) {
+	defer func() {
+		if err != nil {
+			s.closeIdle()
+		}
+	}()
+	ctx, r := traced(req.Context())
+	req = req.WithContext(ctx)
+	req.Header.Set("Accept", want)
+	req.Header.Set("User-Agent", userAgent)
+	resp, err := s.do(req)
+	if err != nil {
+		return nil, r, s.failed(r, err)
 	}
-	var a wire.Answer
-	if err := json.Unmarshal(data, &a); err != nil {
-		return wire.Answer{}, s.unreachable("sent an answer that is not whole", err)
+	defer func() { _ = resp.Body.Close() }() // it was only read
+	data, err = io.ReadAll(io.LimitReader(resp.Body, int64(most)+1))
+	switch {
+	case err != nil:
+		return nil, r, s.brokenOff(r, err)
+	case len(data) > most:
+		return nil, r, s.unreachable(r, "sent an answer that is too long for one; see that the address is right, and that no proxy changes what passes", nil)
 	}
-	return a, nil
+	return data, r, s.refusal(r, resp, data, want)
 }
 
 // refusal is what keeps an answer from being one of the type that is wanted.
-func (s *server) refusal(resp *http.Response, data []byte, want string) error {
+// The reason comes from the body, never from the status.
+func (s *server) refusal(r *route, resp *http.Response, data []byte, want string) error {
 	mediaType, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type"))
 	if err != nil {
 		mediaType = ""
@@ -185,41 +173,13 @@ func (s *server) refusal(resp *http.Response, data []byte, want string) error {
 	case mediaType == wire.TypeProblem:
 		var p wire.Problem
 		if json.Unmarshal(data, &p) != nil || !reasonOfServer(p.Reason) {
-			return s.unreachable(fmt.Sprintf("answered with status %d and a problem that is none of a licence server", resp.StatusCode), nil)
+			return s.unreachable(r, fmt.Sprintf("answered with status %d and a problem that is none of a licence server; see that the address is right", resp.StatusCode), nil)
 		}
-		p.Detail = printable(p.Detail)
-		return p.Err()
+		return refused(p, resp.Header)
 	case resp.StatusCode != http.StatusOK || mediaType != want:
-		kind := mediaType
-		if kind == "" {
-			kind = "nothing that has a type"
-		}
-		return s.unreachable(fmt.Sprintf("answered with status %d and %s; a proxy or a login page may stand between", resp.StatusCode, printable(kind)), nil)
+		return s.stranger(r, resp, mediaType)
 	}
 	return nil
-}
-
-func (s *server) unreachable(what string, cause error) error {
-	err := license.Errorf(license.Unreachable, "the licence server at %s %s", s.base.Host, what)
-	if cause == nil {
-		return err
-	}
-	return err.WithCause(cause)
-}
-
-// transportText is why a call failed, without the address, which the caller names.
-func transportText(err error) string {
-	if errors.Is(err, context.DeadlineExceeded) {
-		return "it took too long"
-	}
-	if e, ok := errors.AsType[*url.Error](err); ok {
-		err = e.Err
-	}
-	text := printable(err.Error())
-	if _, ok := outOfTime(err); ok {
-		text += "; see that the clock of this machine is right"
-	}
-	return text
 }
 
 // reasonOfServer reports whether a server can give this reason. One that this
