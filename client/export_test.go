@@ -48,3 +48,9 @@ func (g *Guard) TrustCA(pool *x509.CertPool) {
 func (g *Guard) Dial(dial func(ctx context.Context, network, address string) (net.Conn, error)) {
 	g.server.http.Transport.(*transport).current.DialContext = dial
 }
+
+// What the system says of connections.
+const (
+	ErrReset     = errReset
+	ErrNoNetwork = errNoNetwork
+)

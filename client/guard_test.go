@@ -291,7 +291,7 @@ func TestSpoiledAnswers(t *testing.T) {
 		want  license.Reason
 		timed bool // its time is authentic
 	}{
-		"nothing in it":          {func(_ *site, _ token.Request, a *wire.Answer) { *a = wire.Answer{} }, license.Damaged, false},
+		"nothing in it":          {func(_ *site, _ token.Request, a *wire.Answer) { *a = wire.Answer{} }, license.Unreachable, false},
 		"no licence":             {func(_ *site, _ token.Request, a *wire.Answer) { a.License = "" }, license.Damaged, true},
 		"no time":                {func(_ *site, _ token.Request, a *wire.Answer) { a.Time = "" }, license.Damaged, false},
 		"cut licence":            {func(_ *site, _ token.Request, a *wire.Answer) { a.License = a.License[:len(a.License)-4] }, license.Damaged, true},

@@ -116,7 +116,7 @@ func (s *server) post(ctx context.Context, request string) (wire.Answer, error) 
 	if err := json.Unmarshal(data, &a); err != nil {
 		return wire.Answer{}, s.unreachable(r, "sent an answer that is not whole; try again later", err)
 	}
-	if a.Keys == "" || a.Time == "" {
+	if a.Keys == "" && a.Time == "" {
 		return wire.Answer{}, s.unreachable(r, "sent JSON that is no answer of a licence server; see that the address is right", nil)
 	}
 	return a, nil
