@@ -156,7 +156,7 @@ func (e *caError) Unwrap() error { return e.err }
 // route is how one call goes, for the words about what went wrong.
 type route struct {
 	proxy     atomic.Pointer[url.URL] // nil is directly
-	connected atomic.Bool             // all the way to the server, or to who stands in for it
+	connected atomic.Bool             // with the server, or with who stands in for it
 }
 
 type routeKey struct{}
@@ -166,7 +166,8 @@ func traced(ctx context.Context) (context.Context, *route) {
 	r := &route{}
 	ctx = context.WithValue(ctx, routeKey{}, r)
 	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		GotConn: func(httptrace.GotConnInfo) { r.connected.Store(true) },
+		TLSHandshakeStart: func() { r.connected.Store(true) },
+		GotConn:           func(httptrace.GotConnInfo) { r.connected.Store(true) },
 	}), r
 }
 
