@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/x509"
 	"net"
+	"net/http"
 	"time"
 )
 
@@ -54,3 +55,6 @@ const (
 	ErrReset     = errReset
 	ErrNoNetwork = errNoNetwork
 )
+
+// RetryAfter reads the header of that name.
+func RetryAfter(h http.Header) time.Duration { return retryAfter(h) }

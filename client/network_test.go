@@ -130,7 +130,7 @@ func (a *away) secure(c tls.Certificate, h http.HandlerFunc) *atomic.Int64 {
 // raw serves whatever it likes to each connection.
 func (a *away) raw(serve func(net.Conn)) (address string) {
 	a.t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // it does not wait
+	l, err := net.Listen("tcp", "127.0.0.1:0")
 	check(a.t, err)
 	done := make(chan struct{})
 	go func() {
@@ -224,7 +224,7 @@ func (a *away) wantTrouble(g *client.Guard, reason license.Reason, words ...stri
 	}
 }
 
-// listed lets the licence held name a status list.
+// listing lets the licence held name a status list.
 func listing(_ token.Request, c *token.License) { *c = listed(*c) }
 
 // opened opens the install in the network as it is now.
@@ -296,7 +296,7 @@ func TestBadNetworks(t *testing.T) {
 	}{
 		"refused": {
 			set: func(a *away) {
-				l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // it does not wait
+				l, err := net.Listen("tcp", "127.0.0.1:0")
 				check(a.t, errors.Join(err, l.Close()))
 				a.opts.Server = "http://" + l.Addr().String()
 			}, words: []string{"nothing listens", "try again later"},
@@ -391,7 +391,7 @@ func TestBadNetworks(t *testing.T) {
 		"a proxy's header bomb": {set: func(a *away) { a.proxied("HTTP/1.1 200 OK\r\nX: " + strings.Repeat("x", 8<<20)) }, words: []string{"proxy 127.0.0.1:"}},
 		"a proxy that is gone": {
 			set: func(a *away) {
-				l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // it does not wait
+				l, err := net.Listen("tcp", "127.0.0.1:0")
 				check(a.t, errors.Join(err, l.Close()))
 				a.opts.Proxy = func(*http.Request) (*url.URL, error) { return url.Parse("http://me:secret@" + l.Addr().String()) }
 			}, words: []string{"proxy 127.0.0.1:", "see that the proxy runs"},
@@ -404,7 +404,7 @@ func TestBadNetworks(t *testing.T) {
 		},
 		"no proxy can be told": {
 			set: func(a *away) {
-				a.opts.Proxy = func(*http.Request) (*url.URL, error) { return url.Parse("http://me:secret@host:port") }
+				a.opts.Proxy = func(*http.Request) (*url.URL, error) { return url.Parse("http://me:secret@" + "host:port") }
 			}, words: []string{"was not called", "Options.Proxy"},
 		},
 	} {
@@ -492,7 +492,7 @@ func TestProxyOfTheEnvironment(t *testing.T) {
 			return
 		}
 		asked.Add(1)
-		there, err := net.Dial("tcp", server) //nolint:noctx // it is on this machine
+		there, err := net.Dial("tcp", server)
 		if err != nil {
 			return
 		}
@@ -644,6 +644,20 @@ func TestWaitThatAnAnswerAsksFor(t *testing.T) {
 			wantLicensed(t, g)
 		})
 	}
+}
+
+// FuzzRetryAfter: whatever a server asks for, it is no time of the past, and
+// not more than a day.
+func FuzzRetryAfter(f *testing.F) {
+	f.Add("90", "")
+	f.Add("Sun, 01 Mar 9026 11:05:00 GMT", "Sun, 01 Mar 0001 11:05:00 GMT")
+	f.Add("Sunday, 01-Mar-26 11:05:00 GMT", "Sun Mar  1 11:05:00 2026")
+	f.Add("99999999999999999999", "")
+	f.Fuzz(func(t *testing.T, after, date string) {
+		if d := client.RetryAfter(http.Header{"Retry-After": {after}, "Date": {date}}); d < 0 || d > day {
+			t.Errorf("%v", d)
+		}
+	})
 }
 
 func TestExcludedOptions(t *testing.T) {

@@ -204,7 +204,7 @@ func (s *server) brokenOff(r *route, err error) error {
 // stranger is the error of an answer that no licence server gives. mediaType
 // is "" where it has none.
 func (s *server) stranger(r *route, resp *http.Response, mediaType string) error {
-	what := ""
+	var what string
 	switch {
 	case resp.StatusCode == http.StatusProxyAuthRequired:
 		what = whatPassword
