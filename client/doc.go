@@ -31,6 +31,9 @@
 //   - A server that is down, slow or not a licence server at all changes
 //     nothing: what was held stays, and the error says Unreachable. A refusal by
 //     the server is reported and ends nothing either; only something signed does.
+//   - Nobody is called but the licence server, over TLS, by the proxy that the
+//     environment or the system is set to: docs/network.md is for who runs the
+//     network.
 //   - A clock that was wrong leaves nothing behind when it is set right, and
 //     setting it back gains no running time: docs/time.md says what every skew
 //     does, and what cannot be prevented without a network.

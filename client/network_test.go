@@ -318,15 +318,15 @@ func TestBadNetworks(t *testing.T) {
 		"closes after the request": {
 			set: func(a *away) { a.saying() }, words: []string{"broke the connection off"},
 		},
-		"no HTTP":           {set: func(a *away) { a.saying("220 mail.example.com ESMTP\r\n") }, words: []string{"did not answer as one", "address is right"}},
-		"cut in the header": {set: func(a *away) { a.saying("HTTP/1.1 200 OK\r\nContent-Ty") }, words: []string{"did not answer as one"}},
+		"no HTTP":           {set: func(a *away) { a.saying("220 mail.example.com ESMTP\r\n") }, words: []string{"did not answer as a licence server does", "address is right"}},
+		"cut in the header": {set: func(a *away) { a.saying("HTTP/1.1 200 OK\r\nContent-Ty") }, words: []string{"did not answer as a licence server does"}},
 		"cut in the body": {set: func(a *away) {
 			a.saying("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{\"lic")
 		}, words: []string{"broke off its answer"}},
 		"cut between chunks":   {set: func(a *away) { a.saying("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{\"lic\r\n") }, words: []string{"broke off its answer"}},
-		"a header without end": {set: func(a *away) { a.saying("HTTP/1.1 200 OK\r\nX: ", strings.Repeat("x", 8<<20)) }, words: []string{"did not answer as one"}},
-		"headers without end":  {set: func(a *away) { a.saying("HTTP/1.1 200 OK\r\n", strings.Repeat("X: y\r\n", 1<<20)) }, words: []string{"did not answer as one"}},
-		"100 without end":      {set: func(a *away) { a.saying(strings.Repeat("HTTP/1.1 103 Early Hints\r\n\r\n", 1<<18)) }, words: []string{"did not answer as one"}},
+		"a header without end": {set: func(a *away) { a.saying("HTTP/1.1 200 OK\r\nX: ", strings.Repeat("x", 8<<20)) }, words: []string{"did not answer as a licence server does"}},
+		"headers without end":  {set: func(a *away) { a.saying("HTTP/1.1 200 OK\r\n", strings.Repeat("X: y\r\n", 1<<20)) }, words: []string{"did not answer as a licence server does"}},
+		"100 without end":      {set: func(a *away) { a.saying(strings.Repeat("HTTP/1.1 103 Early Hints\r\n\r\n", 1<<18)) }, words: []string{"did not answer as a licence server does"}},
 		"a web page":           {set: func(a *away) { a.plain(answers(200, "text/html; charset=utf-8", page)) }, words: []string{"web page", "log in"}},
 		"a login page": {set: func(a *away) {
 			a.plain(answers(302, "text/html", page, "Location", "http://portal.example/?from=\u202e"))
@@ -378,12 +378,12 @@ func TestBadNetworks(t *testing.T) {
 					}
 					panic(http.ErrAbortHandler)
 				})
-			}, trusts: true, words: []string{"did not answer as one"},
+			}, trusts: true, words: []string{"did not answer as a licence server does"},
 		},
 		"HTTP/2 header bomb": {
 			set: func(a *away) {
 				a.secure(a.certificate(epoch, epoch.Add(day), "127.0.0.1"), answers(200, wire.TypeJSON, "{}", "X", strings.Repeat("x", 128<<10)))
-			}, trusts: true, words: []string{"did not answer as one"},
+			}, trusts: true, words: []string{"did not answer as a licence server does"},
 		},
 		"a proxy with a password": {
 			set: func(a *away) {
@@ -675,6 +675,20 @@ func TestExcludedOptions(t *testing.T) {
 	g, err := client.Open(t.Context(), o)
 	check(t, err)
 	check(t, g.Activate(t.Context(), code))
+	check(t, g.Close())
+}
+
+// Opening waits for nothing of the network: neither a proxy nor a file of
+// authorities is looked for before a call.
+func TestOpenAsksNothing(t *testing.T) {
+	a := newAway(t)
+	a.opts.CAFile = "/nowhere/ca.pem"
+	a.opts.Proxy = func(*http.Request) (*url.URL, error) {
+		t.Error("asked")
+		return nil, errors.New("no")
+	}
+	g := a.opened(false)
+	wantLicensed(t, g)
 	check(t, g.Close())
 }
 

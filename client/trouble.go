@@ -77,7 +77,7 @@ func (s *server) whatFailed(r *route, err error) string {
 	if e, ok := errors.AsType[*redirectError](err); ok {
 		return e.what
 	}
-	return "did not answer as one: " + (&technical{err}).Error() +
+	return "did not answer as a licence server does: " + (&technical{err}).Error() +
 		"; try again later, and see that the address is right and that no firewall or proxy changes what passes"
 }
 
