@@ -188,19 +188,20 @@ func TestWaitThatAnAnswerAsksFor(t *testing.T) {
 		date       string
 		want       time.Duration
 	}{
-		"seconds":              {503, "text/html", "", "90", "", 90 * time.Second},
-		"of a limit":           {429, "text/plain", "", "90", "", 90 * time.Second},
-		"a date":               {503, "text/html", "", "Sun, 01 Mar 2026 12:05:00 GMT", now, 5 * time.Minute},
-		"a date without now":   {503, "text/html", "", "Sun, 01 Mar 2026 12:05:00 GMT", "x", 0},
-		"a date of the past":   {503, "text/html", "", "Sun, 01 Mar 2026 11:05:00 GMT", now, 0},
-		"a date far ahead":     {503, "text/html", "", "Sun, 01 Mar 9026 11:05:00 GMT", now, day},
-		"absurd":               {503, "text/html", "", "99999999999999999999999999", "", day},
-		"negative":             {503, "text/html", "", "-1", "", 0},
-		"nonsense":             {503, "text/html", "", "soon", "", 0},
-		"of a problem":         {429, wire.TypeProblem, `{"reason":"rate_limited","retry_after":90}`, "1", "", 90 * time.Second},
-		"beside a problem":     {503, wire.TypeProblem, `{"reason":"read_only"}`, "90", "", 90 * time.Second},
-		"negative, a problem":  {429, wire.TypeProblem, `{"reason":"rate_limited","retry_after":-5}`, "", "", 0},
-		"absurd, of a problem": {429, wire.TypeProblem, `{"reason":"rate_limited","retry_after":9223372036854775807}`, "", "", day},
+		"seconds":                 {503, "text/html", "", "90", "", 90 * time.Second},
+		"of a limit":              {429, "text/plain", "", "90", "", 90 * time.Second},
+		"a date":                  {503, "text/html", "", "Sun, 01 Mar 2026 12:05:00 GMT", now, 5 * time.Minute},
+		"a date without now":      {503, "text/html", "", "Sun, 01 Mar 2026 12:05:00 GMT", "x", 0},
+		"a date of the past":      {503, "text/html", "", "Sun, 01 Mar 2026 11:05:00 GMT", now, 0},
+		"a date far ahead":        {503, "text/html", "", "Sun, 01 Mar 9026 11:05:00 GMT", now, day},
+		"absurd":                  {503, "text/html", "", "99999999999999999999999999", "", day},
+		"negative":                {503, "text/html", "", "-1", "", 0},
+		"nonsense":                {503, "text/html", "", "soon", "", 0},
+		"of a problem":            {429, wire.TypeProblem, `{"reason":"rate_limited","retry_after":90}`, "1", "", 90 * time.Second},
+		"beside a problem":        {503, wire.TypeProblem, `{"reason":"read_only"}`, "90", "", 90 * time.Second},
+		"negative, a problem":     {429, wire.TypeProblem, `{"reason":"rate_limited","retry_after":-5}`, "", "", 0},
+		"absurd, of a problem":    {429, wire.TypeProblem, `{"reason":"rate_limited","retry_after":9223372036854775807}`, "", "", 366 * day},
+		"two weeks, of a problem": {403, wire.TypeProblem, `{"reason":"clone_detected","retry_after":1209600}`, "", "", 14 * day},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newSite(t)

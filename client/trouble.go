@@ -228,9 +228,12 @@ func (s *server) stranger(r *route, resp *http.Response, mediaType string) error
 	return e
 }
 
-// maxRetryAfter is the longest wait that a server is believed, in seconds: a
-// day, as one that is wrong must not keep an install from calling for years.
-const maxRetryAfter = 24 * 60 * 60
+// The longest waits that are passed on, in seconds: what stands before a server
+// knows of hours, a licence server of leases, which may be long.
+const (
+	maxRetryAfter = 24 * 60 * 60
+	maxToldAfter  = 366 * maxRetryAfter
+)
 
 // retryAfter reads the header Retry-After (RFC 9110 section 10.2.3): seconds,
 // or a date, which is compared with the date of the answer since the clock of
@@ -258,7 +261,7 @@ func retryAfter(h http.Header) time.Duration {
 // refused is what a problem says.
 func refused(p wire.Problem, h http.Header) error {
 	p.Detail, p.Field = printable(p.Detail), printable(p.Field)
-	p.RetryAfter = min(max(p.RetryAfter, 0), maxRetryAfter)
+	p.RetryAfter = min(max(p.RetryAfter, 0), maxToldAfter)
 	if p.RetryAfter == 0 {
 		p.RetryAfter = int64(retryAfter(h) / time.Second)
 	}
