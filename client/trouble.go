@@ -228,12 +228,9 @@ func (s *server) stranger(r *route, resp *http.Response, mediaType string) error
 	return e
 }
 
-// The longest waits that are passed on, in seconds: what stands before a server
-// knows of hours, a licence server of leases, which may be long.
-const (
-	maxRetryAfter = 24 * 60 * 60
-	maxToldAfter  = 366 * maxRetryAfter
-)
+// maxRetryAfter is the longest wait of a header that is passed on, in seconds: what
+// stands before a server knows of hours.
+const maxRetryAfter = 24 * 60 * 60
 
 // retryAfter reads the header Retry-After (RFC 9110 section 10.2.3): seconds,
 // or a date, which is compared with the date of the answer since the clock of
@@ -261,8 +258,7 @@ func retryAfter(h http.Header) time.Duration {
 // refused is what a problem says.
 func refused(p wire.Problem, h http.Header) error {
 	p.Detail, p.Field = printable(p.Detail), printable(p.Field)
-	p.RetryAfter = min(max(p.RetryAfter, 0), maxToldAfter)
-	if p.RetryAfter == 0 {
+	if p.RetryAfter <= 0 {
 		p.RetryAfter = int64(retryAfter(h) / time.Second)
 	}
 	return p.Err()

@@ -39,6 +39,9 @@ const (
 // MaxBody is the largest body that either side reads, in bytes.
 const MaxBody = 256 << 10
 
+// maxRetryAfter is the longest wait that a problem is believed, in seconds.
+const maxRetryAfter = 366 * 24 * 60 * 60
+
 // Request is the body of POST /v1/requests: a signed request, and the code
 // where the request itself carries none. Where both are given they must agree.
 type Request struct {
@@ -106,9 +109,9 @@ func NewProblem(err error, requestID string) Problem {
 }
 
 // Err turns a problem back into the error that it was made from: the same
-// reason, detail, field and time to retry.
+// reason, detail, field and time to retry, which is a year at most.
 func (p Problem) Err() *license.Error {
-	e := license.Errorf(p.Reason, "%s", p.Detail).WithRetryAfter(time.Duration(p.RetryAfter) * time.Second)
+	e := license.Errorf(p.Reason, "%s", p.Detail).WithRetryAfter(time.Duration(min(max(p.RetryAfter, 0), maxRetryAfter)) * time.Second)
 	e.Field = p.Field
 	return e
 }
