@@ -201,6 +201,7 @@ func optionsOf(from *C.licensed_options) (o core.Options, err error) {
 		{"state_dir", &o.StateDir, from.state_dir},
 		{"code", &o.Code, from.code},
 		{"instance", &o.Instance, from.instance},
+		{"ca_file", &o.CAFile, from.ca_file},
 	} {
 		if *f.to, err = text(f.name, f.from); err != nil {
 			return o, err

@@ -213,6 +213,7 @@ typedef struct licensed_options {
 	const char *state_dir; /* folder of the install's memory; NULL: licensed-client below the working folder */
 	const char *code;      /* authorization code to activate with by itself where there is no licence; NULL for none */
 	const char *instance;  /* name of this copy among those that share floating seats; NULL for none */
+	const char *ca_file;   /* file of certificate authorities (PEM) that count beside the system's; NULL for none */
 	int64_t timeout_ms;    /* limits one call to the server; 0: 30000 */
 	int64_t build_time;    /* when the product was built, an instant that has passed; 0: not known */
 	uint32_t flags;

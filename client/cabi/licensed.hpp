@@ -106,7 +106,7 @@ inline void check_library()
 
 // Options are licensed_options; "" and 0 leave a member out.
 struct Options {
-	std::string anchors, product, issuer, keys, server, state_dir, code, instance;
+	std::string anchors, product, issuer, keys, server, state_dir, code, instance, ca_file;
 	std::int64_t timeout_ms = 0, build_time = 0;
 	std::uint32_t flags = 0;
 
@@ -123,6 +123,7 @@ struct Options {
 		o.state_dir = detail::optional(state_dir);
 		o.code = detail::optional(code);
 		o.instance = detail::optional(instance);
+		o.ca_file = detail::optional(ca_file);
 		o.timeout_ms = timeout_ms;
 		o.build_time = build_time;
 		o.flags = flags;

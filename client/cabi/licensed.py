@@ -55,7 +55,7 @@ class _Error(ctypes.Structure):
 
 class _Options(ctypes.Structure):
     _fields_ = [("size", ctypes.c_size_t)] + [
-        (name, ctypes.c_char_p) for name in ("anchors", "product", "issuer", "keys", "server", "state_dir", "code", "instance")
+        (name, ctypes.c_char_p) for name in ("anchors", "product", "issuer", "keys", "server", "state_dir", "code", "instance", "ca_file")
     ] + [("timeout_ms", ctypes.c_int64), ("build_time", ctypes.c_int64), ("flags", ctypes.c_uint32), ("reserved", ctypes.c_uint32)]
 
 
@@ -206,10 +206,10 @@ def _bytes(value):
     return data
 
 
-def _options(anchors, product, issuer=None, keys=None, server=None, state_dir=None, code=None, instance=None, timeout=0, build_time=0, flags=0):
+def _options(anchors, product, issuer=None, keys=None, server=None, state_dir=None, code=None, instance=None, ca_file=None, timeout=0, build_time=0, flags=0):
     return _Options(
         ctypes.sizeof(_Options), _bytes(anchors), _bytes(product), _bytes(issuer), _bytes(keys), _bytes(server), _bytes(state_dir),
-        _bytes(code), _bytes(instance), int(timeout * 1000), int(build_time), flags, 0,
+        _bytes(code), _bytes(instance), _bytes(ca_file), int(timeout * 1000), int(build_time), flags, 0,
     )
 
 

@@ -567,6 +567,16 @@ static void bad_options(const char *anchors, const char *endless, const char *fi
 		CHECK(guard == 0);
 	}
 	licensed_options options = options_for(anchors);
+	options.flags = LICENSED_IN_MEMORY | LICENSED_MANUAL;
+	options.server = "https://127.0.0.1:1";
+	options.ca_file = "no such file.pem";
+	EXPECT(LICENSED_OK, licensed_open(&options, &guard, &error));
+	licensed_error *named = NULL;
+	CHECK(licensed_activate(guard, "PL0123456789ABCDEF", &named) == LICENSED_ERR_UNREACHABLE);
+	CHECK(named != NULL && strcmp(named->field, "ca_file") == 0);
+	licensed_free(named);
+	EXPECT(LICENSED_OK, licensed_close(guard));
+	options = options_for(anchors);
 	options.size = 0;
 	EXPECT(LICENSED_ERR_ARGUMENT, licensed_verify(&options, file, length, &license, &error));
 	options = options_for(endless);

@@ -37,7 +37,7 @@ const (
 type Options struct {
 	Anchors, Product, Issuer, Keys string
 	Server, StateDir               string
-	Code, Instance                 string
+	Code, Instance, CAFile         string
 
 	TimeoutMS, BuildTime int64
 	Flags                uint32
@@ -71,7 +71,7 @@ func Open(o Options) (uint64, error) {
 	opts := client.Options{
 		Anchors: anchors, Product: o.Product, Issuer: o.Issuer, Keys: o.Keys,
 		Server: o.Server, AllowPlain: o.Flags&AllowPlain != 0,
-		StateDir: o.StateDir, Code: o.Code, Instance: o.Instance,
+		StateDir: o.StateDir, Code: o.Code, Instance: o.Instance, CAFile: o.CAFile,
 		Manual: o.Flags&Manual != 0, KeepSeat: o.Flags&KeepSeat != 0,
 		Timeout: time.Duration(o.TimeoutMS) * time.Millisecond,
 	}
