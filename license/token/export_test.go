@@ -80,3 +80,9 @@ func undecoded(path string, s *shape, t reflect.Type) (wrong []string) {
 
 // WithRoom is v with less memory for entries whose erasure comes later, in bytes.
 func (v AuditVerifier) WithRoom(bytes int64) AuditVerifier { v.room = bytes; return v }
+
+// TextWords is the preset dictionary of the text form of requests.
+const TextWords = textWords
+
+// Encode41 writes bytes as the text form of requests does.
+func Encode41(data []byte) string { return encode41(data) }

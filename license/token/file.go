@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/pem"
 	"log/slog"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf16"
@@ -60,6 +61,10 @@ func ParseFile(data []byte) (File, error) {
 		}
 	}
 	if len(f.Licenses)+len(f.KeySets)+len(f.Statuses)+len(f.Times) == 0 {
+		if slices.ContainsFunc(blocks, func(b block) bool { return b.label == blockRequest }) {
+			return File{}, license.Errorf(license.Damaged,
+				"not a licence file but the request for one: hand it in to the licence server, and take the answer")
+		}
 		return File{}, license.Errorf(license.Damaged,
 			`not a licence file: it holds no "-----BEGIN LICENSE-----" block; if it was copied, some of it may be missing`)
 	}
@@ -90,24 +95,34 @@ func (f File) GoString() string { return f.String() }
 func (f File) LogValue() slog.Value { return slog.StringValue(f.String()) }
 
 // ParseRequestFile reads a request file as ParseFile reads a licence file, and
-// returns the token of its one LICENSE REQUEST block. What is wrong is
-// BadRequest, field "request".
+// returns the token of its one LICENSE REQUEST block. Where no block of ours is,
+// it reads the one request in text form (MarshalRequestText) that stands anywhere
+// in data, as the scanner of a phone yields it and mail carries it. What is wrong
+// is BadRequest, field "request".
 func ParseRequestFile(data []byte) (string, error) {
-	blocks, err := parseBlocks(data)
-	if err != "" {
-		return "", license.FieldErrorf("request", "not a request file: %s", err)
-	}
+	blocks, wrong := parseBlocks(data)
 	var tokens []string
+	if wrong == "" && len(blocks) == 0 {
+		tokens, wrong = findTexts(toUTF8(data))
+	}
+	if wrong != "" {
+		return "", license.FieldErrorf("request", "not a request file: %s", wrong)
+	}
 	for _, b := range blocks {
 		if b.label == blockRequest {
 			tokens = append(tokens, b.token)
 		}
 	}
-	if len(tokens) != 1 {
-		return "", license.FieldErrorf("request",
-			`not a request file: it holds %d "-----BEGIN LICENSE REQUEST-----" blocks and not one`, len(tokens))
+	switch {
+	case len(tokens) == 1:
+		return tokens[0], nil
+	case len(tokens) > 1:
+		return "", license.FieldErrorf("request", "it holds more than one request; hand each in by itself")
+	case len(blocks) > 0:
+		return "", license.FieldErrorf("request", "not a request file but a licence file, which is the answer to one: the machine that asked for it imports it")
 	}
-	return tokens[0], nil
+	return "", license.FieldErrorf("request",
+		`not a request file: it holds no "-----BEGIN LICENSE REQUEST-----" block and no text that begins with %s`, textStart)
 }
 
 // MarshalRequestFile writes a request file around the token of a request.
