@@ -42,6 +42,10 @@ var importRules = []importRule{
 	{pkg: "license/wire", allow: []string{"license"}, why: "the protocol adds forms to the domain and nothing else"},
 	{pkg: "license/token", allow: []string{"license", "github.com/golang-jwt/jwt/v5"}, why: "customers link it"},
 	{
+		pkg: "client/qr", allow: []string{"license", "license/token", "github.com/boombuler/barcode/..."},
+		why: "customers who draw QR codes link one module more, and nobody else does",
+	},
+	{
 		pkg:   "client/...",
 		allow: []string{"license/...", "client/...", "github.com/golang-jwt/jwt/v5", "github.com/denisbrodbeck/machineid", "windows:golang.org/x/sys/windows/..."},
 		why:   "customers link it: nothing of the server, and two modules only",
@@ -111,7 +115,7 @@ var importRules = []importRule{
 	{
 		pkg: "licensectl",
 		allow: []string{
-			"license/...", "client", "client/fingerprint", "keys", "koogallery/sandbox", "internal/...", "store", "store/open", "store/backup", "store/dump", "daemon",
+			"license/...", "client", "client/fingerprint", "client/qr", "keys", "koogallery/sandbox", "internal/...", "store", "store/open", "store/backup", "store/dump", "daemon",
 			"github.com/urfave/cli/v2", "golang.org/x/term",
 		},
 		why: "the command line reaches a running daemon through its admin API",
@@ -124,6 +128,10 @@ var importRules = []importRule{
 	{pkg: "internal/config", allow: []string{"license/...", "github.com/goccy/go-yaml/..."}, why: "one library each, below the daemon"},
 	{pkg: "internal/adminwire", allow: []string{"license/..."}, why: "forms only"},
 	{pkg: "internal/adminclient", allow: []string{"license/...", "internal/adminwire"}, why: "one library each, below the daemon"},
+	{
+		pkg: "internal/qrphoto", allow: []string{"license", "github.com/makiuchi-d/gozxing/..."},
+		why: "one library each; its reader is for the merchant's programs, not for customers",
+	},
 	{pkg: "internal/proofpage", allow: []string{"license/..."}, why: "it shows a signed form, and asks nobody"},
 	{pkg: "internal/pgtest", allow: []string{"github.com/jackc/pgx/v5/..."}, why: "one library each, below the stores"},
 
@@ -152,6 +160,9 @@ var importers = map[string][]string{
 	"store/boltstore": {"store/open", "store/backup", "bench/..."},
 	"store/pgstore":   {"store/open", "bench/..."},
 	"daemon":          {"cmd/licensed", "licensectl", "bench/..."},
+
+	"client/qr":        {"licensectl", "test/..."}, // and products that want it
+	"internal/qrphoto": {"licensectl"},
 }
 
 // importFiles lists, for imports that only some files of a package may have,
@@ -176,13 +187,15 @@ var badEverywhere = map[string]string{
 }
 
 // clientAllowed is all that a customer who imports client links besides the
-// standard library.
+// standard library, and qrAllowed what one links who imports client/qr.
 var clientAllowed = []string{
 	module + "/license/...",
 	module + "/client/...",
 	"github.com/golang-jwt/jwt/v5",
 	"github.com/denisbrodbeck/machineid",
 }
+
+var qrAllowed = []string{module + "/license/...", module + "/client/qr", "github.com/golang-jwt/jwt/v5", "github.com/boombuler/barcode/..."}
 
 var graphs = sync.OnceValues(func() ([]*deptest.Graph, error) {
 	loaded := make([]*deptest.Graph, len(systems))
@@ -314,6 +327,12 @@ func TestClientClosure(t *testing.T) {
 		}
 		for _, p := range g.Named() {
 			if !deptest.Match("client/...", short(p.ImportPath)) {
+				continue
+			}
+			if short(p.ImportPath) == "client/qr" {
+				for _, complaint := range g.CheckAllowed(p.ImportPath, qrAllowed) {
+					t.Error(complaint)
+				}
 				continue
 			}
 			for _, complaint := range g.CheckAllowed(p.ImportPath, allowed) {
