@@ -125,6 +125,11 @@ func (g *Guard) fits(m memory, l *License, answers bool) error {
 	if !answers && l.ID() != m.Prev && g.disowned(m, l.Dates().IssuedAt) {
 		return errDisowned()
 	}
+	// Another one of the same second is newer only if it answers a request that
+	// still waits.
+	if mine && install != "" && m.License != "" && !answers && l.ID() != m.Prev && l.Dates().IssuedAt.Unix() == m.IssuedAt {
+		return errOlder()
+	}
 	if machine := g.view.Load().machine; !l.Match(machine).OK {
 		return license.Errorf(license.MachineMismatch, "the licence was not made for this machine: %s", l.Explain(machine).Advice)
 	}
