@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -19,66 +18,6 @@ func stateFlag() cli.Flag {
 		Name: "state", Value: "./" + defaultState, TakesFile: true,
 		Usage: "the `FOLDER` with the install's memory: its key, its licence",
 	}
-}
-
-func (p *program) requestCommand() *cli.Command {
-	return &cli.Command{
-		Name: "request", Category: "Machines without a network", Usage: "make a request file on a machine that cannot reach the server",
-		UsageText: "licensectl request --product P [--op OP] [--code C] [--from ID] [--state DIR] [-o FILE]",
-		Description: "The merchant answers it with licensectl sign; licensectl import takes the answer.\n" +
-			"Asked again for the same, it writes the same request until it is answered.\n" +
-			"A request to deactivate gives the licence up at once, and is the receipt for it.\n\n" +
-			"Example:\n  licensectl request --product demo --code LIC-7ZKQ2-… -o machine.req",
-		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "op", Value: string(client.OpActivate), Usage: "`WHAT` to ask for: activate, refresh, transfer, deactivate"},
-			&cli.StringFlag{Name: "product", Usage: "the product's `ID` (required)"},
-			&cli.StringFlag{Name: "code", Usage: "the `CODE`, for activate and transfer; without it the merchant gives it to sign"},
-			&cli.StringFlag{Name: "from", Usage: "the `INSTALL` whose seat a transfer frees"},
-			stateFlag(), anchorsFlag(), fileFlag("request file"), yesFlag(),
-		},
-		Action: p.request,
-	}
-}
-
-func (p *program) request(c *cli.Context) error {
-	if _, err := arguments(c); err != nil {
-		return err
-	}
-	if c.String("product") == "" {
-		return usagef("request needs --product")
-	}
-	op := client.Op(strings.ToLower(c.String("op")))
-	if op == client.OpDeactivate && p.interactive { // a receipt is kept, so a script need not say --yes
-		if err := p.confirm(c, "Give the licence in "+shown(c.String("state"))+" up at once?"); err != nil {
-			return err
-		}
-	}
-	// Anchors verify what is held already; the first request needs none.
-	anchors, err := optionalAnchors(c)
-	if err != nil {
-		return err
-	}
-	g, err := p.openInstall(c, c.String("product"), anchors)
-	if err != nil {
-		return err
-	}
-	defer g.Close() //nolint:errcheck // never fails; nothing runs in the background
-	file, err := g.Request(c.Context, op, client.RequestOptions{Code: c.String("code"), From: c.String("from")})
-	if err != nil {
-		return fmt.Errorf("make a request to %s: %w", op, err)
-	}
-	// It may hold the code.
-	if err := p.writeOutput(c, file, 0o600, "request file"); err != nil {
-		return err
-	}
-	if path := c.String("output"); path != "" && path != "-" {
-		if op == client.OpDeactivate {
-			p.note("this install has no licence any more; hand the file in with licensectl sign %s to free the seat", path)
-		} else {
-			p.note("answer it with licensectl sign %s -o OUT.lic, and bring that here for licensectl import", path)
-		}
-	}
-	return nil
 }
 
 // optionalAnchors reads --anchors; the default file may be missing.
@@ -156,7 +95,7 @@ func (p *program) importFile(c *cli.Context) error {
 	defer g.Close() //nolint:errcheck // never fails; nothing runs in the background
 	was, listed := g.License().ID(), g.Status().ListedAt
 	if err := g.Import(file); err != nil {
-		return fmt.Errorf("import %s: %w", args[0], err)
+		return fmt.Errorf("import %s: %w", args[0], importAdvice(err, file))
 	}
 	st := g.Status()
 	if f == formJSON {
@@ -164,6 +103,7 @@ func (p *program) importFile(c *cli.Context) error {
 		v.fill(g.License(), st, g.Explain())
 		return writeJSON(p.out, v)
 	}
+	defer p.noteImported(g, c.String("state"))
 	switch id := g.License().ID(); {
 	case id == "":
 		return p.say("the deactivation is confirmed; %s holds no licence", shown(c.String("state")))
@@ -173,4 +113,37 @@ func (p *program) importFile(c *cli.Context) error {
 		return p.say("%s is held in %s already: nothing changed; %s", g.License().LicenseID(), shown(c.String("state")), st)
 	}
 	return p.say("%s is held in %s now: %s", g.License().LicenseID(), shown(c.String("state")), st)
+}
+
+// noteImported says what comes next.
+func (p *program) noteImported(g *client.Guard, state string) {
+	lic := g.License()
+	if lic == nil {
+		p.note("the receipt is redeemed: the request file need not be kept any longer")
+		return
+	}
+	if st := g.Status(); st.LeaseUntil.Before(license.Forever) && lic.InstallID() != "" {
+		p.note("it runs until %s; before that, renew it with licensectl request --op refresh --product %s --state %s -o FILE",
+			instant(st.LeaseUntil), lic.Product(), shown(state))
+	}
+}
+
+// importAdvice adds to a refusal of a file what to do about it. Nothing was
+// changed by it.
+func importAdvice(err error, file []byte) error {
+	var l *license.Error
+	parsed, parseErr := token.ParseFile(file)
+	if !errors.As(err, &l) || parseErr != nil || len(parsed.Licenses) == 0 {
+		return err
+	}
+	advice := ""
+	switch l.Reason { //nolint:exhaustive // the others say it themselves
+	case license.Older:
+		advice = "nothing was changed: what is held here is newer; where a newer answer waits, import that one, or else ask anew with licensectl request --op refresh"
+	case license.MachineMismatch:
+		advice = "nothing was changed: import the file that answers the request of this very machine and folder, or make a request here and have it answered"
+	default:
+		return err
+	}
+	return license.Errorf(l.Reason, "%s; %s", l.Detail, advice)
 }

@@ -52,6 +52,11 @@ func TestScripts(t *testing.T) {
 			"pick":         pick,
 			"receiver":     hooks.command,
 			"wait-for":     waitFor,
+			"scan":         between(scan),
+			"mail":         between(mail),
+			"photo":        between(photo),
+			"blur":         between(blur),
+			"half":         between(half),
 		},
 	})
 }

@@ -7,10 +7,12 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
 	"github.com/seed-357fa782/licensed/internal/durable"
+	"github.com/seed-357fa782/licensed/internal/qrphoto"
 	"github.com/seed-357fa782/licensed/license/token"
 	"github.com/seed-357fa782/licensed/license/wire"
 )
@@ -20,8 +22,10 @@ func (p *program) signCommand() *cli.Command {
 		Name: "sign", Category: "Machines without a network", Usage: "answer the request file of a machine with a licence file",
 		UsageText: "licensectl sign FILE [--code C] [-o OUT.lic]",
 		Description: "FILE is what licensectl request, or the product itself, wrote on the machine; - is standard input.\n" +
+			"It may be a photo (JPEG, PNG) of the QR code that the machine shows, or a mail or any text with what a phone's\n" +
+			"scanner made of it, which begins with LR1:; that text may stand in place of FILE, in quotes.\n" +
 			"The same request gets the same answer again.\n\n" +
-			"Example:\n  licensectl sign machine.req --code LIC-7ZKQ2-… -o machine.lic",
+			"Examples:\n  licensectl sign machine.req --code LIC-7ZKQ2-… -o machine.lic\n  licensectl sign photo.jpg -o machine.lic",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "code", Usage: "the `CODE`, where the request carries none"},
 			fileFlag("licence file"), yesFlag(),
@@ -31,13 +35,9 @@ func (p *program) signCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			data, err := p.readInput(args[0], "request file")
+			raw, err := p.readRequest(args[0])
 			if err != nil {
 				return err
-			}
-			raw, err := token.ParseRequestFile(data)
-			if err != nil {
-				return fmt.Errorf("read the request file %s: %w", args[0], err)
 			}
 			admin, err := p.connect(c)
 			if err != nil {
@@ -63,10 +63,36 @@ func (p *program) signCommand() *cli.Command {
 	}
 }
 
+// readRequest reads a request in whichever form it came.
+func (p *program) readRequest(arg string) (raw string, err error) {
+	if strings.HasPrefix(arg, "LR1:") {
+		if raw, err = token.ParseRequestFile([]byte(arg)); err != nil {
+			return "", fmt.Errorf("read the request: %w", err)
+		}
+		return raw, nil
+	}
+	data, err := p.readUpTo(arg, "request file", qrphoto.MaxFile)
+	if err != nil {
+		return "", err
+	}
+	what := "the request file " + arg
+	if qrphoto.Is(data) {
+		text, err := qrphoto.Read(data)
+		if err != nil {
+			return "", fmt.Errorf("read the photo %s: %w", arg, err)
+		}
+		data, what = []byte(text), "the QR code in "+arg
+	}
+	if raw, err = token.ParseRequestFile(data); err != nil {
+		return "", fmt.Errorf("read %s: %w", what, err)
+	}
+	return raw, nil
+}
+
 // noteSigned says what an answer holds.
 func (p *program) noteSigned(file []byte) {
 	if !bytes.Contains(file, []byte("-----BEGIN LICENSE-----")) {
-		p.note("the install has given its licence up: its seat is free")
+		p.note("the install has given its licence up: its seat is free; send the answer, or tell its user, that the receipt need not be kept any longer")
 		return
 	}
 	parsed, err := token.ParseFile(file)
@@ -78,6 +104,7 @@ func (p *program) noteSigned(file []byte) {
 			p.note("signed %s of %s for install %s, ends %s", l.LicenseID, l.Product, l.InstallID, instant(l.Dates.ExpiresAt))
 		}
 	}
+	p.note("bring the answer to the machine that asked, for licensectl import or the product itself")
 }
 
 // fileFlag is the -o of a command that writes a file.
