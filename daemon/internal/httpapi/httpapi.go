@@ -43,7 +43,7 @@ func Register(mux *http.ServeMux, o Options) huma.API {
 	operation.Register(api, huma.Operation{
 		OperationID: "request", Method: http.MethodPost, Path: wire.PathRequests,
 		Summary: "Activate, refresh, transfer or deactivate an install",
-		Description: "Takes a request signed by an install key, as JSON or as a LICENSE REQUEST PEM file. " +
+		Description: "Takes a request signed by an install key, as JSON, as a LICENSE REQUEST PEM file, or as the text of its QR code in place of the file. " +
 			"The answer is JSON, or a licence file with Accept: application/x-pem-file. The same bytes again get the same answer.",
 		SkipValidateBody: true, // decoded once, strictly, and checked below
 		Errors: []int{

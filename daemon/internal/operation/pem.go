@@ -7,6 +7,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/seed-357fa782/licensed/license"
 	"github.com/seed-357fa782/licensed/license/token"
 	"github.com/seed-357fa782/licensed/license/wire"
 )
@@ -39,6 +40,9 @@ var LicenseFile = huma.Format{
 		}
 		raw, err := token.ParseRequestFile(data)
 		rq.Request = raw
+		if e, ok := errors.AsType[*license.Error](err); ok {
+			return errors.New(e.Detail) // the problem has a reason and a field of its own
+		}
 		return err
 	},
 }
