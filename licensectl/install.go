@@ -136,7 +136,7 @@ func importAdvice(err error, file []byte) error {
 	if !errors.As(err, &l) || parseErr != nil || len(parsed.Licenses) == 0 {
 		return err
 	}
-	advice := ""
+	var advice string
 	switch l.Reason { //nolint:exhaustive // the others say it themselves
 	case license.Older:
 		advice = "nothing was changed: what is held here is newer; where a newer answer waits, import that one, or else ask anew with licensectl request --op refresh"

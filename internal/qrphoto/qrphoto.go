@@ -129,9 +129,18 @@ func search(img *image.Gray) (text string, err error) {
 // tilts are the ways in which a photo is straightened: by how much the picture
 // shrinks from its middle to the right edge and to the lower one.
 var tilts = [][2]float64{
-	{0.05, 0}, {-0.05, 0}, {0, 0.05}, {0, -0.05},
-	{0.1, 0}, {-0.1, 0}, {0, 0.1}, {0, -0.1},
-	{0.16, 0}, {-0.16, 0}, {0, 0.16}, {0, -0.16},
+	{0.05, 0},
+	{-0.05, 0},
+	{0, 0.05},
+	{0, -0.05},
+	{0.1, 0},
+	{-0.1, 0},
+	{0, 0.1},
+	{0, -0.1},
+	{0.16, 0},
+	{-0.16, 0},
+	{0, 0.16},
+	{0, -0.16},
 }
 
 // straighten undoes a view from the side, as far as one can guess: the reader
@@ -171,7 +180,7 @@ func decode(img *image.Gray, inverted bool) (text string, err error) {
 			text, err = "", fmt.Errorf("the reader gave up: %v", p)
 		}
 	}()
-	var source gozxing.LuminanceSource = gozxing.NewLuminanceSourceFromImage(img)
+	source := gozxing.NewLuminanceSourceFromImage(img)
 	if inverted {
 		source = source.Invert()
 	}

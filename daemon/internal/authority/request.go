@@ -243,7 +243,7 @@ func (c *call) repeats(old license.Install) (same bool, err error) {
 	case license.RequestConflict:
 		return false, license.Errorf(license.Conflict, "a request with this id was made before, with other content")
 	case license.RequestOlder:
-		return false, license.Errorf(license.Replayed, "this request was answered before, and newer ones since")
+		return false, license.Errorf(license.Replayed, "this request was answered before, and newer ones since; make a new one on the machine")
 	case license.RequestSame:
 		return true, nil
 	case license.RequestNew:
@@ -310,7 +310,8 @@ func (c *call) deactivate(ctx context.Context, tx store.Tx, old license.Install)
 		old.SeenAt = c.now // the key of then is gone; see same
 		return old, tx.UpdateInstall(ctx, old)
 	case old.State != license.InstallLive && old.State != license.InstallDeactivated:
-		return license.Install{}, license.Errorf(license.Unauthorized, "this install has been given up before")
+		return license.Install{}, license.Errorf(license.Unauthorized,
+			"this install has ended already (%s): it holds no seat any more, and the receipt frees nothing", old.State)
 	}
 	old, _ = c.goesOn(old)
 	forked := old.State == license.InstallLive && old.Chain.Forked(c.req.Prev)
