@@ -12,6 +12,7 @@ import (
 	"image/png"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -180,10 +181,10 @@ func asJPEG(tb testing.TB, img image.Image, quality int) []byte {
 func TestRead(t *testing.T) {
 	for op, size := range sizes {
 		raw := requestOf(size)
-		whole := codeOf(t, raw, 6)
-		phone := image.NewGray(image.Rect(0, 0, 4000, 3000)) // the code fills a quarter of it
+		whole := codeOf(t, raw, 5)
+		phone := image.NewGray(image.Rect(0, 0, 2600, 2000)) // the code fills a quarter of it
 		for y := range whole.Rect.Dy() {
-			copy(phone.Pix[(y+800)*phone.Stride+1500:], whole.Pix[y*whole.Stride:][:whole.Rect.Dx()])
+			copy(phone.Pix[(y+700)*phone.Stride+900:], whole.Pix[y*whole.Stride:][:whole.Rect.Dx()])
 		}
 		for _, photo := range []struct {
 			name string
@@ -193,7 +194,7 @@ func TestRead(t *testing.T) {
 			{"as made", true, whole},
 			{"one pixel a module", true, codeOf(t, raw, 1)},
 			{"two pixels a module", true, codeOf(t, raw, 2)},
-			{"twenty pixels a module", true, codeOf(t, raw, 20)},
+			{"fourteen pixels a module", true, codeOf(t, raw, 14)},
 			{"a phone's photo", true, noise(phone, 10)},
 			{"a quarter turn", true, rotate(whole, 90)},
 			{"turned by 7°", true, rotate(whole, 7)},
@@ -213,15 +214,15 @@ func TestRead(t *testing.T) {
 			{"from far to the side", false, perspective(whole, 0.5)},
 			{"a spot of glare", false, glare(whole, 0.05)},
 			{"much glare", false, glare(whole, 0.4)},
-			{"the margin cut off", false, whole.SubImage(whole.Rect.Inset(6 * 4))},
+			{"the margin cut off", false, whole.SubImage(whole.Rect.Inset(5 * 4))},
 			{"cut off", false, crop(whole, 0.9)},
 			{"half", false, crop(whole, 0.5)},
 			{"everything a little", true, noise(contrast(blur(rotate(whole, 4), 1), 60, 200), 8)},
 			{"an empty picture", false, image.NewGray(image.Rect(0, 0, 300, 300))},
 			{"one pixel", false, image.NewGray(image.Rect(0, 0, 1, 1))},
 		} {
-			if op == "activation" && !photo.read {
-				continue // what cannot be read takes longest
+			if op == "activation" && !slices.Contains([]string{"as made", "turned by 7°", "from the side", "everything a little"}, photo.name) {
+				continue // the larger code is the harder one
 			}
 			form, file := "JPEG", []byte(nil)
 			if b := photo.img.Bounds(); b.Dx() > 300 && b.Dx() < 2000 {
