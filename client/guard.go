@@ -288,9 +288,11 @@ func (g *Guard) show(v view) {
 }
 
 func errOtherInstall() error {
-	return license.Errorf(license.MachineMismatch, "the licence was made for another install: its key is not the one of this install")
+	return license.Errorf(license.MachineMismatch, "the licence was made for another install: its key is not the one of this install, and nothing was changed; "+
+		"import the file that answers a request of this very machine and folder, or make a new request")
 }
 
 func errOlder() error {
-	return license.Errorf(license.Older, "this install has seen a newer licence; an older one is not accepted again")
+	return license.Errorf(license.Older, "this install has seen a newer licence; an older one is not accepted again, and nothing was changed; "+
+		"where a newer answer waits, import that one, or else make a new request")
 }

@@ -95,7 +95,7 @@ func (p *program) importFile(c *cli.Context) error {
 	defer g.Close() //nolint:errcheck // never fails; nothing runs in the background
 	was, listed := g.License().ID(), g.Status().ListedAt
 	if err := g.Import(file); err != nil {
-		return fmt.Errorf("import %s: %w", args[0], importAdvice(err, file))
+		return fmt.Errorf("import %s: %w", args[0], err)
 	}
 	st := g.Status()
 	if f == formJSON {
@@ -126,24 +126,4 @@ func (p *program) noteImported(g *client.Guard, state string) {
 		p.note("it runs until %s; before that, renew it with licensectl request --op refresh --product %s --state %s -o FILE",
 			instant(st.LeaseUntil), lic.Product(), shown(state))
 	}
-}
-
-// importAdvice adds to a refusal of a file what to do about it. Nothing was
-// changed by it.
-func importAdvice(err error, file []byte) error {
-	var l *license.Error
-	parsed, parseErr := token.ParseFile(file)
-	if !errors.As(err, &l) || parseErr != nil || len(parsed.Licenses) == 0 {
-		return err
-	}
-	var advice string
-	switch l.Reason { //nolint:exhaustive // the others say it themselves
-	case license.Older:
-		advice = "nothing was changed: what is held here is newer; where a newer answer waits, import that one, or else ask anew with licensectl request --op refresh"
-	case license.MachineMismatch:
-		advice = "nothing was changed: import the file that answers the request of this very machine and folder, or make a request here and have it answered"
-	default:
-		return err
-	}
-	return license.Errorf(l.Reason, "%s; %s", l.Detail, advice)
 }
