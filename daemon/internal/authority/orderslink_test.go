@@ -61,50 +61,54 @@ func TestLookingForOrdersHoldsNobodyUp(t *testing.T) {
 		w.addOrder(authority.NewOrder{ID: fmt.Sprintf("CS%d", i), Line: fmt.Sprintf("CS%d-1", i)})
 	}
 	ref := func(id string) authority.OrderRef { return authority.OrderRef{ID: id} }
-	for name, do := range map[string]func() error{
-		"identify by id":   func() error { _, err := w.identify(is.License.ID, "HW-1"); return err },
-		"identify by code": func() error { _, err := w.identify(is.Code.Reveal(), "HW-1"); return err },
-		"prove by id": func() error {
+	// In this order: what was cancelled by one is linked by none.
+	for _, step := range []struct {
+		name string
+		do   func() error
+	}{
+		{"identify by id", func() error { _, err := w.identify(is.License.ID, "HW-1"); return err }},
+		{"identify by code", func() error { _, err := w.identify(is.Code.Reveal(), "HW-1"); return err }},
+		{"prove by id", func() error {
 			w.identified(is.License.ID, "HW-1")
 			_, err := w.a.Prove(t.Context(), admin, ref(is.License.ID))
 			return err
-		},
-		"link by line": func() error {
+		}},
+		{"link by line", func() error {
 			_, _, err := w.a.LinkOrder(t.Context(), admin, ref("CS1-1"), is.License.ID)
 			return err
-		},
-		"identify by order": func() error {
+		}},
+		{"identify by order", func() error {
 			_, _, err := w.a.LinkOrder(t.Context(), admin, ref("CS2"), other.License.ID)
 			w.must(err, "")
 			_, err = w.identify("CS2", "HW-1")
 			return err
-		},
-		"move by line": func() error {
+		}},
+		{"move by line", func() error {
 			_, _, err := w.a.MoveOrder(t.Context(), admin, ref("CS3-1"), license.Move{To: license.StageCancelled})
 			return err
-		},
-		"move nothing": func() error {
+		}},
+		{"move nothing", func() error {
 			if _, _, err := w.a.MoveOrder(t.Context(), admin, ref("CS99-1"), license.Move{To: license.StageCancelled}); license.ReasonOf(err) != license.NotFound {
 				return err
 			}
 			return nil
-		},
-		"release of a code": func() error { _, err := w.say(sold, license.EventRelease, 1); return err },
-		"release of an unknown code": func() error {
+		}},
+		{"release of a code", func() error { _, err := w.say(sold, license.EventRelease, 1); return err }},
+		{"release of an unknown code", func() error {
 			_, err := w.say(code(t, "PL777"), license.EventRelease, 2, func(m *authority.Message) { m.Order = "CS4" })
 			return err
-		},
-		"release by licence 1.0": func() error {
+		}},
+		{"release by licence 1.0", func() error {
 			_, err := w.says(handed.Instance, license.EventRelease, time.Hour, time.Time{})
 			return err
-		},
-		"comparison": func() error { _, err := w.a.Reconcile(t.Context(), "koogallery"); return err },
+		}},
+		{"comparison", func() error { _, err := w.a.Reconcile(t.Context(), "koogallery"); return err }},
 	} {
-		if err := do(); err != nil {
-			t.Errorf("%s: %v", name, err)
+		if err := step.do(); err != nil {
+			t.Errorf("%s: %v", step.name, err)
 		}
 		if len(s.wide) != 0 {
-			t.Errorf("%s: an Update went through %+v", name, s.wide)
+			t.Errorf("%s: an Update went through %+v", step.name, s.wide)
 		}
 		s.wide = nil
 	}
