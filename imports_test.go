@@ -143,6 +143,7 @@ var importRules = []importRule{
 		},
 		why: "it measures everything beside a bare prototype",
 	},
+	{pkg: "examples/...", allow: []string{"license", "client", "client/qr"}, why: "they are copied into products, which import nothing else"},
 	{pkg: "test/...", allow: []string{"license/...", "client/...", "koogallery/...", "internal/..."}, why: "it drives the built programs"},
 }
 
