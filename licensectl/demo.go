@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -29,11 +30,12 @@ type demoOptions struct {
 
 func (p *program) demoCommand() *cli.Command {
 	return &cli.Command{
-		Name: "demo", Category: "Service", Usage: "show the whole life of three licences on this machine",
+		Name: "demo", Category: "Service", Usage: "show the whole life of some licences on this machine",
 		UsageText: "licensectl demo [--keep]",
 		Description: "Runs a stand-in marketplace and a daemon in a temporary folder, sells and issues codes, activates them on this\n" +
 			"very machine, verifies offline, renews, freezes, releases and revokes; then sets a clock wrong, exchanges a\n" +
-			"network card, copies the machine, and steals keys; and checks every outcome.\n" +
+			"network card, copies the machine, licenses one by files alone, steals keys, and unplugs the server; and checks\n" +
+			"every outcome.\n" +
 			"Needs no configuration and no network; exits 1 where a step does not do what it should.\n\n" +
 			"Example:\n  licensectl demo --keep",
 		Flags: []cli.Flag{
@@ -76,6 +78,7 @@ type demonstration struct {
 	admin   *adminclient.Client
 	anchors token.Anchors
 	machine func(context.Context) (fingerprint.Set, error) // nil: as it is
+	ahead   atomic.Int64                                   // how far all clocks were set forward
 
 	// The recorded machine, the licence that is used there, its file from before
 	// the rotation, and the installed copy.
@@ -83,7 +86,7 @@ type demonstration struct {
 	fieldLic adminwire.License
 	copyA    *client.Guard
 
-	manual, bought         *client.Guard
+	manual, bought, plant  *client.Guard
 	manualLic, boughtLic   adminwire.License
 	manualCode, boughtCode string // what their buyers hold
 	order                  sandbox.Order
@@ -161,9 +164,11 @@ func (d *demonstration) steps() []step {
 		{"its network card is exchanged", d.changeCard},
 		{"somebody copies the whole machine", d.cloneMachine},
 		{"suspended, and the status list says so", d.carryList},
+		{"a machine without a network", d.carryFiles},
 		{"the signing key is rotated", d.rotateKey},
 		{"a signing key is stolen", d.loseKey},
 		{"the primary anchor is stolen", d.loseAnchor},
+		{"the server is unplugged for two weeks", d.unplug},
 		{"what the server remembers", d.remember},
 	}
 }
@@ -171,7 +176,7 @@ func (d *demonstration) steps() []step {
 // close ends what the steps have begun.
 func (d *demonstration) close() error {
 	var errs []error
-	for _, g := range []*client.Guard{d.manual, d.bought, d.copyA} {
+	for _, g := range []*client.Guard{d.manual, d.bought, d.copyA, d.plant} {
 		if g != nil {
 			errs = append(errs, g.Close())
 		}
@@ -189,7 +194,7 @@ func (d *demonstration) close() error {
 // startDaemon runs the daemon from its configuration file, at the address that
 // it had before where there was one.
 func (d *demonstration) startDaemon(ctx context.Context, address string) error {
-	o := daemon.Options{ConfigFile: d.path("licensed.yaml"), Logger: slog.New(slog.NewTextHandler(d.logFile(), nil)), Now: d.p.now}
+	o := daemon.Options{ConfigFile: d.path("licensed.yaml"), Logger: slog.New(slog.NewTextHandler(d.logFile(), nil)), Now: d.now}
 	if address != "" {
 		o.Set = map[string]string{"public.listen": address}
 	}
@@ -226,6 +231,10 @@ func (d *demonstration) stopDaemon() error {
 	}
 	return nil
 }
+
+// now is what clocks show: those of the server, of the marketplace and of the
+// machines, but for one that is wrong.
+func (d *demonstration) now() time.Time { return d.p.now().Add(time.Duration(d.ahead.Load())) }
 
 // public is the address under which installs and the marketplace reach the daemon.
 func (d *demonstration) public() string { return "http://" + d.daemon.Addr() }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"time"
@@ -59,17 +60,28 @@ func (m *fieldMachine) collect(ctx context.Context) (fingerprint.Set, error) {
 func (d *demonstration) openField(ctx context.Context, name string) (*client.Guard, error) {
 	return client.Open(ctx, client.Options{
 		Anchors: d.anchors, Product: demoProduct, Server: d.public(), StateDir: d.path("client-" + name),
-		Manual: true, Fingerprint: d.field.collect, Now: func() time.Time { return d.p.now().Add(d.field.offset) },
+		Manual: true, Fingerprint: d.field.collect, Now: func() time.Time { return d.now().Add(d.field.offset) },
 	})
 }
 
-// enterField sells another code and activates it on a recorded machine.
-func (d *demonstration) enterField(ctx context.Context) error {
-	d.field = &fieldMachine{root: d.path("workstation")}
-	for name, content := range fieldTree {
-		if err := d.field.write(name, content); err != nil {
-			return fmt.Errorf("write the recorded machine: %w", err)
+// recordMachine writes the files of a workstation, some of them with other
+// contents.
+func (d *demonstration) recordMachine(folder string, other map[string]string) (*fieldMachine, error) {
+	m := &fieldMachine{root: d.path(folder)}
+	tree := maps.Clone(fieldTree)
+	maps.Copy(tree, other)
+	for name, content := range tree {
+		if err := m.write(name, content); err != nil {
+			return nil, fmt.Errorf("write the recorded machine: %w", err)
 		}
+	}
+	return m, nil
+}
+
+// enterField sells another code and activates it on a recorded machine.
+func (d *demonstration) enterField(ctx context.Context) (err error) {
+	if d.field, err = d.recordMachine("workstation", nil); err != nil {
+		return err
 	}
 	made, err := d.admin.Issue(ctx, adminwire.Issue{Product: demoProduct, Customer: "Field Ltd", For: "365d"})
 	if err != nil {

@@ -54,7 +54,7 @@ func (d *demonstration) ceremony(ctx context.Context, anchor string) error {
 	if err != nil {
 		return fmt.Errorf("open the anchor: %w", err)
 	}
-	signed, err := a.SignKeySet(proposal.KeySet, d.p.now())
+	signed, err := a.SignKeySet(proposal.KeySet, d.now())
 	if err != nil {
 		return fmt.Errorf("sign the key set: %w", err)
 	}
@@ -82,7 +82,8 @@ func (d *demonstration) loseKey(ctx context.Context) error {
 	}
 	d.command("licensectl keys affected")
 	d.ok("%s", affectedText(affected))
-	d.command("licensectl keys keyset --sign next.json --anchor primary.pem.age -o next.jwt   (offline)")
+	d.say("Where the anchors are kept, offline:")
+	d.command("licensectl keys keyset --sign next.json --anchor primary.pem.age -o next.jwt")
 	d.command("licensectl keys keyset --install next.jwt")
 	if err := d.ceremony(ctx, "primary.pem.age"); err != nil {
 		return err
@@ -131,8 +132,8 @@ func keySetOf(g *client.Guard) string {
 
 // loseAnchor is the drill for a primary anchor that somebody else holds.
 func (d *demonstration) loseAnchor(ctx context.Context) error {
-	d.say("The primary anchor is stolen. The standby, which every shipped product knows as well, takes over.")
-	d.command("licensectl keys keyset --sign next.json --anchor standby.pem.age -o next.jwt   (offline)")
+	d.say("The primary anchor is stolen. The standby, which every shipped product knows as well, takes over. Offline:")
+	d.command("licensectl keys keyset --sign next.json --anchor standby.pem.age -o next.jwt")
 	thief, err := d.thiefSet()
 	if err != nil {
 		return err
@@ -178,7 +179,7 @@ func (d *demonstration) thiefSet() (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("open the stolen anchor: %w", err)
 	}
-	signed, err := a.SignKeySet(unsigned, d.p.now())
+	signed, err := a.SignKeySet(unsigned, d.now())
 	if err != nil {
 		return "", fmt.Errorf("sign the thief's key set: %w", err)
 	}

@@ -22,7 +22,7 @@ import (
 func (d *demonstration) open(ctx context.Context, name string) (*client.Guard, error) {
 	return client.Open(ctx, client.Options{
 		Anchors: d.anchors, Product: demoProduct, Server: d.public(), StateDir: d.path("client-" + name),
-		Manual: true, Fingerprint: d.machine, Now: d.p.now,
+		Manual: true, Fingerprint: d.machine, Now: d.now,
 	})
 }
 
@@ -82,7 +82,7 @@ func (d *demonstration) offline(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("verify offline: %w", err)
 	}
-	now := d.p.now()
+	now := d.now()
 	if st := lic.Check(now); !st.Usable || st.Phase != license.PhaseValid || !st.Feature("export") {
 		return fmt.Errorf("the licence is authentic, but: %s", st)
 	}
@@ -142,12 +142,18 @@ func (d *demonstration) expectForgeryRefused(v *client.Verifier) error {
 	return nil
 }
 
-// restart starts the daemon again, where it was if that port is still free.
-func (d *demonstration) restart(ctx context.Context, address string) error {
+// startAgain starts the daemon where it was, if that port is still free.
+func (d *demonstration) startAgain(ctx context.Context, address string) error {
 	if err := d.startDaemon(ctx, address); err != nil {
-		if err := d.startDaemon(ctx, ""); err != nil {
-			return err
-		}
+		return d.startDaemon(ctx, "")
+	}
+	return nil
+}
+
+// restart starts the daemon again, and has an install call it.
+func (d *demonstration) restart(ctx context.Context, address string) error {
+	if err := d.startAgain(ctx, address); err != nil {
+		return err
 	}
 	if address != d.daemon.Addr() { // installs have the address in their configuration
 		if err := d.reopen(ctx); err != nil {

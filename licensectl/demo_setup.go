@@ -20,7 +20,7 @@ import (
 // a merchant would those of the seller console.
 func (d *demonstration) openMarket(ctx context.Context) error {
 	m, err := sandbox.New(sandbox.Options{
-		Products: []sandbox.Product{{ID: demoOffer, Name: "CAD Pro"}}, RetryInterval: time.Second, Now: d.p.now,
+		Products: []sandbox.Product{{ID: demoOffer, Name: "CAD Pro"}}, RetryInterval: time.Second, Now: d.now,
 	})
 	if err != nil {
 		return fmt.Errorf("make the marketplace: %w", err)
@@ -47,15 +47,15 @@ func (d *demonstration) openMarket(ctx context.Context) error {
 // demoConfig is the merchant's configuration.
 const demoConfig = `data_dir: data
 issuer: https://licence.example.com
-public: {listen: "127.0.0.1:0"}               # any free port
+public: {listen: "127.0.0.1:0"}              # any free port
 ops: {listen: "127.0.0.1:0"}
 marketplaces:
   - name: koogallery
-    access_key_files: [secrets/access-key]    # verifies the marketplace's calls
+    access_key_files: [secrets/access-key]   # verifies its calls
     open_api:
       base_urls: [%s]
       ca_file: secrets/ca.pem
-      access_key_id_file: secrets/ak          # signs our calls to the marketplace
+      access_key_id_file: secrets/ak         # signs our calls
       secret_access_key_file: secrets/sk
 products:
   - id: %s

@@ -29,8 +29,12 @@ type demoResult struct {
 	Outcomes []string `json:"outcomes"` // what was checked
 }
 
+// margin stands before what is told.
+const margin = "       "
+
 // Colours of a terminal.
 const (
+	plain  = ""
 	bold   = "1"
 	dim    = "2"
 	red    = "31"
@@ -39,7 +43,7 @@ const (
 )
 
 func (n *narrator) paint(color, text string) string {
-	if !n.color {
+	if !n.color || color == plain {
 		return text
 	}
 	return "\x1b[" + color + "m" + text + "\x1b[0m"
@@ -51,9 +55,30 @@ func (n *narrator) line(text string) {
 	}
 }
 
+// wrapped writes text in as many lines as a narrow terminal needs, after a
+// prefix that is as wide as the margin before the other lines. Where more is to
+// say that a line goes on, as in a shell, lines end before an option.
+func (n *narrator) wrapped(prefix, margin, color, text, more string) {
+	const columns = 80
+	for width(margin)+width(text) > columns {
+		room, at := columns-width(margin)-width(more), 0
+		for i := range text {
+			if fits := width(text[:i]) <= room; strings.HasPrefix(text[i:], " ") && (at == 0 || fits) && (more == "" || strings.HasPrefix(text[i:], " -")) {
+				at = i
+			}
+		}
+		if at == 0 {
+			break
+		}
+		n.line(prefix + n.paint(color, text[:at]+more))
+		prefix, text = margin, strings.TrimLeft(text[at:], " ")
+	}
+	n.line(prefix + n.paint(color, text))
+}
+
 func (n *narrator) opening(dir string) {
-	n.line(n.paint(bold, "licensed: the life of three licences, and what can happen to them in the field"))
-	n.line("Everything happens in " + dir + ", on the loopback; nothing is installed.")
+	n.line(n.paint(bold, "licensed: the life of some licences, and what can happen to them in the field"))
+	n.wrapped("", "", plain, "Everything happens in "+dir+", on the loopback; nothing is installed.", "")
 }
 
 func (n *narrator) heading(i, of int, title string) {
@@ -63,7 +88,7 @@ func (n *narrator) heading(i, of int, title string) {
 
 // say tells what happens.
 func (n *narrator) say(format string, args ...any) {
-	n.line("       " + printable(fmt.Sprintf(format, args...)))
+	n.wrapped(margin, margin, plain, printable(fmt.Sprintf(format, args...)), "")
 }
 
 // ok tells an outcome that was checked.
@@ -71,12 +96,12 @@ func (n *narrator) ok(format string, args ...any) {
 	text := printable(fmt.Sprintf(format, args...))
 	step := &n.report.Steps[len(n.report.Steps)-1]
 	step.Outcomes = append(step.Outcomes, text)
-	n.line("     " + n.paint(green, "✓") + " " + text)
+	n.wrapped("     "+n.paint(green, "✓")+" ", margin, plain, text, "")
 }
 
 // command shows the command line that does the same.
 func (n *narrator) command(format string, args ...any) {
-	n.line("       " + n.paint(yellow, "$ "+fmt.Sprintf(format, args...)))
+	n.wrapped(margin, margin, yellow, "$ "+fmt.Sprintf(format, args...), ` \`)
 }
 
 // listing shows a file.
@@ -96,5 +121,5 @@ func (n *narrator) fail() {
 func (n *narrator) closing(steps int, took time.Duration) {
 	n.report.OK, n.report.Seconds = true, took.Seconds()
 	n.line("\n" + n.paint(bold, fmt.Sprintf("All %d steps did what they should, in %s.", steps, took.Round(time.Millisecond))))
-	n.line("Next: licensed serve starts a daemon on embedded defaults, licensectl issue --product demo --for 365d makes a code.")
+	n.wrapped("", "", plain, "Next: licensed serve starts a daemon on embedded defaults, licensectl issue --product demo --for 365d makes a code.", "")
 }

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/seed-357fa782/licensed/license"
 )
 
@@ -21,11 +23,16 @@ func TestDemo(t *testing.T) {
 	if status := s.run(t.Context(), []string{"licensectl", "demo"}); status != exitDone {
 		t.Fatalf("exit %d:\n%s%s", status, &s.out, &s.err)
 	}
+	told := strings.Join(strings.Fields(s.out.String()), " ") // however it is broken into lines
 	for _, want := range []string{
-		"marketplaces:\n", " 1/21  ", "21/21  ", "LIC-", "refused (forged)", "reason suspended", "reason released", "reason revoked",
-		"All 21 steps did what they should",
+		" marketplaces: ", " 1/23 ", "23/23 ", "LIC-", "refused (forged)", "reason suspended", "reason released", "reason revoked",
+		"✓ activated: licensed until", "the same request has the same answer", "reason machine_mismatch", "✓ refreshed: licensed until",
+		"✓ moved to a second machine", "✓ given up", "it frees the seat",
+		"✓ blocked: not licensed: there is no licence yet", "✓ license: another licence: licensed until", "✓ day 5, trouble: the licence server",
+		"✓ day 11, grace: licensed, but must reach the licence server", "✓ day 11, trouble: ", "✓ day 15, blocked: not licensed: nothing has been heard",
+		"✓ day 15, trouble: ", "✓ restored: licensed until", "✓ reached: the licence server answers again", "All 23 steps did what they should",
 	} {
-		if !strings.Contains(s.out.String(), want) {
+		if !strings.Contains(told, want) {
 			t.Errorf("the demonstration does not tell %q", want)
 		}
 	}
@@ -33,7 +40,7 @@ func TestDemo(t *testing.T) {
 		t.Error("colours without a terminal")
 	}
 	for line := range strings.Lines(s.out.String()) {
-		if w := width(strings.TrimRight(line, "\n")); w > 120 {
+		if w := width(strings.TrimRight(line, "\n")); w > 80 {
 			t.Errorf("%d columns: %s", w, line)
 		}
 	}
@@ -97,13 +104,34 @@ func TestDemoDocument(t *testing.T) {
 	if err := json.Unmarshal(s.out.Bytes(), &r); err != nil {
 		t.Fatal(err)
 	}
-	if !r.OK || len(r.Steps) != 21 {
+	if !r.OK || len(r.Steps) != 23 {
 		t.Errorf("got %+v", r)
 	}
 	for _, step := range r.Steps[1:] {
 		if !step.OK || len(step.Outcomes) == 0 {
 			t.Errorf("step %q: %+v", step.Title, step)
 		}
+	}
+}
+
+// What is told fits a terminal of 80 columns, and a command that takes more lines
+// is still one that a shell takes.
+func TestNarratorWraps(t *testing.T) {
+	var out strings.Builder
+	n := narrator{w: &out, color: true}
+	n.heading(1, 1, "title")
+	n.say("%s", strings.Repeat("word ", 15)+"end")
+	n.ok("%s", strings.Repeat("许可证 ", 11)+"end")
+	n.command("licensectl keys revoke %s --reason 'in strange hands, by a mail of today' -o next.json", strings.Repeat("x", 43))
+	n.say("%s end", strings.Repeat("y", 90))
+	want := "\n\x1b[1m 1/1  title\x1b[0m\n" +
+		"       word word word word word word word word word word word word word word\n       word end\n" +
+		"     \x1b[32m✓\x1b[0m 许可证 许可证 许可证 许可证 许可证 许可证 许可证 许可证 许可证 许可证\n       许可证 end\n" +
+		"       \x1b[33m$ licensectl keys revoke " + strings.Repeat("x", 43) + " \\\x1b[0m\n" +
+		"       \x1b[33m--reason 'in strange hands, by a mail of today' -o next.json\x1b[0m\n" +
+		"       " + strings.Repeat("y", 90) + "\n       end\n"
+	if diff := cmp.Diff(want, out.String()); diff != "" {
+		t.Error(diff)
 	}
 }
 

@@ -49,7 +49,7 @@ func (l *licensing) licensed(next http.Handler) http.Handler {
 		if trouble := l.trouble.Load(); reason == license.NoLicense && trouble != nil {
 			reason, detail = trouble.Reason, trouble.Detail // why there is none yet
 		}
-		refuse(w, statusOf(reason), string(reason), detail)
+		l.refuse(w, statusOf(reason), string(reason), detail)
 	})
 }
 
@@ -57,7 +57,7 @@ func (l *licensing) licensed(next http.Handler) http.Handler {
 func (l *licensing) feature(name string, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !l.guard.Feature(name) {
-			refuse(w, http.StatusPaymentRequired, "not_included", "the licence does not include "+name)
+			l.refuse(w, http.StatusPaymentRequired, "not_included", "the licence does not include "+name)
 			return
 		}
 		next.ServeHTTP(w, r)
@@ -79,13 +79,13 @@ func statusOf(reason license.Reason) int {
 }
 
 // refuse answers with a problem document (RFC 9457).
-func refuse(w http.ResponseWriter, status int, reason, detail string) {
+func (l *licensing) refuse(w http.ResponseWriter, status int, reason, detail string) {
 	w.Header().Set("Content-Type", "application/problem+json")
 	if status == http.StatusServiceUnavailable {
 		const soon = 30
 		w.Header().Set("Retry-After", strconv.Itoa(soon))
 	}
-	write(w, status, map[string]any{"title": http.StatusText(status), "status": status, "reason": reason, "detail": detail})
+	l.write(w, status, map[string]any{"title": http.StatusText(status), "status": status, "reason": reason, "detail": detail})
 }
 
 // health says how the service and its licence are doing. It is 200 in any case:
@@ -106,10 +106,12 @@ func (l *licensing) health(w http.ResponseWriter, _ *http.Request) {
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
-	write(w, http.StatusOK, doc)
+	l.write(w, http.StatusOK, doc)
 }
 
-func write(w http.ResponseWriter, status int, doc any) {
+func (l *licensing) write(w http.ResponseWriter, status int, doc any) {
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(doc) // where it fails, nobody reads it any more
+	if err := json.NewEncoder(w).Encode(doc); err != nil {
+		l.log.Info("an answer was not taken", "error", err)
+	}
 }
