@@ -162,7 +162,7 @@ var importers = map[string][]string{
 	"store/pgstore":   {"store/open", "bench/..."},
 	"daemon":          {"cmd/licensed", "licensectl", "bench/..."},
 
-	"client/qr":        {"licensectl", "test/..."}, // and products that want it
+	"client/qr":        {"licensectl", "examples/...", "test/..."}, // and products that want it
 	"internal/qrphoto": {"licensectl"},
 }
 

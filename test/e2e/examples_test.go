@@ -56,7 +56,7 @@ func buildExamples() (examples, error) {
 		return e, err
 	}
 	overlay := struct{ Replace map[string]string }{map[string]string{}}
-	for _, name := range []string{"desktop", "service"} {
+	for _, name := range []string{"desktop", "service", "airgap"} {
 		empty, err := filepath.Abs(filepath.Join("..", "..", "examples", name, "anchors.json"))
 		if err != nil {
 			return e, err
@@ -253,7 +253,7 @@ func (a *app) kill() {
 // An example that is built as it is in the repository trusts nobody, and says so.
 func TestExampleWithoutAnchors(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{"desktop", "service"} {
+	for _, name := range []string{"desktop", "service", "airgap"} {
 		program := filepath.Join(t.TempDir(), name)
 		if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", program, "../../examples/"+name).CombinedOutput(); err != nil {
 			t.Fatalf("%v\n%s", err, out)
