@@ -113,6 +113,9 @@ func (p *program) run(ctx context.Context, in io.Reader) error {
 			return nil
 		case e := <-p.guard.Events():
 			// Nothing else has to be done about it: what is allowed is asked where it is done.
+			if p.byHand {
+				fmt.Fprint(p.out, "\r") // over the prompt
+			}
 			p.say("[%s] %s", e.Kind, e)
 			if errors.Is(e.Err, license.MachineMismatch) {
 				p.say("%s", p.guard.Explain())

@@ -53,7 +53,7 @@ func TestExampleDesktop(t *testing.T) {
 	a = start("first", state)
 	a.expect("licensed until 20")
 	a.do("export plan", "exported plan")
-	a.do("refresh", "error: the licence server at "+p.public+" did not answer")
+	a.do("refresh", "error: the licence server at "+p.public)
 	a.do("export plan", "exported plan")
 	a.do("deactivate", "error: the licence server")
 	a.do("export plan", "exported plan")
