@@ -5,10 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"time"
 
 	"github.com/seed-357fa782/licensed/client"
+	"github.com/seed-357fa782/licensed/client/qr"
 	"github.com/seed-357fa782/licensed/internal/adminwire"
 	"github.com/seed-357fa782/licensed/internal/durable"
 	"github.com/seed-357fa782/licensed/license"
@@ -66,6 +68,9 @@ func (d *demonstration) carryFiles(ctx context.Context) (err error) {
 func (d *demonstration) carryActivation(ctx context.Context, one, two *client.Guard, code string) error {
 	answer, err := d.carry(ctx, one, client.OpActivate, code, "activate")
 	if err != nil {
+		return err
+	}
+	if err := d.draw("activate"); err != nil {
 		return err
 	}
 	if err := expectUsable(one); err != nil {
@@ -155,6 +160,19 @@ func (d *demonstration) ask(ctx context.Context, g *client.Guard, op client.Op, 
 		return fmt.Errorf("request %s: %w", name, err)
 	}
 	return durable.WriteFile(d.path(name+".req"), request, 0o600)
+}
+
+// draw makes a QR code of a request file, for a phone to carry.
+func (d *demonstration) draw(name string) error {
+	file, err := os.ReadFile(d.path(name + ".req"))
+	if err != nil {
+		return fmt.Errorf("read the request file: %w", err)
+	}
+	if err := qr.Terminal(io.Discard, file, qr.DefaultColumns); err != nil {
+		return fmt.Errorf("draw the request: %w", err)
+	}
+	d.ok("the request fits a QR code on a terminal of %d columns as well (licensectl request --qr), for a phone to carry", qr.DefaultColumns)
+	return nil
 }
 
 // hand has the request file answered, as licensectl sign does.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/seed-357fa782/licensed/client"
 	"github.com/seed-357fa782/licensed/internal/adminwire"
+	"github.com/seed-357fa782/licensed/license"
 )
 
 // openPlant opens an installed copy that looks after itself, as products do.
@@ -105,7 +106,11 @@ func (d *demonstration) expectEvents(ctx context.Context, when string, want ...c
 			if e.Kind != kind {
 				return fmt.Errorf("the event %s should come, and %s has: %s", kind, e.Kind, e)
 			}
-			d.ok("%s%s: %s", when, e.Kind, strings.TrimPrefix(e.String(), string(e.Kind)+": "))
+			text := strings.TrimPrefix(e.String(), string(e.Kind)+": ")
+			if kind == client.EventTrouble && len(want) > 1 { // told in full before
+				text = string(license.ReasonOf(e.Err))
+			}
+			d.ok("%s%s: %s", when, e.Kind, text)
 		case <-ctx.Done():
 			return fmt.Errorf("the event %s should come, and does not", kind)
 		}

@@ -56,7 +56,7 @@ func (n *narrator) line(text string) {
 }
 
 // wrapped writes text in as many lines as a narrow terminal needs, after a
-// prefix that is as wide as the margin before the other lines. Where more is to
+// prefix that is no wider than the margin before the other lines. Where more is to
 // say that a line goes on, as in a shell, lines end before an option.
 func (n *narrator) wrapped(prefix, margin, color, text, more string) {
 	const columns = 80
@@ -101,7 +101,7 @@ func (n *narrator) ok(format string, args ...any) {
 
 // command shows the command line that does the same.
 func (n *narrator) command(format string, args ...any) {
-	n.wrapped(margin, margin, yellow, "$ "+fmt.Sprintf(format, args...), ` \`)
+	n.wrapped(margin, margin+"  ", yellow, "$ "+fmt.Sprintf(format, args...), ` \`)
 }
 
 // listing shows a file.

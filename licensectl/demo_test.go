@@ -26,11 +26,11 @@ func TestDemo(t *testing.T) {
 	told := strings.Join(strings.Fields(s.out.String()), " ") // however it is broken into lines
 	for _, want := range []string{
 		" marketplaces: ", " 1/23 ", "23/23 ", "LIC-", "refused (forged)", "reason suspended", "reason released", "reason revoked",
-		"✓ activated: licensed until", "the same request has the same answer", "reason machine_mismatch", "✓ refreshed: licensed until",
+		"✓ activated: licensed until", "✓ the request fits a QR code", "the same request has the same answer", "reason machine_mismatch", "✓ refreshed: licensed until",
 		"✓ moved to a second machine", "✓ given up", "it frees the seat",
 		"✓ blocked: not licensed: there is no licence yet", "✓ license: another licence: licensed until", "✓ day 5, trouble: the licence server",
-		"✓ day 11, grace: licensed, but must reach the licence server", "✓ day 11, trouble: ", "✓ day 15, blocked: not licensed: nothing has been heard",
-		"✓ day 15, trouble: ", "✓ restored: licensed until", "✓ reached: the licence server answers again", "All 23 steps did what they should",
+		"✓ day 11, grace: licensed, but must reach the licence server", "✓ day 11, trouble: unreachable", "✓ day 15, blocked: not licensed: nothing has been heard",
+		"✓ day 15, trouble: unreachable", "✓ restored: licensed until", "✓ reached: the licence server answers again", "All 23 steps did what they should",
 	} {
 		if !strings.Contains(told, want) {
 			t.Errorf("the demonstration does not tell %q", want)
@@ -128,7 +128,7 @@ func TestNarratorWraps(t *testing.T) {
 		"       word word word word word word word word word word word word word word\n       word end\n" +
 		"     \x1b[32m✓\x1b[0m 许可证 许可证 许可证 许可证 许可证 许可证 许可证 许可证 许可证 许可证\n       许可证 end\n" +
 		"       \x1b[33m$ licensectl keys revoke " + strings.Repeat("x", 43) + " \\\x1b[0m\n" +
-		"       \x1b[33m--reason 'in strange hands, by a mail of today' -o next.json\x1b[0m\n" +
+		"         \x1b[33m--reason 'in strange hands, by a mail of today' -o next.json\x1b[0m\n" +
 		"       " + strings.Repeat("y", 90) + "\n       end\n"
 	if diff := cmp.Diff(want, out.String()); diff != "" {
 		t.Error(diff)
