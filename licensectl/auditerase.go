@@ -83,37 +83,24 @@ func (p *program) auditEraseCommand() *cli.Command {
 }
 
 func (p *program) auditErase(c *cli.Context) error {
-	args, err := arguments(c, "the ID or CODE of a licence")
-	if err != nil {
-		return err
-	}
-	f, err := form(c, formTable, formJSON)
-	if err != nil {
-		return err
-	}
 	reason := strings.TrimSpace(c.String("reason"))
-	if reason == "" {
-		return usagef("erase needs --reason")
-	}
-	if err := p.canAsk(c); err != nil {
-		return err
-	}
-	admin, err := p.connect(c)
+	on, err := p.beginOn(c, []string{formTable, formJSON}, func(c *cli.Context) error {
+		if reason == "" {
+			return usagef("erase needs --reason")
+		}
+		return p.canAsk(c)
+	})
 	if err != nil {
 		return err
 	}
-	l, err := lookup(c.Context, admin, args[0])
-	if err != nil {
+	if err := p.confirm(c, "Erase the personal data in the audit log about "+describe(on.license)+" for good?"); err != nil {
 		return err
 	}
-	if err := p.confirm(c, "Erase the personal data in the audit log about "+describe(l)+" for good?"); err != nil {
-		return err
-	}
-	e, err := admin.Erase(c.Context, adminwire.Erase{License: l.ID, Reason: reason, Customer: c.Bool("customer")})
+	e, err := on.admin.Erase(c.Context, adminwire.Erase{License: on.license.ID, Reason: reason, Customer: c.Bool("customer")})
 	switch {
 	case err != nil:
 		return err
-	case f == formJSON:
+	case on.form == formJSON:
 		return writeJSON(p.out, e)
 	case !e.Changed:
 		return p.say("%s: there is no personal data to erase", e.License)

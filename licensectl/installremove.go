@@ -27,43 +27,31 @@ func (p *program) installRemoveCommand() *cli.Command {
 }
 
 func (p *program) installRemove(c *cli.Context) error {
-	args, err := arguments(c, "the ID or CODE of a licence", "the id of an INSTALL")
+	on, err := p.beginOn(c, []string{formTable, formJSON}, p.canAsk, installName)
 	if err != nil {
 		return err
 	}
-	f, err := form(c, formTable, formJSON)
-	if err != nil {
-		return err
-	}
-	if err := p.canAsk(c); err != nil {
-		return err
-	}
-	admin, err := p.connect(c)
-	if err != nil {
-		return err
-	}
-	l, err := lookup(c.Context, admin, args[0])
-	if err != nil {
-		return err
-	}
-	i, err := installNamed("install remove", l, args[1])
+	l := on.license
+	i, err := installNamed("install remove", l, on.args[0])
 	if err != nil {
 		return err
 	}
 	if err := p.confirm(c, fmt.Sprintf("End install %s of %s?", i.ID, describe(l))); err != nil {
 		return err
 	}
-	removed, err := admin.RemoveInstall(c.Context, l.ID, i.ID, strings.TrimSpace(c.String("reason")))
+	removed, err := on.admin.RemoveInstall(c.Context, l.ID, i.ID, strings.TrimSpace(c.String("reason")))
 	switch {
 	case err != nil:
 		return fmt.Errorf("remove an install of %s: %w", l.ID, err)
-	case f == formJSON:
+	case on.form == formJSON:
 		return writeJSON(p.out, removed)
 	case !removed.Changed:
 		return p.say("install %s has ended already (%s): nothing changed", i.ID, removed.Install.State)
 	}
 	return p.say("install %s ended; the status list shows it as revoked", i.ID)
 }
+
+const installName = "the id of an INSTALL"
 
 // installNamed returns the install whose id begins with prefix. Nothing, as of a
 // variable that is not set, names none, also where there is only one.

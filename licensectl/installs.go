@@ -52,14 +52,11 @@ type installList struct {
 }
 
 func (p *program) installList(c *cli.Context) error {
-	args, f, admin, err := p.begin(c, []string{formTable, formJSON, formCSV}, "the ID or CODE of a licence")
+	on, err := p.beginOn(c, []string{formTable, formJSON, formCSV}, nil)
 	if err != nil {
 		return err
 	}
-	l, err := lookup(c.Context, admin, args[0])
-	if err != nil {
-		return err
-	}
+	l := on.license
 	machines := machineNumbers(l.Installs)
 	list := installList{LicenseID: l.ID, Installs: slices.Clone(l.Installs)}
 	if c.Bool("live") {
@@ -68,7 +65,7 @@ func (p *program) installList(c *cli.Context) error {
 	slices.SortStableFunc(list.Installs, func(a, b adminwire.Install) int {
 		return cmp.Or(cmp.Compare(ended(a), ended(b)), timeOf(b.BoundAt).Compare(timeOf(a.BoundAt)))
 	})
-	switch f {
+	switch on.form {
 	case formJSON:
 		if list.Installs == nil {
 			list.Installs = []adminwire.Install{}

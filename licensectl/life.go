@@ -40,42 +40,31 @@ func (p *program) changeCommand(h change) *cli.Command {
 }
 
 func (p *program) change(c *cli.Context, h change) error {
-	args, err := arguments(c, "the ID or CODE of a licence")
-	if err != nil {
-		return err
-	}
-	f, err := form(c, formTable, formJSON)
-	if err != nil {
-		return err
-	}
-	if h.check != nil {
-		if err := h.check(c); err != nil {
-			return err
+	on, err := p.beginOn(c, []string{formTable, formJSON}, func(c *cli.Context) error {
+		if h.check != nil {
+			if err := h.check(c); err != nil {
+				return err
+			}
 		}
-	}
-	if h.warn != nil {
-		if err := p.canAsk(c); err != nil {
-			return err
+		if h.warn != nil {
+			return p.canAsk(c)
 		}
-	}
-	admin, err := p.connect(c)
+		return nil
+	})
 	if err != nil {
 		return err
 	}
-	was, err := lookup(c.Context, admin, args[0])
-	if err != nil {
-		return err
-	}
+	was := on.license
 	if h.warn != nil {
 		if err := p.confirm(c, h.warn(was)); err != nil {
 			return err
 		}
 	}
-	edited, err := h.do(c.Context, c, admin, was.ID)
+	edited, err := h.do(c.Context, c, on.admin, was.ID)
 	if err != nil {
 		return fmt.Errorf("%s %s: %w", h.name, was.ID, err)
 	}
-	if f == formJSON {
+	if on.form == formJSON {
 		return writeJSON(p.out, edited)
 	}
 	if !edited.Changed {

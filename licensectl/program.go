@@ -161,10 +161,7 @@ func commandName(c *cli.Context) string {
 // begin is how a command starts that asks the daemon: it checks the arguments,
 // which are named, and the form of the output, and makes the daemon's client.
 func (p *program) begin(c *cli.Context, forms []string, names ...string) (args []string, chosen string, admin *adminclient.Client, err error) {
-	if args, err = arguments(c, names...); err != nil {
-		return nil, "", nil, err
-	}
-	if chosen, err = form(c, forms...); err != nil {
+	if args, chosen, err = commandLine(c, forms, names...); err != nil {
 		return nil, "", nil, err
 	}
 	admin, err = p.connect(c)
@@ -201,6 +198,17 @@ func (p *program) note(format string, args ...any) {
 func (p *program) say(format string, args ...any) error {
 	_, err := fmt.Fprintf(p.out, format+"\n", args...)
 	return err
+}
+
+// commandLine checks the arguments of a command and the form of its output.
+func commandLine(c *cli.Context, forms []string, names ...string) (args []string, chosen string, err error) {
+	if args, err = arguments(c, names...); err != nil {
+		return nil, "", err
+	}
+	if chosen, err = form(c, forms...); err != nil {
+		return nil, "", err
+	}
+	return args, chosen, nil
 }
 
 // arguments checks how many arguments there are, and names them where they

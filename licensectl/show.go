@@ -23,20 +23,50 @@ func (p *program) showCommand() *cli.Command {
 			"  licensectl show LIC-7ZKQ2-… -o json",
 		Flags: []cli.Flag{outputFlag(formTable, formJSON)},
 		Action: func(c *cli.Context) error {
-			args, f, admin, err := p.begin(c, []string{formTable, formJSON}, "the ID or CODE of a licence")
+			on, err := p.beginOn(c, []string{formTable, formJSON}, nil)
 			if err != nil {
 				return err
 			}
-			l, err := lookup(c.Context, admin, args[0])
-			if err != nil {
-				return err
+			if on.form == formJSON {
+				return writeJSON(p.out, on.license)
 			}
-			if f == formJSON {
-				return writeJSON(p.out, l)
-			}
-			return p.printLicense(l)
+			return p.printLicense(on.license)
 		},
 	}
+}
+
+const licenseName = "the ID or CODE of a licence"
+
+// begun is a command about one licence, when that has been found.
+type begun struct {
+	license adminwire.License
+	args    []string // those after the licence
+	form    string   // of the output
+	admin   *adminclient.Client
+}
+
+// beginOn is begin for a command about the licence that its first argument names, and
+// names the arguments after it. check, if any, reads the rest of the command line
+// before the daemon is asked.
+func (p *program) beginOn(c *cli.Context, forms []string, check func(*cli.Context) error, names ...string) (begun, error) {
+	args, f, err := commandLine(c, forms, append([]string{licenseName}, names...)...)
+	if err != nil {
+		return begun{}, err
+	}
+	if check != nil {
+		if err := check(c); err != nil {
+			return begun{}, err
+		}
+	}
+	admin, err := p.connect(c)
+	if err != nil {
+		return begun{}, err
+	}
+	l, err := lookup(c.Context, admin, args[0])
+	if err != nil {
+		return begun{}, err
+	}
+	return begun{license: l, args: args[1:], form: f, admin: admin}, nil
 }
 
 // lookup finds the licence that ref names, by id or by code. What names none

@@ -33,33 +33,19 @@ func (p *program) transferCommand() *cli.Command {
 }
 
 func (p *program) transfer(c *cli.Context) error {
-	names := []string{"the ID or CODE of a licence"}
+	var names []string
 	if c.NArg() > 1 {
-		names = append(names, "the id of an INSTALL")
+		names = append(names, installName)
 	}
-	args, err := arguments(c, names...)
+	on, err := p.beginOn(c, []string{formTable, formJSON}, p.canAsk, names...)
 	if err != nil {
 		return err
 	}
-	f, err := form(c, formTable, formJSON)
-	if err != nil {
-		return err
-	}
-	if err := p.canAsk(c); err != nil {
-		return err
-	}
-	admin, err := p.connect(c)
-	if err != nil {
-		return err
-	}
-	l, err := lookup(c.Context, admin, args[0])
-	if err != nil {
-		return err
-	}
+	l := on.license
 	t := adminwire.MoveOff{Force: c.Bool("force"), Reason: strings.TrimSpace(c.String("reason"))}
 	what := "its machine"
-	if len(args) > 1 {
-		i, err := installNamed("transfer", l, args[1])
+	if len(on.args) > 0 {
+		i, err := installNamed("transfer", l, on.args[0])
 		if err != nil {
 			return err
 		}
@@ -73,13 +59,13 @@ func (p *program) transfer(c *cli.Context) error {
 	if err := p.confirm(c, fmt.Sprintf("Take %s off %s, for another?", describe(l), what)); err != nil {
 		return err
 	}
-	done, err := admin.MoveOff(c.Context, l.ID, t)
+	done, err := on.admin.MoveOff(c.Context, l.ID, t)
 	switch {
 	case errors.Is(err, license.TransferLimit) && !t.Force:
 		return fmt.Errorf("transfer %s without --force: %w", l.ID, err)
 	case err != nil:
 		return fmt.Errorf("transfer %s: %w", l.ID, err)
-	case f == formJSON:
+	case on.form == formJSON:
 		return writeJSON(p.out, done)
 	case !done.Changed:
 		return p.say("%s: the install has ended already: nothing changed", l.ID)

@@ -39,20 +39,17 @@ func (p *program) decideCommand(name, usage, description string,
 			yesFlag(), outputFlag(formTable, formJSON),
 		},
 		Action: func(c *cli.Context) error {
-			args, f, admin, err := p.begin(c, []string{formTable, formJSON}, "the ID or CODE of a licence")
+			on, err := p.beginOn(c, []string{formTable, formJSON}, nil)
 			if err != nil {
 				return err
 			}
-			l, err := lookup(c.Context, admin, args[0])
-			if err != nil {
-				return err
-			}
+			l := on.license
 			d := adminwire.DecideTransfer{Request: c.String("request"), Reason: strings.TrimSpace(c.String("reason"))}
-			decided, err := do(admin, c.Context, l.ID, d)
+			decided, err := do(on.admin, c.Context, l.ID, d)
 			switch {
 			case err != nil:
 				return fmt.Errorf("transfer %s %s: %w", name, l.ID, err)
-			case f == formJSON:
+			case on.form == formJSON:
 				return writeJSON(p.out, decided)
 			case !decided.Changed:
 				return p.say("%s %s is %s already: nothing changed", l.ID, decided.Transfer.ID, decided.Transfer.State)
@@ -68,7 +65,7 @@ func (p *program) transferList(c *cli.Context) error {
 		return err
 	}
 	if c.NArg() > 1 {
-		_, err := arguments(c, "the ID or CODE of a licence")
+		_, err := arguments(c, licenseName)
 		return err
 	}
 	admin, err := p.connect(c)
