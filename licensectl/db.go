@@ -159,11 +159,7 @@ func (m *metered) Write(p []byte) (int, error) {
 }
 
 func (p *program) dbVerify(c *cli.Context) error {
-	args, err := arguments(c, "the FILE of a backup")
-	if err != nil {
-		return err
-	}
-	f, err := form(c, formTable, formJSON)
+	args, f, err := commandLine(c, []string{formTable, formJSON}, "the FILE of a backup")
 	if err != nil {
 		return err
 	}
@@ -195,11 +191,7 @@ type restoredReport struct {
 }
 
 func (p *program) dbRestore(c *cli.Context) error {
-	args, err := arguments(c, "a BACKUP")
-	if err != nil {
-		return err
-	}
-	f, err := form(c, formTable, formJSON)
+	args, f, err := commandLine(c, []string{formTable, formJSON}, "a BACKUP")
 	if err != nil {
 		return err
 	}
@@ -257,10 +249,7 @@ func openStore(ctx context.Context, cfg config.Config) (store.Store, error) {
 }
 
 func (p *program) dbCheck(c *cli.Context) error {
-	if _, err := arguments(c); err != nil {
-		return err
-	}
-	f, err := form(c, formTable, formJSON)
+	_, f, err := commandLine(c, []string{formTable, formJSON})
 	if err != nil {
 		return err
 	}

@@ -43,10 +43,7 @@ func (p *program) demoCommand() *cli.Command {
 			outputFlag(formTable, formJSON),
 		},
 		Action: func(c *cli.Context) error {
-			if _, err := arguments(c); err != nil {
-				return err
-			}
-			f, err := form(c, formTable, formJSON)
+			_, f, err := commandLine(c, []string{formTable, formJSON})
 			if err != nil {
 				return err
 			}

@@ -33,10 +33,7 @@ func (p *program) fingerprintCommand() *cli.Command {
 }
 
 func (p *program) fingerprint(c *cli.Context) error {
-	if _, err := arguments(c); err != nil {
-		return err
-	}
-	f, err := form(c, formTable, formJSON)
+	_, f, err := commandLine(c, []string{formTable, formJSON})
 	if err != nil {
 		return err
 	}

@@ -63,11 +63,7 @@ func (p *program) importCommand() *cli.Command {
 }
 
 func (p *program) importFile(c *cli.Context) error {
-	args, err := arguments(c, "a licence FILE")
-	if err != nil {
-		return err
-	}
-	f, err := form(c, formTable, formJSON)
+	args, f, err := commandLine(c, []string{formTable, formJSON}, "a licence FILE")
 	if err != nil {
 		return err
 	}

@@ -49,10 +49,7 @@ func (p *program) issueCommand() *cli.Command {
 }
 
 func (p *program) issue(c *cli.Context) error {
-	if _, err := arguments(c); err != nil {
-		return err
-	}
-	f, err := form(c, formTable, formJSON, formCSV)
+	_, f, err := commandLine(c, []string{formTable, formJSON, formCSV})
 	if err != nil {
 		return err
 	}

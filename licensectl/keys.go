@@ -86,10 +86,7 @@ type madeKeys struct {
 }
 
 func (p *program) keysInit(c *cli.Context) error {
-	if _, err := arguments(c); err != nil {
-		return err
-	}
-	f, err := form(c, formTable, formJSON)
+	_, f, err := commandLine(c, []string{formTable, formJSON})
 	if err != nil {
 		return err
 	}
@@ -240,10 +237,7 @@ func (p *program) keysAnchorsCommand() *cli.Command {
 			outputFlag(formTable, formJSON),
 		},
 		Action: func(c *cli.Context) error {
-			if _, err := arguments(c); err != nil {
-				return err
-			}
-			f, err := form(c, formTable, formJSON)
+			_, f, err := commandLine(c, []string{formTable, formJSON})
 			if err != nil {
 				return err
 			}

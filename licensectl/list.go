@@ -50,10 +50,7 @@ func stateNames() string {
 }
 
 func (p *program) list(c *cli.Context) error {
-	if _, err := arguments(c); err != nil {
-		return err
-	}
-	f, err := form(c, formTable, formJSON, formCSV)
+	_, f, err := commandLine(c, []string{formTable, formJSON, formCSV})
 	if err != nil {
 		return err
 	}

@@ -191,11 +191,7 @@ func retryAll(c *cli.Context, admin *adminclient.Client, ids []string) (adminwir
 }
 
 func (p *program) outboxDrop(c *cli.Context) error {
-	args, err := arguments(c, "the ID of a job")
-	if err != nil {
-		return err
-	}
-	f, err := form(c, formTable, formJSON)
+	args, f, err := commandLine(c, []string{formTable, formJSON}, "the ID of a job")
 	if err != nil {
 		return err
 	}

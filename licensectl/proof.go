@@ -103,11 +103,7 @@ type proven struct {
 }
 
 func (p *program) proofVerify(c *cli.Context) error {
-	args, err := arguments(c, "a proof FILE")
-	if err != nil {
-		return err
-	}
-	form, err := form(c, formTable, formJSON)
+	args, form, err := commandLine(c, []string{formTable, formJSON}, "a proof FILE")
 	if err != nil {
 		return err
 	}

@@ -77,10 +77,7 @@ type market struct {
 }
 
 func (p *program) sandbox(c *cli.Context) (err error) {
-	if _, err := arguments(c); err != nil {
-		return err
-	}
-	f, err := form(c, formTable, formJSON)
+	_, f, err := commandLine(c, []string{formTable, formJSON})
 	if err != nil {
 		return err
 	}

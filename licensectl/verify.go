@@ -77,11 +77,7 @@ type verdict struct {
 }
 
 func (p *program) verify(c *cli.Context) error {
-	args, err := arguments(c, "a licence FILE")
-	if err != nil {
-		return err
-	}
-	f, err := form(c, formTable, formJSON)
+	args, f, err := commandLine(c, []string{formTable, formJSON}, "a licence FILE")
 	if err != nil {
 		return err
 	}
