@@ -125,6 +125,7 @@ var importRules = []importRule{
 	{pkg: "internal/buildinfo", why: "one library each, and it needs none"},
 	{pkg: "internal/pipenet", why: "one library each, and it needs none"},
 	{pkg: "internal/deptest", why: "one library each, and it needs none"},
+	{pkg: "internal/certtest", why: "one library each, and it needs none"},
 	{pkg: "internal/config", allow: []string{"license/...", "github.com/goccy/go-yaml/..."}, why: "one library each, below the daemon"},
 	{pkg: "internal/adminwire", allow: []string{"license/..."}, why: "forms only"},
 	{pkg: "internal/adminclient", allow: []string{"license/...", "internal/adminwire"}, why: "one library each, below the daemon"},
@@ -150,7 +151,7 @@ var importRules = []importRule{
 // testOnly are packages that only tests import.
 var testOnly = []string{
 	"client/clienttest", "store/storetest", "store/faultstore",
-	"internal/deptest", "internal/pgtest", "internal/pipenet", "test/...",
+	"internal/certtest", "internal/deptest", "internal/pgtest", "internal/pipenet", "test/...",
 }
 
 // importers lists, for packages that few may import, who may.

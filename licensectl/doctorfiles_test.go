@@ -2,9 +2,6 @@ package main
 
 import (
 	"bytes"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/json"
@@ -22,6 +19,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed-357fa782/licensed/internal/certtest"
 	"github.com/seed-357fa782/licensed/keys"
 	"github.com/seed-357fa782/licensed/store/backup"
 	"github.com/seed-357fa782/licensed/store/open"
@@ -83,21 +81,14 @@ func (i *installation) write(name string, data []byte) {
 // certificate writes a pair for the public listener that ends at an instant.
 func (i *installation) certificate(from, to time.Time) {
 	i.t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	cert, key, err := certtest.SelfSigned(&x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "x"}, DNSNames: []string{"licence.example.com"}, NotBefore: from, NotAfter: to,
+	})
 	if err != nil {
 		i.t.Fatal(err)
 	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "x"}, DNSNames: []string{"licence.example.com"}, NotBefore: from, NotAfter: to}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		i.t.Fatal(err)
-	}
-	raw, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		i.t.Fatal(err)
-	}
-	i.write("cert.pem", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
-	i.write("key.pem", pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: raw}))
+	i.write("cert.pem", cert)
+	i.write("key.pem", key)
 	i.config += "public: {tls: {cert_file: cert.pem, key_file: key.pem}}\n"
 }
 
