@@ -9,9 +9,11 @@ import (
 	"os"
 	"strings"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/seed-357fa782/licensed/internal/qrphoto"
+	"github.com/seed-357fa782/licensed/license/token"
 )
 
 // between is what a person between two machines does to a file: COMMAND IN OUT.
@@ -22,6 +24,24 @@ func between(what func(ts *testscript.TestScript, in []byte) []byte) func(ts *te
 		}
 		out := what(ts, []byte(ts.ReadFile(args[0])))
 		ts.Check(os.WriteFile(ts.MkAbs(args[1]), out, 0o600))
+	}
+}
+
+// sameAnswer compares two licence files but for the status lists, of which the
+// second may be a newer one.
+func sameAnswer(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: same-answer FILE FILE")
+	}
+	var files [2]token.File
+	for i, name := range args {
+		f, err := token.ParseFile([]byte(ts.ReadFile(name)))
+		ts.Check(err)
+		f.Statuses = nil
+		files[i] = f
+	}
+	if diff := cmp.Diff(files[0], files[1]); diff != "" {
+		ts.Fatalf("%s and %s differ: %s", args[0], args[1], diff)
 	}
 }
 

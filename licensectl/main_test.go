@@ -52,6 +52,7 @@ func TestScripts(t *testing.T) {
 			"pick":         pick,
 			"receiver":     hooks.command,
 			"wait-for":     waitFor,
+			"same-answer":  sameAnswer,
 			"scan":         between(scan),
 			"mail":         between(mail),
 			"photo":        between(photo),
