@@ -118,6 +118,20 @@ type MemoryCache struct {
 	turn sync.Mutex // for lock
 	mu   sync.Mutex
 	data []byte
+
+	users int // of a floating seat
+}
+
+func (c *MemoryCache) join() (leave func() (last bool), err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.users++
+	return func() bool {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.users--
+		return c.users == 0
+	}, nil
 }
 
 func (c *MemoryCache) lock() (unlock func(), err error) { //nolint:unparam // the form is that of FileCache.lock

@@ -53,8 +53,7 @@ type Guard struct {
 	// For whose turn it is.
 	stored []byte // as the cache has it
 	memory memory
-	made   made // the request that was made last
-	closed bool
+	made   made               // the request that was made last
 	unjoin func() (last bool) // ends the use of a floating seat, nil where there is none
 }
 
@@ -115,6 +114,7 @@ func Open(ctx context.Context, opts Options) (*Guard, error) {
 	if err := g.look(ctx); err != nil {
 		return nil, err
 	}
+	g.joinSeat()
 	if opts.Manual {
 		close(g.events)
 		close(g.ended)
@@ -138,19 +138,16 @@ func Open(ctx context.Context, opts Options) (*Guard, error) {
 func (g *Guard) Close() error {
 	g.close.Do(func() {
 		g.stop()
+		close(g.closing) // ends calls under way, and lets no other begin: the seat must not be taken again
 		<-g.ended
+		g.turn <- struct{}{}
+		defer func() { <-g.turn }()
 		g.giveSeatBack()
-		close(g.closing)
-	})
-	g.turn <- struct{}{}
-	defer func() { <-g.turn }()
-	if !g.closed {
-		g.closed = true
 		g.keepCount()
-	}
-	if g.server != nil {
-		g.server.closeIdle()
-	}
+		if g.server != nil {
+			g.server.closeIdle()
+		}
+	})
 	return nil
 }
 
@@ -241,6 +238,7 @@ func (g *Guard) begin(ctx context.Context) (_ context.Context, done func(), err 
 	done = func() {
 		cancel()
 		<-watched
+		g.joinSeat()
 		<-g.turn
 		g.wake()
 	}

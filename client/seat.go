@@ -20,8 +20,8 @@ func (g *Guard) seatCode(m memory) license.Code {
 	if g.opts.Manual || m.License != "" || m.Receipt != "" && !m.Left {
 		return license.Code{}
 	}
-	code := g.opts.Code
-	if m.Left && m.Code != "" {
+	code := g.opts.Code // which may have been configured anew since
+	if code == "" && m.Left {
 		code = m.Code
 	}
 	if code == "" {
@@ -49,42 +49,46 @@ func (m *memory) remember(c token.License) {
 			m.Code = w.code.Reveal()
 		}
 	}
+	if code, err := license.ParseCode(m.Code); err == nil && c.CodeLast4 != "" && code.Last4() != c.CodeLast4 {
+		m.Code = "" // it is that of another licence
+	}
 }
 
-// floats reports whether the install holds a floating seat that it can give back
-// and take again.
+// floats reports whether the install holds a floating seat.
 func (g *Guard) floats() bool {
 	l := g.view.Load().license
-	return !g.opts.Manual && !g.opts.KeepSeat && g.server != nil && l != nil && l.InstallID() != "" &&
-		l.claims.Mode == license.ModeFloating
+	return l != nil && l.InstallID() != "" && l.claims.Mode == license.ModeFloating
 }
 
-// joinSeat says to others that share the memory that this copy uses the seat.
+// shared is a cache whose users know of each other.
+type shared interface {
+	join() (leave func() (last bool), err error)
+}
+
+// joinSeat says to others that share the memory that this copy uses the seat,
+// whatever it does with it at its end.
 func (g *Guard) joinSeat() {
-	c, ok := g.opts.Cache.(interface {
-		join() (leave func() bool, err error)
-	})
-	if ok && g.unjoin == nil && g.floats() {
+	if c, ok := g.opts.Cache.(shared); ok && g.unjoin == nil && g.floats() {
 		g.unjoin, _ = c.join() // tried again at the next look
 	}
 }
 
 // giveSeatBack gives a floating seat back, where this copy of the product is the
-// last that uses it. The code is kept, to take a seat again.
+// last that uses it. The code is kept, to take a seat again. It is Close's turn,
+// and nobody has another.
 func (g *Guard) giveSeatBack() {
-	last := true
+	_ = g.load(false) // what cannot be read is not given back below
+	g.joinSeat()
+	_, others := g.opts.Cache.(shared)
+	last := !others
 	if g.unjoin != nil {
 		last = g.unjoin()
 	}
-	if !last || !g.floats() {
+	switch {
+	case !last, !g.floats(), g.opts.Manual, g.opts.KeepSeat, g.server == nil, g.memory.Code == "" && g.opts.Code == "":
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), leaveWithin)
 	defer cancel()
-	_ = g.online(ctx, func(ctx context.Context) error { // else it is free when the lease has ended
-		if g.memory.Code == "" && g.opts.Code == "" {
-			return nil
-		}
-		return g.ask(ctx, wish{op: OpDeactivate, leaves: true})
-	})
+	_ = g.ask(ctx, wish{op: OpDeactivate, leaves: true}) // else it is free when the lease has ended
 }
