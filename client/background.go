@@ -17,8 +17,11 @@ const (
 	lookEvery = time.Minute
 	// countEvery is how often the time for which the product has run is remembered.
 	countEvery = time.Hour
-	// machineEvery is how often the machine is looked at where nothing is called.
+	// machineEvery is how often the machine is looked at where nothing is called, and
+	// machineAgain where it looked like another one, or could not be looked at: a
+	// disk is put back, and what failed once need not fail again.
 	machineEvery = 24 * time.Hour
+	machineAgain = 5 * time.Minute
 	// renewedEvery is how often the server is asked where the licence has ended: who
 	// has just renewed it waits for that.
 	renewedEvery = time.Hour
@@ -37,6 +40,8 @@ const (
 	retryShortest = 10 * time.Second
 	// retryAsked is the longest that a server may ask for.
 	retryAsked = 24 * time.Hour
+	// callLatest is from when on how far off the next call is makes no difference.
+	callLatest = 10 * 365 * 24 * time.Hour
 )
 
 // background is what a Guard does by itself: it sees what changes, tells it, and
@@ -45,10 +50,11 @@ type background struct {
 	g    *Guard
 	told told
 
-	memory error // why what others may have stored could not be read
+	memory  error // why what others may have stored could not be read
+	damaged error // why the memory was set aside, as it was told
 
-	counted, looked, seen time.Duration // when it had run for so long
-	shown                 time.Time     // by the clock, when it was seen last
+	counted, looked, seen, paused time.Duration // when it had run for so long
+	shown                         time.Time     // by the clock, when it was seen last
 
 	spreadOf string  // the licence that spread was drawn for
 	spread   float64 // of 1
@@ -69,7 +75,7 @@ func (b *background) run(ctx context.Context) {
 	defer close(g.ended)
 	defer close(g.events)
 	v := g.view.Load()
-	b.told.license = v.license
+	b.told.license, b.damaged = v.license, v.damaged
 	b.looked, b.seen, b.shown = g.ran(), g.ran(), g.opts.Now()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -86,6 +92,7 @@ func (b *background) run(ctx context.Context) {
 			b.call(ctx)
 			b.tell()
 		}
+		b.paused = g.ran()
 		timer.Reset(b.pause())
 	}
 }
@@ -93,7 +100,7 @@ func (b *background) run(ctx context.Context) {
 // tell tells what has changed.
 func (b *background) tell() {
 	trouble := b.memory
-	if trouble == nil {
+	if _, ok := b.due(); ok && trouble == nil { // else nothing is called that could fail
 		trouble = b.g.calling().failed
 	}
 	if v := b.g.view.Load(); trouble == nil && v.license == nil {
@@ -105,14 +112,8 @@ func (b *background) tell() {
 // see takes in what others stored, and from time to time does what nobody asks
 // for. Where somebody is at it, that one sees to it.
 func (b *background) see(ctx context.Context) {
-	g, ran, clock := b.g, b.g.ran(), b.g.opts.Now()
-	if passed := clock.Sub(b.shown); passed > ran-b.seen+lookEvery {
-		// The machine slept, or its clock was set: the network may be another one.
-		g.mu.Lock()
-		g.calls.retryAt = min(g.calls.retryAt, ran)
-		g.mu.Unlock()
-	}
-	b.seen, b.shown = ran, clock
+	g, ran := b.g, b.g.ran()
+	b.wakes()
 	select {
 	case g.turn <- struct{}{}:
 		defer func() { <-g.turn }()
@@ -126,11 +127,39 @@ func (b *background) see(ctx context.Context) {
 		b.counted = ran
 		g.keepCount()
 	}
-	if ran-b.looked >= machineEvery {
+	if v := g.view.Load(); !errors.Is(v.damaged, b.damaged) {
+		if b.damaged = v.damaged; b.memory == nil {
+			b.memory = v.damaged // it was set aside since the last look
+		}
+	}
+	every := machineEvery
+	if v := g.view.Load(); v.looked != nil || v.license != nil && v.refusal == license.MachineMismatch {
+		every = machineAgain
+	}
+	if ran-b.looked >= every {
 		b.looked = ran
 		_ = g.look(ctx) // fails only with ctx
 	}
 	g.joinSeat()
+}
+
+// wakes takes in that the machine slept, or that its clock was set: that time has
+// passed for what waits as well, and where nobody was reached, the network may be
+// another one now. Whether a running time counts while the machine sleeps is up to
+// the system.
+func (b *background) wakes() {
+	g, ran, clock := b.g, b.g.ran(), b.g.opts.Now()
+	uncounted := clock.Sub(b.shown) - (ran - b.seen)
+	b.seen, b.shown = ran, clock
+	if uncounted <= lookEvery && ran-b.paused <= 2*lookEvery {
+		return
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.calls.retryAt -= max(0, uncounted)
+	if errors.Is(g.calls.failed, license.Unreachable) {
+		g.calls.retryAt = min(g.calls.retryAt, ran)
+	}
 }
 
 // due returns in how long a call is to be made, and whether any is.
@@ -147,11 +176,13 @@ func (b *background) due() (in time.Duration, ok bool) {
 		return 0, false
 	case s.Clock == ClockBehind && s.unheard:
 	default:
-		in = s.RefreshAfter.Sub(s.At) + b.jitter(v.license, s)
+		in = min(s.RefreshAfter.Sub(s.At), callLatest) + b.jitter(v.license, s)
 	}
 	calls, ran := g.calling(), g.ran()
 	if s.State == license.StateExpired {
-		in = min(in, calls.at+renewedEvery-ran)
+		// Many may end at the same instant.
+		spread := time.Duration(b.spread * float64(renewedEvery))
+		in = min(in, max(calls.at+renewedEvery-ran, s.ExpiresAt.Sub(s.At)+spread))
 	}
 	return max(in, calls.retryAt-ran), true
 }
@@ -195,9 +226,9 @@ func (b *background) call(ctx context.Context) {
 			return nil
 		}
 		called = true
-		return g.refresh(ctx)
+		return g.noted(ctx, g.refresh(ctx))
 	})
-	if ctx.Err() == nil && (called || err != nil) {
+	if err != nil && !called && ctx.Err() == nil {
 		g.note(err)
 	}
 	b.looked = g.ran()
@@ -210,12 +241,35 @@ func (g *Guard) calling() calls {
 	return g.calls
 }
 
+// reached forgets calls that failed: somebody who shares the memory brought a
+// licence.
+func (g *Guard) reached() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.calls.failed, g.calls.tries, g.calls.retryAt = nil, 0, 0
+}
+
+// noted notes how a call went, before the next one has its turn. That somebody
+// did not wait for the answer says nothing.
+func (g *Guard) noted(ctx context.Context, err error) error {
+	if err == nil || ctx.Err() == nil {
+		g.note(err)
+	}
+	return err
+}
+
+// notedWish is noted for what the product asked for. What was refused for good is
+// its own business; what waits is repeated by the background.
+func (g *Guard) notedWish(ctx context.Context, err error) error {
+	if err == nil || g.view.Load().waiting {
+		return g.noted(ctx, err)
+	}
+	return err
+}
+
 // note remembers how a call went. One after which another is due at once counts
 // as in vain, so that no server is asked without end.
 func (g *Guard) note(err error) {
-	if errors.Is(err, context.Canceled) {
-		return
-	}
 	if errors.Is(err, license.NoLicense) {
 		err = nil // it was given up, as was wished for
 	}
@@ -223,7 +277,8 @@ func (g *Guard) note(err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.calls.failed, g.calls.at = err, g.ran()
-	if err == nil && !s.RefreshDue() && !v.waiting {
+	again := s.RefreshDue() || v.waiting || v.unsound || v.license == nil && !v.seat.IsZero()
+	if err == nil && !again {
 		g.calls.tries, g.calls.retryAt = 0, 0
 		return
 	}
@@ -235,10 +290,13 @@ func (g *Guard) note(err error) {
 // long as that leaves some for what remains of the lease, and a quarter more or
 // less.
 func (g *Guard) retryIn(tries int, err error, s Status) time.Duration {
-	longest := retryLongest
+	longest, asked := retryLongest, time.Duration(0)
+	if e, ok := errors.AsType[*license.Error](err); ok {
+		asked = min(e.RetryAfter, retryAsked)
+	}
 	reason := license.ReasonOf(err)
 	switch left := s.LeaseUntil.Sub(s.At); {
-	case reason == license.MachineLimit && g.view.Load().floats:
+	case reason == license.MachineLimit && (asked > 0 || g.view.Load().floats):
 		longest = retrySeat
 	case s.Reason == license.NoLicense, s.Reason == license.LeaseOver:
 		if err == nil || !settled(err) {
@@ -251,11 +309,7 @@ func (g *Guard) retryIn(tries int, err error, s Status) time.Duration {
 	if tries < 20 {
 		d = min(longest, retryFirst<<(tries-1))
 	}
-	d = d*3/4 + time.Duration(g.opts.random()*float64(d/2))
-	if e, ok := errors.AsType[*license.Error](err); ok {
-		d = max(d, min(e.RetryAfter, retryAsked))
-	}
-	return d
+	return max(d*3/4+time.Duration(g.opts.random()*float64(d/2)), asked)
 }
 
 // wake lets the background look at once.

@@ -35,11 +35,7 @@ func (g *Guard) byCode(ctx context.Context, op Op, o RequestOptions) error {
 	if err != nil {
 		return err
 	}
-	err = g.online(ctx, func(ctx context.Context) error { return g.ask(ctx, w) })
-	if err == nil {
-		g.note(nil)
-	}
-	return err
+	return g.online(ctx, func(ctx context.Context) error { return g.notedWish(ctx, g.ask(ctx, w)) })
 }
 
 // Refresh calls home: it brings the licence up to date and extends the lease.
@@ -61,11 +57,7 @@ func (g *Guard) byCode(ctx context.Context, op Op, o RequestOptions) error {
 // Where no licence is held and the guard knows a code to activate with
 // (Options.Code, or that of a floating seat that Close gave back), Refresh does.
 func (g *Guard) Refresh(ctx context.Context) error {
-	err := g.online(ctx, g.refresh)
-	if g.server != nil {
-		g.note(err)
-	}
-	return err
+	return g.online(ctx, func(ctx context.Context) error { return g.noted(ctx, g.refresh(ctx)) })
 }
 
 // refresh is Refresh, for whose turn it is.
@@ -130,7 +122,7 @@ func (g *Guard) callHome(ctx context.Context) error {
 // An answer that was lost is asked for again, by the same bytes, with the next
 // call of Deactivate or Refresh.
 func (g *Guard) Deactivate(ctx context.Context) error {
-	return g.online(ctx, func(ctx context.Context) error { return g.ask(ctx, wish{op: OpDeactivate}) })
+	return g.online(ctx, func(ctx context.Context) error { return g.notedWish(ctx, g.ask(ctx, wish{op: OpDeactivate})) })
 }
 
 // online does something that needs the server, when it is its turn.

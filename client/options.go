@@ -68,7 +68,8 @@ type Options struct {
 	// run at the same time must not share a name: each would end the other.
 	Instance string
 
-	// Fingerprint collects what the machine shows; nil is fingerprint.Collect.
+	// Fingerprint collects what the machine shows; nil is fingerprint.Collect. It is
+	// called by one goroutine at a time, also in the background.
 	Fingerprint func(context.Context) (fingerprint.Set, error)
 
 	// Proxy returns the proxy for a call, nil where it goes directly. nil is the proxy
@@ -98,7 +99,8 @@ type Options struct {
 	// future makes licences end early until the server has answered.
 	BuildTime time.Time
 
-	// Now tells the time of the machine's clock; nil is time.Now.
+	// Now tells the time of the machine's clock; nil is time.Now. It is called by any
+	// number of goroutines at once.
 	Now func() time.Time
 
 	random func() float64 // below 1, for when calls are made
@@ -154,6 +156,10 @@ func (o Options) withDefaults() (Options, error) {
 	if o.Now == nil {
 		o.Now = time.Now //nolint:forbidigo // the one default of Now
 	}
+	// What was read off the monotonic clock beside it would hide that the clock was
+	// set, or that the machine slept.
+	now := o.Now
+	o.Now = func() time.Time { return now().Round(0) }
 	return o, nil
 }
 

@@ -248,7 +248,7 @@ const week = `
 5 10:28:00 restored valid
 5 12:00:00 expiring warning
 6 00:00:00 grace grace
-6 08:04:00 license valid
-6 08:04:00 restored valid
-6 20:40:00 revoked blocked revoked
+6 08:30:00 license valid
+6 08:30:00 restored valid
+6 21:06:00 revoked blocked revoked
 `
