@@ -71,7 +71,7 @@ func (e Event) String() string {
 	case EventRestored:
 		text = "restored: " + text
 	case EventReached:
-		text = "the licence server answers again; " + text
+		text = "the trouble with the licence server or the install's memory is over; " + text
 	case EventMachine:
 		text = "this machine has changed; " + text
 	case EventClock:
@@ -85,6 +85,10 @@ func (e Event) String() string {
 	}
 	return text
 }
+
+// clockSettled is by how much less than ClockTolerance a clock must be behind to
+// be right again: one that wanders about the tolerance is no news each minute.
+const clockSettled = time.Minute
 
 // eventBuffer is how many events wait for somebody to take them.
 const eventBuffer = 32
@@ -104,6 +108,7 @@ func (g *Guard) Events() <-chan Event { return g.events }
 type told struct {
 	phase   license.Phase
 	reason  license.Reason // why it is blocked
+	expired bool           // it had ended already
 	license *License
 	clock   ClockState // what is wrong with the clock, "" if nothing
 	machine string     // what of it is not the same
@@ -130,22 +135,25 @@ func (g *Guard) tell(t *told, trouble error) {
 	}
 
 	wrong, clock := ClockState(""), g.clockTrouble(v)
-	if clock != nil {
+	switch {
+	case clock != nil:
 		wrong = s.Clock
+	case t.clock == ClockBehind && now.Before(v.line.proven(g.ran()).Add(clockSettled-ClockTolerance)):
+		wrong = t.clock // it is about to be told again
 	}
 	if wrong != t.clock {
 		t.clock = wrong
 		tell(EventClock, clock)
 	}
 
-	if kind := news(t.phase, t.reason, s); kind != "" {
+	if kind := t.news(s); kind != "" {
 		var err error
 		if s.Phase == license.PhaseBlocked {
 			err = g.blockedBy(v, s)
 		}
 		tell(kind, err)
 	}
-	t.phase, t.reason = s.Phase, s.Reason
+	t.phase, t.reason, t.expired = s.Phase, s.Reason, s.State == license.StateExpired
 
 	reason := license.ReasonOf(trouble)
 	if reason == s.Reason {
@@ -161,17 +169,17 @@ func (g *Guard) tell(t *told, trouble error) {
 }
 
 // news is the kind of event for a status, "" where it says nothing new.
-func news(phase license.Phase, reason license.Reason, s Status) EventKind {
-	switch worse := rank(s.Phase) - rank(phase); {
-	case s.Phase == license.PhaseBlocked && (worse > 0 || s.Reason != reason):
+func (t *told) news(s Status) EventKind {
+	switch worse := rank(s.Phase) - rank(t.phase); {
+	case s.Phase == license.PhaseBlocked && (worse > 0 || s.Reason != t.reason):
 		if s.Reason == license.Revoked {
 			return EventRevoked
 		}
 		return EventBlocked
 	case worse < 0:
 		return EventRestored
-	case worse > 0 && s.Phase == license.PhaseGrace:
-		return EventGrace
+	case s.Phase == license.PhaseGrace && (worse > 0 || s.State == license.StateExpired && !t.expired):
+		return EventGrace // the server was not reached, or the licence has ended: each is told
 	case worse > 0:
 		return EventExpiring
 	}

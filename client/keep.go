@@ -15,34 +15,33 @@ import (
 // where another process wrote it. locked says that the lock is held already.
 func (g *Guard) load(locked bool) error {
 	data, err := g.opts.Cache.Load()
-	if err == nil && bytes.Equal(data, g.stored) {
-		return nil
-	}
-	if err == nil && len(data) == 0 {
-		g.adopt(memory{}, nil)
-		return nil
-	}
 	var m memory
 	switch {
-	case err == nil:
+	case err == nil && bytes.Equal(data, g.stored):
+		return nil
+	case err == nil && len(data) > 0:
 		m, err = decodeMemory(data)
-	case !errors.Is(err, license.Damaged):
+	case err != nil && !errors.Is(err, license.Damaged):
 		return errUnreadable(err)
 	}
+	gone, damaged := err == nil && len(data) == 0, errors.Is(err, license.Damaged)
+	if !locked && (damaged || gone && len(g.stored) > 0) {
+		// Somebody may just have set it aside, to write anew what he knows of it.
+		if unlock, lockErr := g.lock(); lockErr == nil {
+			defer unlock()
+			return g.load(true)
+		}
+	}
 	switch {
-	case errors.Is(err, license.Damaged):
+	case gone:
+		g.adopt(memory{}, nil)
+		return nil
+	case damaged:
 		moved, err := g.setAside(err, data, locked)
 		if !moved {
 			return g.load(locked) // somebody has put another one there
 		}
-		// What this process knows stays and is written with the next change.
-		if g.memory.License == "" {
-			err = fmt.Errorf("%w; this install begins anew: activate it again", err)
-		}
-		v := *g.view.Load()
-		v.damaged = err
-		g.view.Store(&v)
-		g.stored = nil
+		g.mend(err)
 		return nil
 	case err != nil:
 		return err
@@ -50,8 +49,27 @@ func (g *Guard) load(locked bool) error {
 		return license.Errorf(license.Conflict, "the install's memory belongs to product %q and not to %q; "+
 			"give each product a folder of its own", printable(m.Product), g.opts.Product)
 	}
+	if m.License != "" && m.License != g.memory.License {
+		g.reached()
+	}
 	g.adopt(m, data)
 	return nil
+}
+
+// mend writes what this process knows in place of a memory that was damaged. What
+// cannot be written stays known, and is written with the next change.
+func (g *Guard) mend(why error) {
+	next := "what this copy of the product knows of it was kept"
+	if g.memory.License == "" {
+		next = "this install begins anew: activate it again"
+	}
+	v := *g.view.Load()
+	v.damaged = fmt.Errorf("%w; %s", why, next)
+	g.view.Store(&v)
+	g.stored = nil
+	if g.memory.Product != "" {
+		_ = g.store(g.memory)
+	}
 }
 
 // setAside takes a damaged memory out of the way, unless it is no longer the
