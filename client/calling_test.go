@@ -211,14 +211,14 @@ func TestWaitingForTheFirstSeat(t *testing.T) {
 			return license.Errorf(license.MachineLimit, "all seats are in use").WithRetryAfter(time.Minute)
 		}
 		l.start()
-		l.until(0, 6, 0)
+		l.until(0, 2, 0)
 		l.change(func() {
-			if n := len(l.calls); n < 280 || n > 370 {
-				t.Errorf("%d calls in six hours", n)
+			if n := len(l.calls); n < 95 || n > 125 {
+				t.Errorf("%d calls in two hours", n)
 			}
 			l.vendor.refuse = nil
 		})
-		l.until(0, 6, 2)
+		l.until(0, 2, 2)
 		wantLicensed(t, l.g)
 		l.stop()
 	})

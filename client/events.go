@@ -19,7 +19,7 @@ const (
 	EventExpiring EventKind = "expiring"
 	// EventGrace: the licence has ended, or nothing was heard from the licence
 	// server for most of the lease; until Status.BlockAt or Status.LeaseUntil the
-	// product goes on.
+	// product goes on. Where both come about, each is told.
 	EventGrace EventKind = "grace"
 	// EventBlocked: the licence is blocked from now on, or for another reason than
 	// before. Status.Usable says whether that means anything under its enforcement.
@@ -43,7 +43,8 @@ const (
 	// EventTrouble: calling home fails, or the install's memory cannot be used; or it
 	// fails for another reason than before. It changes nothing by itself.
 	EventTrouble EventKind = "trouble"
-	// EventReached: the trouble told last is over.
+	// EventReached: the trouble told last is over, whoever ended it, or nothing is
+	// called any more that it could be with.
 	EventReached EventKind = "reached"
 )
 

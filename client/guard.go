@@ -79,7 +79,8 @@ type view struct {
 // guard has no licence, and nothing is written.
 //
 // A memory that is damaged is set aside (its file renamed to end in .damaged)
-// and reported by Warnings; the guard then begins anew, without a licence. One
+// and reported by Warnings; the guard then begins anew, without a licence. Where
+// that happens later, what the guard knows is kept and written anew. One
 // that a newer version wrote, or that is another product's, is Conflict, and
 // one that cannot be read is ReadOnly; both are left untouched.
 func Open(ctx context.Context, opts Options) (*Guard, error) {
@@ -125,16 +126,17 @@ func Open(ctx context.Context, opts Options) (*Guard, error) {
 	return g, nil
 }
 
-// Close ends what is under way, waits for it, and lets go of connections. It
+// Close ends what is under way, waits for it, and lets go of connections; from then
+// on other calls are refused. It
 // remembers for how long the product has run, where that is ten seconds or
 // more; that it cannot be written is no error, since nothing but that is lost.
 // Afterwards nothing changes any more; Status goes on answering. It may be
 // called again.
 //
-// A floating seat is given back, unless Options.KeepSeat says not to, or other
-// copies of the product that share the folder still use it. For that Close waits
-// five seconds at most; a server that cannot be reached frees the seat when its
-// lease ends.
+// A floating seat is given back, unless Options.KeepSeat or Manual says not to,
+// other copies of the product that share the folder still use it, or no code is
+// known to take one again. For that the server is given five seconds at most; one
+// that cannot be reached frees the seat when its lease ends.
 func (g *Guard) Close() error {
 	g.close.Do(func() {
 		g.stop()

@@ -54,7 +54,8 @@ type Options struct {
 
 	// Code is an authorization code that this copy is configured with, such as in a
 	// container or on a server: where it holds no licence, the guard activates with
-	// it by itself, unless the licence was given up by Deactivate.
+	// it by itself, unless the licence was given up by Deactivate. It counts before
+	// the code of a floating seat that Close gave back.
 	Code string
 
 	// KeepSeat says that Close does not give a floating seat back: it stays with this

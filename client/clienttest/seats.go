@@ -208,7 +208,7 @@ func (c *call) regain(old license.Install) error {
 }
 
 func floatingFull(seats int) error {
-	return license.Errorf(license.MachineLimit, "all %d floating seats of this licence are in use; try again later", seats)
+	return license.Errorf(license.MachineLimit, "all %d floating seats of this licence are in use; try again later", seats).WithRetryAfter(time.Minute)
 }
 
 // reactivate counts how often a seat was activated again, which is a fork where

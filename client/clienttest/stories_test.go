@@ -331,7 +331,7 @@ func seatStories() []story {
 			a.refresh()
 			c.refresh()
 			s.seen(code)
-		}, "activate ok, activate ok, activate machine_limit, deactivate ok, activate ok, activate ok, refresh ok, refresh machine_limit"},
+		}, "activate ok, activate ok, activate machine_limit in 1m0s, deactivate ok, activate ok, activate ok, refresh ok, refresh machine_limit in 1m0s"},
 		{"a floating seat is taken over", "floating", func(s *stage) {
 			code := s.v.issue("floating", 20, 1)
 			named := func(o *client.Options) { o.Instance = "pod-1" }
@@ -343,7 +343,7 @@ func seatStories() []story {
 			s.on("a").activate(code)
 			s.on("b", named).activate(code)
 			s.seen(code)
-		}, "activate ok, activate ok, refresh replaced, activate machine_limit, activate machine_limit"},
+		}, "activate ok, activate ok, refresh replaced, activate machine_limit in 1m0s, activate machine_limit in 1m0s"},
 	}
 }
 

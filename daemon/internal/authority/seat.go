@@ -244,7 +244,7 @@ func (c *call) tooOften(l license.License, installs []license.Install) error {
 }
 
 func floatingFull(seats int) error {
-	return license.Errorf(license.MachineLimit, "all %d floating seats of this licence are in use; try again later", seats)
+	return license.Errorf(license.MachineLimit, "all %d floating seats of this licence are in use; try again later", seats).WithRetryAfter(time.Minute)
 }
 
 // survey is who sits where.

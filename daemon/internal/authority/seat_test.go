@@ -136,7 +136,11 @@ func TestFloating(t *testing.T) {
 	a, b, c := w.install("a"), w.install("b"), w.install("c")
 	w.must(a.activate(is.Code), "")
 	w.must(b.activate(is.Code), "")
-	w.must(c.activate(is.Code), license.MachineLimit)
+	err := c.activate(is.Code)
+	w.must(err, license.MachineLimit)
+	if e := (*license.Error)(nil); !asError(err, &e) || e.RetryAfter != time.Minute { // by which a client knows that a seat may be free soon
+		t.Errorf("to be tried again: %v", err)
+	}
 	w.pass(10 * time.Minute)
 	w.must(b.refresh(), "")
 	w.pass(6 * time.Minute) // the lease of a has run out
