@@ -72,7 +72,7 @@ func (e Event) String() string {
 	case EventRestored:
 		text = "restored: " + text
 	case EventReached:
-		text = "the trouble with the licence server or the install's memory is over; " + text
+		text = "the trouble is over; " + text
 	case EventMachine:
 		text = "this machine has changed; " + text
 	case EventClock:
