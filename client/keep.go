@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"reflect"
 
+	"github.com/seed-357fa782/licensed/client/internal/filelock"
 	"github.com/seed-357fa782/licensed/license"
 	"github.com/seed-357fa782/licensed/license/token"
 )
@@ -174,13 +175,29 @@ func (g *Guard) store(m memory) error {
 func errUnreadable(err error) error {
 	if errors.Is(err, fs.ErrPermission) {
 		return license.Errorf(license.ReadOnly, "the install's memory belongs to another user and cannot be read: %v; "+
-			"run the product as that user, or give each user a folder of their own", err).WithCause(err)
+			"run the product as that user, or give each user a folder of their own", root(err)).WithCause(err)
 	}
-	return license.Errorf(license.ReadOnly, "the install's memory cannot be read: %v", err).WithCause(err)
+	return license.Errorf(license.ReadOnly, "the install's memory cannot be read: %v", root(err)).WithCause(err)
 }
 
 func errUnwritable(err error) error {
-	return license.Errorf(license.ReadOnly, "the install's memory cannot be written, so nothing was changed: %v", err).WithCause(err)
+	advice := "see that its disk has room, and that this user may write to its folder"
+	if errors.Is(err, filelock.ErrHeld) {
+		advice = "try again, or end the other copy of the product that holds it"
+	}
+	return license.Errorf(license.ReadOnly, "the install's memory cannot be written, so nothing was changed: %v; %s", root(err), advice).WithCause(err)
+}
+
+// root is the first of the causes: what the system said. The cause beside it has
+// the path.
+func root(err error) error {
+	for {
+		next := errors.Unwrap(err)
+		if next == nil {
+			return err
+		}
+		err = next
+	}
 }
 
 // adopt makes a memory the one that counts.
