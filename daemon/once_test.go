@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -158,6 +159,7 @@ func (m *merchant) loseAnswers() {
 // A daemon that is killed between the change and the answer makes the answer again
 // from what it has recorded, and the change not.
 func TestAnswerIsMadeAgain(t *testing.T) {
+	waited := regexp.MustCompile(`"waits":\d+,`) // seconds that an order waits by now
 	t.Parallel()
 	m := start(t, config, nil)
 	l := m.issue()
@@ -194,7 +196,7 @@ func TestAnswerIsMadeAgain(t *testing.T) {
 			t.Errorf("%s: HTTP %d: %s", c.path, rs.StatusCode, again)
 		}
 		if i == 0 || i == 3 { // the others show the licence as it is by now
-			if again != first[i] {
+			if waited.ReplaceAllString(again, "") != waited.ReplaceAllString(first[i], "") {
 				t.Errorf("%s\nwas %s\nis  %s", c.path, first[i], again)
 			}
 			continue
