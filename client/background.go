@@ -50,6 +50,8 @@ type background struct {
 	g    *Guard
 	told told
 
+	believes bool // Open has believed whose the key is
+
 	memory  error // why what others may have stored could not be read
 	damaged error // why the memory was set aside, as it was told
 
@@ -77,6 +79,9 @@ func (b *background) run(ctx context.Context) {
 	v := g.view.Load()
 	b.told.license, b.damaged = v.license, v.damaged
 	b.looked, b.seen, b.shown = g.ran(), g.ran(), g.opts.Now()
+	if b.believes && !b.keyed(ctx) {
+		return
+	}
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -95,6 +100,23 @@ func (b *background) run(ctx context.Context) {
 		b.paused = g.ran()
 		timer.Reset(b.pause())
 	}
+}
+
+// keyed looks whether the live key is that of the install, which Open believed,
+// and reports whether there was time for it.
+func (b *background) keyed(ctx context.Context) bool {
+	g := b.g
+	select {
+	case g.turn <- struct{}{}:
+	case <-ctx.Done():
+		return false
+	}
+	defer func() { <-g.turn }()
+	m := g.memory
+	if m.keyed(); m.Install != g.memory.Install {
+		g.adopt(m, g.stored)
+	}
+	return true
 }
 
 // tell tells what has changed.

@@ -463,3 +463,43 @@ func TestWaitingForASeat(t *testing.T) {
 		})
 	}
 }
+
+// A memory that says whose its key is, and says it wrong, is found out: at once
+// where nothing is done in the background, and there before anything else.
+func TestKeyOfAnotherInstall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newBubble(t)
+		l.start()
+		check(t, l.g.Activate(t.Context(), code))
+		l.stop()
+		l.forget()
+		path := filepath.Join(l.opts.StateDir, "install.json")
+		data, err := os.ReadFile(path)
+		check(t, err)
+		m, err := client.Decode(data)
+		check(t, err)
+		if m.Install == "" || m.Install != l.g.License().InstallID() {
+			t.Fatalf("the memory is of %q", m.Install)
+		}
+		m.Key = key("a thief's").Seed()
+		data, err = client.Encode(m)
+		check(t, err)
+		check(t, os.WriteFile(path, data, 0o600))
+		l.change(func() { l.down = true })
+		l.start()
+		l.wantTold("blocked blocked machine_mismatch", "trouble blocked unreachable")
+		if st := l.g.Status(); st.Usable || l.g.Feature("export") {
+			t.Errorf("with another's key: %s", st)
+		}
+		l.until(0, 1, 0) // other looks at the same file change nothing
+		if l.g.Status().Usable {
+			t.Error("it is believed later")
+		}
+		l.stop()
+		l.opts.Manual = true
+		g := l.open()
+		if st := g.Status(); st.Usable || st.Reason != license.MachineMismatch {
+			t.Errorf("with another's key: %s", st)
+		}
+	})
+}

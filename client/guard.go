@@ -51,10 +51,11 @@ type Guard struct {
 	calls calls
 
 	// For whose turn it is.
-	stored []byte // as the cache has it
-	memory memory
-	made   made               // the request that was made last
-	unjoin func() (last bool) // ends the use of a floating seat, nil where there is none
+	stored  []byte // as the cache has it
+	memory  memory
+	made    made               // the request that was made last
+	opening bool               // Open reads the memory, and the background will look whether the key is the install's
+	unjoin  func() (last bool) // ends the use of a floating seat, nil where there is none
 }
 
 // view is what Status answers from. It never changes once it is made.
@@ -109,9 +110,11 @@ func Open(ctx context.Context, opts Options) (*Guard, error) {
 	}
 	g.view.Store(&view{})
 	g.adopt(memory{}, nil)
+	g.opening = !opts.Manual
 	if err := g.load(false); err != nil {
 		return nil, err
 	}
+	g.opening = false
 	if err := g.look(ctx); err != nil {
 		return nil, err
 	}
@@ -122,7 +125,7 @@ func Open(ctx context.Context, opts Options) (*Guard, error) {
 		return g, nil
 	}
 	ctx, g.stop = context.WithCancel(context.WithoutCancel(ctx))
-	go (&background{g: g}).run(ctx)
+	go (&background{g: g, believes: g.memory.Install != ""}).run(ctx)
 	return g, nil
 }
 

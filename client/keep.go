@@ -50,6 +50,9 @@ func (g *Guard) load(locked bool) error {
 		return license.Errorf(license.Conflict, "the install's memory belongs to product %q and not to %q; "+
 			"give each product a folder of its own", printable(m.Product), g.opts.Product)
 	}
+	if !g.opening {
+		m.keyed()
+	}
 	if m.License != "" && m.License != g.memory.License {
 		g.reached()
 	}
@@ -230,7 +233,7 @@ func (g *Guard) held(m memory) (*License, token.KeySet, error) {
 	if err != nil {
 		return nil, keys, err
 	}
-	if claims.InstallID != "" && claims.InstallID != installID(m.Key) {
+	if claims.InstallID != "" && claims.InstallID != m.install() {
 		return nil, keys, errOtherInstall()
 	}
 	if claims.Dates.IssuedAt.Unix() < m.IssuedAt {

@@ -25,6 +25,10 @@ type memory struct {
 	Product string `json:"product"`
 	// Key is the seed of the live install key, absent until something was activated.
 	Key []byte `json:"key,omitempty"`
+	// Install is the install that Key is of. The first derivation of it in a process
+	// takes longer than all else that Open does, so Open believes it, and the
+	// background looks at once.
+	Install string `json:"install,omitempty"`
 	provenTime
 	// Keys is the newest key set seen.
 	Keys string `json:"keys,omitempty"`
@@ -231,6 +235,21 @@ func (p *pending) whole() bool {
 	return p == nil || seedOrNone(p.Key) && byNewKey(p.Op) == (len(p.Key) > 0) && p.ID != "" && p.Request != "" && p.Install != ""
 }
 
+// install is the install that the live key is of, as it is believed.
+func (m *memory) install() string {
+	if m.Install != "" {
+		return m.Install
+	}
+	return installID(m.Key)
+}
+
+// keyed disbelieves an install that the live key is not of.
+func (m *memory) keyed() {
+	if m.Install != "" && m.Install != installID(m.Key) {
+		m.Install = ""
+	}
+}
+
 // hold takes a licence, and with it the key that it was made for, which is the
 // live one or of a request that waits. One without a key leaves the live key
 // where it is: nothing says that its install has ended.
@@ -252,6 +271,7 @@ func (m *memory) hold(c token.License) {
 		// which did not only say no to its end.
 		m.Sent.Deactivation = nil
 	}
+	m.Install = installID(m.Key)
 	m.remember(c)
 	for _, r := range []*requests{&m.Sent, &m.Carried} {
 		if r.Activation != nil && r.Activation.Install == c.InstallID {
@@ -273,7 +293,7 @@ func (m *memory) giveUp(request string, leaves bool) {
 	if m.Left = leaves; !leaves {
 		m.Code = ""
 	}
-	m.Key, m.License, m.Prev, m.StatusList = nil, "", "", ""
+	m.Key, m.Install, m.License, m.Prev, m.StatusList = nil, "", "", "", ""
 	m.Sent.Refresh, m.Carried.Refresh = nil, nil
 	m.Sent.Deactivation, m.Carried.Deactivation = nil, nil
 	m.Receipt = request
