@@ -3,6 +3,7 @@ package daemon_test
 import (
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -91,6 +92,9 @@ func TestRestoreLeavesAWebhookDisabled(t *testing.T) {
 	m.issue()
 	hook(adminwire.PathEnableWebhook, nil)
 	first := <-told
+	for state().Waiting != 0 { // it is told again until it is known that it arrived
+		runtime.Gosched()
+	}
 	hook(adminwire.PathDisableWebhook, nil)
 	m.issue() // waits
 	enabled := m.backup()
