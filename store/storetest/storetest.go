@@ -15,14 +15,32 @@ import (
 	"github.com/seed-357fa782/licensed/store"
 )
 
-// Opener opens one database, and again after the store was closed.
+// Opener opens one database, and again after the store was closed; where several
+// processes can share one, also while it is open.
 type Opener func() (store.Store, error)
 
 // Run holds a backend to the contract. create makes an empty database and
 // clears it away when t ends; it is called once or more for each test.
 func Run(t *testing.T, create func(t *testing.T) Opener) {
 	t.Helper()
-	s := suite{create}
+	suite{create: create}.run(t)
+}
+
+// RunShared is Run for a backend whose database several processes share.
+func RunShared(t *testing.T, create func(t *testing.T) Opener) {
+	t.Helper()
+	suite{create, true}.run(t)
+}
+
+func (s suite) run(t *testing.T) {
+	t.Helper()
+	shared := map[string]func(t *testing.T){
+		"Counter": s.sharedCounter, "Seats": s.sharedSeats, "LostUpdate": s.sharedLostUpdate, "Audit": s.sharedAudit,
+		"Skew": s.sharedSkew, "Draws": s.sharedDraws, "Marks": s.sharedMarks, "Jobs": s.sharedJobs, "Sees": s.sharedSees, "Codes": s.sharedCodes,
+	}
+	if s.shared {
+		shared["Closed"] = s.sharedClosed
+	}
 	for _, group := range []struct {
 		name  string
 		tests map[string]func(t *testing.T)
@@ -44,6 +62,7 @@ func Run(t *testing.T, create func(t *testing.T) Opener) {
 			"Counter": s.counter, "LostUpdate": s.lostUpdate, "WriteSkew": s.writeSkew, "Transfers": s.transfers,
 			"AuditGapless": s.auditContended,
 		}},
+		{"Shared", shared},
 		{"Order", map[string]func(t *testing.T){
 			"Licenses": s.collation, "Installs": s.installOrder, "LiveInstalls": s.liveInstalls, "CaseCounts": s.caseCounts,
 		}},
@@ -82,7 +101,10 @@ func Run(t *testing.T, create func(t *testing.T) Opener) {
 	}
 }
 
-type suite struct{ create func(t *testing.T) Opener }
+type suite struct {
+	create func(t *testing.T) Opener
+	shared bool // several can have a database open
+}
 
 // open gives an empty store that is closed when t ends.
 func (s suite) open(t *testing.T) store.Store {
