@@ -94,8 +94,8 @@ test-cabi: vet-cabi ## The tests of the C library: callers in C, C++ and Python 
 	@CI=true $(call run-tests,-count=1,./client/cabi/...)
 
 .PHONY: pg
-pg: ## The tests on PostgreSQL
-	@echo 'pg: there is no PostgreSQL backend yet, so there is nothing to test'
+pg: ## The tests on PostgreSQL (a private cluster, or the server that LICENSED_TEST_POSTGRES names)
+	@CI=true $(call run-tests,-count=1,./store/pgstore/...)
 
 .PHONY: fuzz-short
 fuzz-short: ## Run every fuzz target for FUZZTIME (5s)

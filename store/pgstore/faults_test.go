@@ -1,0 +1,256 @@
+package pgstore_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/seed-357fa782/licensed/internal/pgtest"
+	"github.com/seed-357fa782/licensed/license"
+	"github.com/seed-357fa782/licensed/store"
+	"github.com/seed-357fa782/licensed/store/pgstore"
+)
+
+// TestKilled has two daemons write while the database is killed and started again,
+// twice: what was answered is there, once, nothing that was undone is, and
+// nobody has to open anything anew.
+func TestKilled(t *testing.T) {
+	c := pgtest.New(t)
+	url := c.Schema(t)
+	daemons := []*pgstore.Store{open(t, url, pgstore.Options{}), open(t, url, pgstore.Options{})}
+	const workers = 6
+	var answered, failed [workers]map[string]bool
+	var done atomic.Int64
+	stop := make(chan struct{})
+	progress := make(chan struct{}, 1)
+	var wg sync.WaitGroup
+	for w := range workers {
+		answered[w], failed[w] = map[string]bool{}, map[string]bool{}
+		wg.Go(func() {
+			for i := 0; ; i++ {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				name := fmt.Sprintf("lic_%d_%d", w, i)
+				err := daemons[w%2].Update(t.Context(), func(ctx context.Context, tx store.Tx) error {
+					_, err := tx.Append(ctx, license.AuditEvent{At: benchTime, Action: license.ActionIssue, License: name})
+					return errors.Join(err, tx.SetValue(ctx, name, []byte("x")))
+				})
+				if err == nil {
+					answered[w][name] = true
+					done.Add(1)
+					select {
+					case progress <- struct{}{}:
+					default:
+					}
+					continue
+				}
+				failed[w][name] = errors.Is(err, license.ReadOnly) // else nobody knows
+				var ours *license.Error
+				if !errors.As(err, &ours) || ours.RetryAfter == 0 {
+					t.Errorf("the error is not one to try again after: %v", err)
+				}
+			}
+		})
+	}
+	for range 2 {
+		for want := done.Load() + 20; done.Load() < want; {
+			<-progress
+		}
+		if err := c.Kill(); err != nil {
+			t.Log(err) // the guard tells how the server ended
+		}
+		if err := c.Start(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for want := done.Load() + 20; done.Load() < want; {
+		<-progress
+	}
+	close(stop)
+	wg.Wait()
+	there := map[string]int{}
+	if err := daemons[0].View(t.Context(), func(ctx context.Context, tx store.Tx) error {
+		clear(there)
+		var head license.AuditHead
+		for p := (store.Page{Limit: store.MaxPage}); ; {
+			lines, next, err := tx.EventLines(ctx, store.EventFilter{}, p)
+			if err != nil {
+				return err
+			}
+			for _, raw := range lines {
+				line, err := license.ParseAuditLine(raw)
+				if err != nil {
+					return err
+				}
+				var fault *license.AuditFault
+				if head, fault = head.Follow(line); fault != nil {
+					return fault
+				}
+				there[line.License]++
+			}
+			if p.Cursor = next; next == "" {
+				return nil
+			}
+		}
+	}); err != nil {
+		t.Fatal(err)
+	}
+	for w := range workers {
+		for name := range answered[w] {
+			if there[name] != 1 {
+				t.Errorf("%s was answered and is there %d times", name, there[name])
+			}
+		}
+		for name, sure := range failed[w] {
+			if sure && there[name] != 0 || there[name] > 1 {
+				t.Errorf("%s failed and is there %d times", name, there[name])
+			}
+		}
+	}
+}
+
+// TestGone stops the database: everything fails with something to try again after,
+// and works again when it is back.
+func TestGone(t *testing.T) {
+	c := pgtest.New(t)
+	s := open(t, c.Schema(t), pgstore.Options{})
+	view := func() error {
+		return s.View(t.Context(), func(ctx context.Context, tx store.Tx) error { _, err := tx.AuditHead(ctx); return err })
+	}
+	update := func() error { return s.Update(t.Context(), issueEvent) }
+	if err := errors.Join(view(), update()); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Stop(); err != nil {
+		t.Log(err)
+	}
+	for range 3 {
+		for what, err := range map[string]error{"View": view(), "Update": update()} {
+			var ours *license.Error
+			if !errors.As(err, &ours) || ours.Reason != license.ReadOnly || ours.RetryAfter == 0 {
+				t.Errorf("%s without a database: %v", what, err)
+			}
+		}
+	}
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(view(), update()); err != nil {
+		t.Errorf("with the database back: %v", err)
+	}
+}
+
+// TestTakesNoChanges has the database read only for a while.
+func TestTakesNoChanges(t *testing.T) {
+	c := pgtest.New(t)
+	s := open(t, c.Schema(t), pgstore.Options{})
+	conn := connect(t, c.URL())
+	set := func(value string) {
+		t.Helper()
+		for _, sql := range []string{"alter system set default_transaction_read_only = " + value, "select pg_reload_conf()"} {
+			if _, err := conn.Exec(t.Context(), sql); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for now := ""; now != value; { // the reload comes to each server process in its time
+			if err := connect(t, c.URL()).QueryRow(t.Context(), "show default_transaction_read_only").Scan(&now); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := s.Update(t.Context(), issueEvent); err != nil {
+		t.Fatal(err)
+	}
+	set("on")
+	var ours *license.Error
+	if err := s.Update(t.Context(), issueEvent); !errors.As(err, &ours) || ours.Reason != license.ReadOnly || ours.RetryAfter == 0 {
+		t.Errorf("a change of a database that takes none: %v", err)
+	}
+	if err := s.View(t.Context(), func(ctx context.Context, tx store.Tx) error { _, err := tx.AuditHead(ctx); return err }); err != nil {
+		t.Errorf("reading it: %v", err)
+	}
+	set("off")
+	if err := s.Update(t.Context(), issueEvent); err != nil {
+		t.Errorf("a change when it takes them again: %v", err)
+	}
+}
+
+// TestStalls has a daemon stall while it has the turn: the database ends its
+// transaction, another daemon goes on, and it makes its change when it comes back.
+func TestStalls(t *testing.T) {
+	url := pgtest.URL(t)
+	stalled := open(t, url, pgstore.Options{IdleTimeout: 300 * time.Millisecond})
+	other := open(t, url, pgstore.Options{})
+	inside, goOn := make(chan struct{}), make(chan struct{})
+	result := make(chan error, 1)
+	runs := 0
+	go func() {
+		result <- stalled.Update(t.Context(), func(ctx context.Context, tx store.Tx) error {
+			if runs++; runs == 1 {
+				close(inside)
+				<-goOn
+			}
+			return issueEvent(ctx, tx)
+		})
+	}()
+	<-inside
+	if err := other.Update(t.Context(), issueEvent); err != nil { // which waits for the database to end the other's
+		t.Errorf("beside one that stalls: %v", err)
+	}
+	close(goOn)
+	if err := <-result; err != nil {
+		t.Errorf("the one that stalled: %v", err)
+	}
+	var n int
+	if err := connect(t, url).QueryRow(t.Context(), "select count(*) from audit").Scan(&n); err != nil || n != 2 || runs != 2 {
+		t.Errorf("there are %d events after %d runs, %v", n, runs, err)
+	}
+}
+
+// TestCtxOfAFunction has a function give up its own ctx in the middle: neither it nor
+// who shares its transaction loses anything by that.
+func TestCtxOfAFunction(t *testing.T) {
+	s := open(t, pgtest.URL(t), pgstore.Options{})
+	if err := s.Update(t.Context(), func(ctx context.Context, tx store.Tx) error {
+		short, cancel := context.WithCancel(ctx)
+		cancel()
+		_, _, err := tx.Licenses(short, store.Filter{}, store.Page{})
+		return errors.Join(err, issueEvent(ctx, tx))
+	}); err != nil {
+		t.Error(err)
+	}
+	if n := s.Again(); n != 0 {
+		t.Errorf("it was run again %d times", n)
+	}
+}
+
+// TestOutOfConnections has more Views at once than there are connections, and a
+// change beside them, which has a connection of its own.
+func TestOutOfConnections(t *testing.T) {
+	s := open(t, pgtest.URL(t), pgstore.Options{Connections: 2, StatementTimeout: 50 * time.Millisecond, LockTimeout: 50 * time.Millisecond})
+	err := s.View(t.Context(), func(ctx context.Context, tx store.Tx) error {
+		if _, err := tx.AuditHead(ctx); err != nil {
+			return err
+		}
+		result := make(chan error)
+		go func() {
+			result <- s.View(t.Context(), func(ctx context.Context, tx store.Tx) error { _, err := tx.AuditHead(ctx); return err })
+		}()
+		var ours *license.Error
+		if err := <-result; !errors.As(err, &ours) || ours.Reason != license.ReadOnly || ours.RetryAfter == 0 {
+			t.Errorf("a View without a connection: %v", err)
+		}
+		go func() { result <- s.Update(t.Context(), issueEvent) }()
+		return <-result
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,247 @@
+package pgstore
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/seed-357fa782/licensed/license"
+)
+
+// queue holds what waits for the writer.
+type queue struct {
+	mu      sync.Mutex
+	waiting []*request
+	closed  bool
+	wake    chan struct{} // has a token when there may be something to do
+}
+
+func (q *queue) push(r *request) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.closed {
+		return false
+	}
+	q.waiting = append(q.waiting, r)
+	q.signal()
+	return true
+}
+
+func (q *queue) signal() {
+	select {
+	case q.wake <- struct{}{}:
+	default:
+	}
+}
+
+// enter counts a View that begins, unless the store is closed.
+func (q *queue) enter(views *sync.WaitGroup) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if !q.closed {
+		views.Add(1)
+	}
+	return !q.closed
+}
+
+func (q *queue) close() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.closed = true
+	q.signal()
+}
+
+// take returns the next group, and whether there can be more.
+func (q *queue) take() (members []*request, more bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	n := min(len(q.waiting), groupMost)
+	members = append(members, q.waiting[:n]...)
+	q.waiting = q.waiting[n:]
+	if len(q.waiting) > 0 {
+		q.signal()
+	}
+	return members, !q.closed || len(q.waiting) > 0
+}
+
+// groupMost is how many functions share a transaction at most. PostgreSQL keeps
+// track of 64 undoable parts of one cheaply.
+const groupMost = 60
+
+// write commits group after group until the store is closed.
+func (s *Store) write() {
+	defer close(s.stopped)
+	for range s.queue.wake {
+		members, more := s.queue.take()
+		if len(members) > 0 {
+			s.commit(members)
+		}
+		if !more {
+			return
+		}
+	}
+}
+
+const (
+	// mostAttempts is how often what failed by a conflict is tried again.
+	mostAttempts = 12
+	// mostTurns is how often a daemon that finds another one's change under the lock
+	// takes its turn anew before it gives up: it has run no function yet, and to
+	// lose so often in a row others must be at it without a break.
+	mostTurns = 400
+	// pauseStep is the first pause before it is, which doubles up to pauseMost.
+	pauseStep = 500 * time.Microsecond
+	pauseMost = 100 * time.Millisecond
+)
+
+// pause waits before a further attempt, for a random part of a time that doubles.
+func pause(attempt int) {
+	most := min(pauseStep<<min(attempt, 20), pauseMost)
+	time.Sleep(rand.N(most)) //nolint:gosec // jitter, not a secret
+}
+
+// commit runs the functions of a group in one transaction, again after a
+// conflict, and tells each how it ended.
+func (s *Store) commit(members []*request) {
+	var failure error
+	for attempt, turns := 0, 0; ; {
+		failure = s.attempt(members)
+		if lost, is := errors.AsType[*lostError](failure); is {
+			failure = s.settle(lost)
+		}
+		if failure == nil || !canRepeat(failure, attempt) {
+			break
+		}
+		s.again.Add(1)
+		if _, is := errors.AsType[*behindError](failure); is {
+			if turns++; turns == mostTurns {
+				break
+			}
+			pause(min(turns, 4))
+			continue
+		}
+		if attempt++; attempt == mostAttempts {
+			break
+		}
+		pause(attempt)
+	}
+	if failure != nil {
+		s.failed.Add(1)
+	}
+	for _, r := range members {
+		switch {
+		case r.state.Load() == givenUp:
+			continue
+		case failure != nil:
+			r.err = asError(failure)
+		case r.err != nil || r.left:
+			s.undone.Add(1)
+		case r.wrote:
+			s.updates.Add(1)
+		}
+		close(r.done)
+	}
+}
+
+// attempt runs those of a group that are still there, once.
+func (s *Store) attempt(members []*request) (failure error) {
+	ctx := context.Background()
+	conn, err := s.writes.Acquire(ctx)
+	if err != nil {
+		return &connectError{err}
+	}
+	defer conn.Release() // which ends a transaction that is open by closing the connection
+	d := newSession(conn.Conn(), s.limit, beginWrite)
+	d.carried = true
+	defer func() {
+		switch state := stateOf(failure); {
+		case failure == nil || conn.Conn().IsClosed():
+		case state == stateReadOnly || state == stateUnsupported:
+			_ = conn.Conn().Close(ctx) // it may lead to a server that was replaced
+		default:
+			undo := &session{conn: conn.Conn(), limit: s.limit}
+			undo.send(ctx, "rollback")
+		}
+	}()
+	if err := d.loadHead(ctx, true); err != nil {
+		if stateOf(err) == stateSerialization {
+			return &behindError{err}
+		}
+		return err
+	}
+	before, wrote := d.head, false
+	for _, r := range members {
+		if r.left || r.state.Load() != begun && !r.state.CompareAndSwap(waiting, begun) {
+			continue
+		}
+		t := newTxn(d, true)
+		r.turn <- t
+		<-r.back
+		t.end()
+		if d.failure != nil {
+			return d.failure
+		}
+		r.wrote = t.wrote()
+		if r.left || r.err != nil {
+			t.undo()
+		} else {
+			t.keep()
+			wrote = wrote || r.wrote
+		}
+	}
+	return s.finish(ctx, d, before, wrote)
+}
+
+// finish commits. Where nothing was written only the lock on the head is in the
+// log, which need not be on disk: a refusal does not make the disk sync.
+func (s *Store) finish(ctx context.Context, d *session, before license.AuditHead, wrote bool) error {
+	if !wrote {
+		d.queue = append(d.queue, statement{sql: "set local synchronous_commit = off"})
+	}
+	if d.head != before {
+		d.queue = append(d.queue, statement{sql: "update head set seq = $1, hash = $2", args: []any{d.head.Seq, d.head.Hash[:]}})
+	}
+	d.send(ctx, "commit")
+	switch {
+	case d.failure != nil && wrote && isLost(d.failure):
+		return &lostError{d.failure, before, d.head, d.group}
+	case d.failure == nil && wrote:
+		s.commits.Add(1)
+	}
+	return d.failure
+}
+
+// settle finds out what became of a commit that was not answered. The lock on
+// the head says when nothing of it can come any more, and the log whether it has:
+// by the number of its group, since what two daemons write at one position
+// can be the same to the last byte.
+func (s *Store) settle(lost *lostError) error {
+	unsure := &unsureError{lost.err}
+	if lost.after == lost.before {
+		return unsure // it has left nothing to be known by
+	}
+	ctx := context.Background()
+	conn, err := s.writes.Acquire(ctx)
+	if err != nil {
+		return unsure
+	}
+	defer conn.Release()
+	d := newSession(conn.Conn(), s.limit, beginWrite)
+	if d.loadHead(ctx, true) != nil {
+		return unsure
+	}
+	group, ok, err := d.groupAt(ctx, lost.after.Seq)
+	if d.send(ctx, "rollback"); err != nil {
+		return unsure
+	}
+	switch {
+	case ok && group == lost.group:
+		s.commits.Add(1)
+		return nil
+	case d.head.Seq >= lost.before.Seq:
+		return &undoneError{lost.err}
+	}
+	return unsure
+}

@@ -1,0 +1,189 @@
+package pgstore
+
+import (
+	"cmp"
+	"context"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/seed-357fa782/licensed/license"
+	"github.com/seed-357fa782/licensed/store"
+)
+
+func noOrder() error { return license.Errorf(license.NotFound, "there is no such order line") }
+
+// Order returns a line of an order.
+func (t *txn) Order(ctx context.Context, channel, id, line string) (license.Order, error) {
+	if err := t.readable(); err != nil {
+		return license.Order{}, err
+	}
+	if !canBe(channel, id, line) {
+		return license.Order{}, noOrder()
+	}
+	o, err := one[license.Order](ctx, t, "orders", "select id, record from orders where channel = $1 and id = $2 and line = $3", channel, id, line)
+	if err == nil && o == nil {
+		err = noOrder()
+	}
+	if err != nil {
+		return license.Order{}, err
+	}
+	return *o, nil
+}
+
+// checkLink refuses what cannot be the licence that an order is linked to.
+func checkLink(o license.Order) error {
+	if o.License == "" {
+		return nil
+	}
+	return checkKey("license", o.License)
+}
+
+// linkOf is the licence as its column holds it.
+func linkOf(o license.Order) *string {
+	if o.License == "" {
+		return nil
+	}
+	return &o.License
+}
+
+const orderExists = "select 1 from orders where channel = $1 and id = $2 and line = $3"
+
+// CreateOrder stores a new line of an order with revision 1.
+func (t *txn) CreateOrder(ctx context.Context, o license.Order) error {
+	if err := cmp.Or(t.mayWrite(), checkKey("channel", o.Channel), checkKey("id", o.ID), checkKey("line", o.Line), checkLink(o)); err != nil {
+		return err
+	}
+	there, err := t.exists(ctx, orderExists, o.Channel, o.ID, o.Line)
+	switch {
+	case err != nil:
+		return err
+	case there:
+		return license.Errorf(store.Exists, "there is this order line already")
+	}
+	o.Revision = t.firstRevision(o.Revision)
+	raw, err := encode(utcOrder(o))
+	if err != nil {
+		return err
+	}
+	return t.put("insert into orders (channel, id, line, revision, license, record) values ($1, $2, $3, $4, $5, $6)",
+		o.Channel, o.ID, o.Line, o.Revision, linkOf(o), raw)
+}
+
+// unchanged fails unless there is an order line of that revision.
+func (t *txn) unchanged(ctx context.Context, o license.Order) error {
+	if !canBe(o.Channel, o.ID, o.Line) {
+		return noOrder()
+	}
+	revision, ok := int64(0), false
+	err := t.d.ask(ctx, func(rows pgx.Rows) error {
+		ok = true
+		return rows.Scan(&revision)
+	}, "select revision from orders where channel = $1 and id = $2 and line = $3", o.Channel, o.ID, o.Line)
+	switch {
+	case err != nil:
+		return err
+	case !ok:
+		return noOrder()
+	case o.Revision != revision:
+		return license.Errorf(license.Conflict, "the order line was changed since it was read")
+	}
+	return nil
+}
+
+// UpdateOrder replaces a line of an order and counts its revision up.
+func (t *txn) UpdateOrder(ctx context.Context, o license.Order) error {
+	if err := cmp.Or(t.mayWrite(), checkLink(o)); err != nil {
+		return err
+	}
+	if err := t.unchanged(ctx, o); err != nil {
+		return err
+	}
+	return t.replaceOrder(o, o.Line)
+}
+
+// RenameOrder replaces a line of an order under another name.
+func (t *txn) RenameOrder(ctx context.Context, o license.Order, line string) error {
+	if err := cmp.Or(t.mayWrite(), checkKey("line", line), checkLink(o)); err != nil {
+		return err
+	}
+	if err := t.unchanged(ctx, o); err != nil {
+		return err
+	}
+	there, err := t.exists(ctx, orderExists, o.Channel, o.ID, line)
+	switch {
+	case err != nil:
+		return err
+	case there:
+		return license.Errorf(store.Exists, "there is this order line already")
+	}
+	return t.replaceOrder(o, line)
+}
+
+func (t *txn) replaceOrder(o license.Order, line string) error {
+	was := o.Line
+	o.Line = line
+	o.Revision++
+	raw, err := encode(utcOrder(o))
+	if err != nil {
+		return err
+	}
+	return t.put("update orders set line = $4, revision = $5, license = $6, record = $7 where channel = $1 and id = $2 and line = $3",
+		o.Channel, o.ID, was, line, o.Revision, linkOf(o), raw)
+}
+
+// Orders lists lines of orders in the order of their channels, ids and lines.
+func (t *txn) Orders(ctx context.Context, f store.OrderFilter, p store.Page) ([]license.Order, string, error) {
+	if err := t.readable(); err != nil {
+		return nil, "", err
+	}
+	where, more := "", []any(nil)
+	possible := true
+	only := func(column, value string) {
+		where += column + " = $" + string(rune('5'+len(more))) + " and "
+		more = append(more, value)
+		possible = possible && canBe(value)
+	}
+	switch {
+	case f.Channel != "" && f.ID != "":
+		only("channel", f.Channel)
+		only("id", f.ID)
+	case f.License != "":
+		only("license", f.License)
+	case f.Channel != "":
+		only("channel", f.Channel)
+	}
+	read := t.byOrder("select channel, id, line, record from orders where "+where+"(channel, id, line) > ($1, $2, $3) order by channel, id, line limit $4", more...)
+	if !possible {
+		read = func(context.Context, string, int) ([]row, error) { return nil, nil }
+	}
+	var out []license.Order
+	next, err := walk(ctx, "orders", p, read, func(r row) (bool, error) {
+		o, err := decode[license.Order]("orders", r.key, r.raw)
+		if err != nil || !f.Match(o) {
+			return false, err
+		}
+		out = append(out, o)
+		return true, nil
+	})
+	if err != nil {
+		return nil, "", err
+	}
+	return out, next, nil
+}
+
+// byOrder reads orders: $1, $2 and $3 are the place, $4 is how many.
+func (t *txn) byOrder(sql string, more ...any) readFunc {
+	return func(ctx context.Context, after string, n int) ([]row, error) {
+		at, err := textsOf(after, 3)
+		if err != nil {
+			return nil, err
+		}
+		return t.rows(ctx, func(rows pgx.Rows) (r row, err error) {
+			var key [3]string
+			err = rows.Scan(&key[0], &key[1], &key[2], &r.raw)
+			r.key = strings.Join(key[:], "\x00")
+			return r, err
+		}, sql, append([]any{at[0], at[1], at[2], n}, more...)...)
+	}
+}

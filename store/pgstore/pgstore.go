@@ -1,0 +1,396 @@
+// Package pgstore keeps the records in PostgreSQL, or in a database that speaks
+// its protocol, for several daemons at once.
+//
+// Every change extends the one audit chain, so changes are serial by nature,
+// whichever daemon makes them. The package makes the best of that: the changes
+// that wait in a daemon are made in one database transaction, function after
+// function, which takes the turn (it locks the head of the chain) with its first
+// statement and is committed once. A daemon that has to wait for another's turn
+// has nothing to throw away yet. What a function writes is sent together with
+// what it reads next, or with the commit, and a function that fails is undone
+// alone. Reading goes by connections of its own and waits for nobody.
+//
+// All of it runs at SERIALIZABLE, and is run again after a conflict. Neither
+// LISTEN nor advisory locks, extensions or sequences are used.
+//
+// The package may change in any release.
+package pgstore
+
+import (
+	"context"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/seed-357fa782/licensed/license"
+	"github.com/seed-357fa782/licensed/store"
+)
+
+// Options say how a database is used. The zero value is the normal way.
+type Options struct {
+	// PasswordFile holds the password, and is read again for each connection.
+	PasswordFile string
+	// Connections is how many connections are open at most, 16 when zero; one
+	// of them is for changes.
+	Connections int
+	// StatementTimeout is how long a statement may take, 30 s when zero, and
+	// LockTimeout how long it may wait for the turn, 10 s when zero. A transaction
+	// whose daemon says nothing for IdleTimeout, 15 s when zero, is ended by
+	// the database: others wait for its turn.
+	StatementTimeout, LockTimeout, IdleTimeout time.Duration
+	// ConnectTimeout is how long to wait for a connection, 5 s when zero.
+	ConnectTimeout time.Duration
+	// ApplicationName is by what the database's administrator knows the
+	// connections, "licensed" when empty.
+	ApplicationName string
+	// ReadOnly opens a store that exists, for reading only. Update fails with
+	// license.ReadOnly.
+	ReadOnly bool
+}
+
+// Store is a store.Store in a PostgreSQL database.
+type Store struct {
+	reads, writes *pgxpool.Pool
+	limit         time.Duration // for an answer of the database
+	readOnly      bool
+
+	queue   queue
+	stopped chan struct{}  // closed when the writer has ended
+	views   sync.WaitGroup // Views that have begun
+
+	commits, updates, undone, failed, again atomic.Int64
+
+	closeOnce sync.Once
+}
+
+var _ store.Store = (*Store)(nil)
+
+// Open connects to the database that url names, in the form of libpq's URLs, and
+// brings its schema up to date, which several daemons may do at once.
+//
+// The url may not hold a password. A connection over a network is by TLS and
+// verifies the server (sslmode=verify-full) unless url says verify-ca, require
+// or disable; the modes that fall back to plain text are refused.
+func Open(ctx context.Context, url string, o Options) (*Store, error) {
+	s := &Store{readOnly: o.ReadOnly, stopped: make(chan struct{})}
+	s.queue.wake = make(chan struct{}, 1)
+	var err error
+	if s.reads, s.writes, err = pools(ctx, url, &o); err != nil {
+		return nil, err
+	}
+	s.limit = o.StatementTimeout + o.LockTimeout
+	if err := s.prepare(ctx); err != nil {
+		s.closePools()
+		return nil, err
+	}
+	go s.write()
+	return s, nil
+}
+
+func (s *Store) closePools() {
+	s.reads.Close()
+	s.writes.Close()
+}
+
+// nestKey marks the ctx that a function of s was given. It holds the store, so
+// that a function may use another store, as copying from one to the other does.
+type nestKey struct{ s *Store }
+
+func (s *Store) nest(ctx context.Context) context.Context {
+	return context.WithValue(ctx, nestKey{s}, true)
+}
+
+// admit refuses what would wait for itself or has been given up already.
+func (s *Store) admit(ctx context.Context) error {
+	if ctx.Value(nestKey{s}) != nil {
+		return store.ErrNested
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return nil
+}
+
+// View runs fn on a consistent state. What is visible in the database is on disk,
+// unless its administrator has turned synchronous_commit off.
+func (s *Store) View(ctx context.Context, fn func(ctx context.Context, tx store.Tx) error) error {
+	if err := s.admit(ctx); err != nil {
+		return err
+	}
+	if !s.queue.enter(&s.views) {
+		return store.ErrClosed
+	}
+	defer s.views.Done()
+	for attempt := 0; ; attempt++ {
+		err, failure := s.view(ctx, fn)
+		switch {
+		case failure == nil:
+			return err
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case attempt == mostAttempts || !canRepeat(failure, attempt):
+			return asError(failure)
+		}
+		s.again.Add(1)
+		pause(attempt)
+	}
+}
+
+// view runs fn once. failure is what of the database went wrong, and err what fn
+// returned.
+func (s *Store) view(ctx context.Context, fn func(ctx context.Context, tx store.Tx) error) (err, failure error) {
+	patience, cancel := context.WithTimeout(ctx, s.limit)
+	conn, err := s.reads.Acquire(patience)
+	cancel()
+	if err != nil {
+		return nil, &connectError{err}
+	}
+	defer conn.Release() // which ends a transaction that is open by closing the connection
+	d := newSession(conn.Conn(), s.limit, beginRead)
+	t := newTxn(d, false)
+	defer t.end()
+	err = fn(s.nest(ctx), t)
+	if d.failure == nil && d.begun {
+		d.send(ctx, "commit")
+	}
+	return err, d.failure
+}
+
+// Update queues fn for the writer and waits until its group is committed. fn runs
+// in the caller's goroutine.
+func (s *Store) Update(ctx context.Context, fn func(ctx context.Context, tx store.Tx) error) error {
+	if err := s.admit(ctx); err != nil {
+		return err
+	}
+	if s.readOnly {
+		return license.Errorf(license.ReadOnly, "the store was opened for reading only")
+	}
+	r := &request{turn: make(chan *txn), back: make(chan struct{}), done: make(chan struct{})}
+	if !s.queue.push(r) {
+		return store.ErrClosed
+	}
+	// Once the function has begun it is carried through, so it gets a ctx that
+	// does not end.
+	inner := s.nest(context.WithoutCancel(ctx))
+	ended := ctx.Done()
+	for {
+		select {
+		case t := <-r.turn:
+			r.run(inner, t, fn)
+			ended = nil
+		case <-r.done:
+			return r.err
+		case <-ended:
+			if r.state.CompareAndSwap(waiting, givenUp) {
+				return context.Cause(ctx)
+			}
+			ended = nil
+		}
+	}
+}
+
+// Stats returns counters since the store was opened. How large the database is is
+// not known here.
+func (s *Store) Stats() store.Stats {
+	return store.Stats{
+		Commits: s.commits.Load(),
+		Updates: s.updates.Load(),
+		Undone:  s.undone.Load(),
+		Failed:  s.failed.Load(),
+	}
+}
+
+// Close commits what is queued, waits for what has begun and closes the
+// connections. It must not be called by a function that View or Update runs.
+func (s *Store) Close() error {
+	s.closeOnce.Do(func() {
+		s.queue.close()
+		<-s.stopped
+		s.views.Wait()
+		s.closePools()
+	})
+	return nil
+}
+
+// prepare checks the database and has its schema fit.
+func (s *Store) prepare(ctx context.Context) error {
+	conn, err := s.writes.Acquire(ctx)
+	if err != nil {
+		return asError(&connectError{err})
+	}
+	defer conn.Release()
+	var encoding string
+	if err := conn.QueryRow(ctx, "show server_encoding").Scan(&encoding); err != nil {
+		return asError(err)
+	}
+	if encoding != "UTF8" {
+		return license.Errorf(license.Internal, "the database has the encoding %s; make one with the encoding UTF8", encoding)
+	}
+	return migrate(ctx, conn.Conn(), s.readOnly)
+}
+
+// beginRead and beginWrite begin the transactions of Views and of groups.
+const (
+	beginRead  = "begin isolation level serializable, read only"
+	beginWrite = "begin isolation level serializable" // not read write, which a server that takes no changes is asked for in vain
+)
+
+// session is one database transaction: that of a View, or of a group of functions
+// that run one after the other.
+type session struct {
+	conn    *pgx.Conn
+	limit   time.Duration
+	queue   []statement // what is to be sent, in order
+	begun   bool        // something was sent
+	rounds  int         // how often what was queued was sent
+	carried bool        // others share it: it does not end with the ctx of one
+	group   int64       // by which it is known what was committed together
+	failure error       // why nothing more can be done in the transaction
+
+	head       license.AuditHead // of the audit log, with what the group has added
+	headLoaded bool
+}
+
+type statement struct {
+	sql  string
+	args []any
+}
+
+// queueMost is how many statements are held back at most.
+const queueMost = 500
+
+func newSession(conn *pgx.Conn, limit time.Duration, begin string) *session {
+	return &session{conn: conn, limit: limit, group: rand.Int64(), queue: []statement{{sql: begin}}} //nolint:gosec // a name, not a secret
+}
+
+// ask sends what is queued and one statement more, all in one round trip, and
+// gives each row that this one returns to row.
+func (d *session) ask(ctx context.Context, row func(pgx.Rows) error, sql string, args ...any) error {
+	if d.failure != nil {
+		return d.failure
+	}
+	if d.carried {
+		ctx = context.WithoutCancel(ctx)
+	}
+	ctx, cancel := context.WithTimeout(ctx, d.limit)
+	defer cancel()
+	d.begun = true
+	rows, batch, err := d.start(ctx, sql, args)
+	var ours error
+	if err == nil {
+		for rows.Next() {
+			if ours == nil && row != nil {
+				ours = row(rows)
+			}
+		}
+		rows.Close()
+		err = rows.Err()
+	}
+	if batch != nil {
+		if closeErr := batch.Close(); err == nil {
+			err = closeErr
+		}
+	}
+	if err != nil {
+		d.failure = err
+		return err
+	}
+	return ours
+}
+
+func (d *session) start(ctx context.Context, sql string, args []any) (pgx.Rows, pgx.BatchResults, error) {
+	if len(d.queue) == 0 {
+		rows, err := d.conn.Query(ctx, sql, args...) //nolint:rowserrcheck // ask does
+		return rows, nil, err
+	}
+	b := &pgx.Batch{}
+	for _, q := range d.queue {
+		b.Queue(q.sql, q.args...)
+	}
+	b.Queue(sql, args...)
+	before := len(d.queue)
+	d.rounds++
+	clear(d.queue)
+	d.queue = d.queue[:0]
+	results := d.conn.SendBatch(ctx, b)
+	for range before {
+		if _, err := results.Exec(); err != nil {
+			return nil, results, err
+		}
+	}
+	rows, err := results.Query() //nolint:rowserrcheck // ask does
+	return rows, results, err
+}
+
+// send sends what is queued and one statement more that returns nothing.
+func (d *session) send(ctx context.Context, sql string, args ...any) {
+	_ = d.ask(ctx, nil, sql, args...) // which keeps its failure
+}
+
+// flush sends what is queued.
+func (d *session) flush() {
+	if n := len(d.queue); n > 0 {
+		last := d.queue[n-1]
+		d.queue = d.queue[:n-1]
+		if n == 1 {
+			d.rounds++
+		}
+		d.send(context.Background(), last.sql, last.args...)
+	}
+}
+
+// loadHead reads the head of the audit log.
+func (d *session) loadHead(ctx context.Context, locked bool) error {
+	if d.headLoaded {
+		return nil
+	}
+	sql := "select seq, hash from head"
+	if locked {
+		sql = "select seq, hash from head for update"
+	}
+	found := false
+	err := d.ask(ctx, func(rows pgx.Rows) error {
+		var hash []byte
+		if err := rows.Scan(&d.head.Seq, &hash); err != nil {
+			return err
+		}
+		found = copy(d.head.Hash[:], hash) == len(d.head.Hash) && len(hash) == len(d.head.Hash)
+		return nil
+	}, sql)
+	if err == nil && !found {
+		err = license.Errorf(license.Damaged, "the head of the audit log cannot be read")
+	}
+	d.headLoaded = err == nil
+	return err
+}
+
+// request is a function that waits for its turn.
+type request struct {
+	turn chan *txn // the writer's: run now, on this
+	back chan struct{}
+	done chan struct{} // closed when the group has ended
+	err  error
+
+	state atomic.Int32
+	left  bool // it will not run again: it panicked or ended its goroutine
+	wrote bool
+}
+
+// States of a request.
+const (
+	waiting int32 = iota
+	begun
+	givenUp
+)
+
+// run runs fn and gives the turn back, also where fn panics or ends the goroutine.
+func (r *request) run(ctx context.Context, t *txn, fn func(ctx context.Context, tx store.Tx) error) {
+	r.left = true
+	defer func() { r.back <- struct{}{} }()
+	r.err = fn(ctx, t)
+	r.left = false
+}
