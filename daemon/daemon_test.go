@@ -336,7 +336,9 @@ func TestCheckConfig(t *testing.T) {
 		want string
 	}{
 		"good":       {config, ""},
-		"database":   {config + "\nstore: postgres://user@host/db\n", "store"},
+		"database":   {config + "\nstore: postgres://user@host/db\n", ""},
+		"plain text": {config + "\nstore: postgres://user@host/db?sslmode=prefer\n", "store"},
+		"password":   {config + "\nstore: postgres://user@host/db\ndatabase: {password_file: none}\n", "database.password_file"},
 		"webhook":    {config + "\nwebhooks: [{url: \"https://x.example\", secret_file: hook, events: [license.*]}]\n", ""},
 		"its secret": {config + "\nwebhooks: [{url: \"https://x.example\", secret_file: key.pem}]\n", "webhooks[0].secret_file"},
 		"its second": {config + "\nwebhooks: [{url: \"https://x.example\", secret_file: hook, secret_files: [ak]}]\n", "webhooks[0].secret_files[0]"},

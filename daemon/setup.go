@@ -12,11 +12,9 @@ import (
 
 	"github.com/seed-357fa782/licensed/daemon/internal/authority"
 	"github.com/seed-357fa782/licensed/internal/buildinfo"
-	"github.com/seed-357fa782/licensed/internal/durable"
 	"github.com/seed-357fa782/licensed/keys"
 	"github.com/seed-357fa782/licensed/license"
 	"github.com/seed-357fa782/licensed/store"
-	"github.com/seed-357fa782/licensed/store/dump"
 	"github.com/seed-357fa782/licensed/store/open"
 )
 
@@ -85,24 +83,6 @@ func (d *Daemon) makeKeys(ctx context.Context, dir string, o keys.Options) error
 
 // codesCheck is the name of the value that ties a store to its data key.
 const codesCheck = "codes.check"
-
-func (d *Daemon) openStore(ctx context.Context) error {
-	if err := durable.MkdirAll(d.config.DataDir); err != nil {
-		return fmt.Errorf("make the data folder: %w", err)
-	}
-	s, err := open.Open(ctx, d.config.Store, open.Upgrading(d.upgrading))
-	if err != nil {
-		return fmt.Errorf("open the store: %w", err)
-	}
-	d.store = s
-	d.closers = append(d.closers, s.Close)
-	if unfinished, err := dump.Unfinished(ctx, s); err != nil {
-		return err
-	} else if unfinished {
-		return dump.ErrUnfinished
-	}
-	return nil
-}
 
 // upgrading says how far the upgrade of the store is, which is served only then.
 func (d *Daemon) upgrading(u open.Upgrade) {

@@ -238,14 +238,25 @@ func (p *program) dbRestore(c *cli.Context) error {
 	return nil
 }
 
-// openStore opens the store of a daemon that is stopped.
-func openStore(ctx context.Context, cfg config.Config) (store.Store, error) {
+// openStore opens the store that a configuration names, where there is one. A file has to
+// be that of a daemon that is stopped.
+func openStore(ctx context.Context, cfg config.Config, opts ...open.Option) (store.Store, error) {
 	if path, ok := strings.CutPrefix(cfg.Store, "bolt:"); ok {
 		if err := there(path, "store"); err != nil {
 			return nil, err
 		}
 	}
-	return open.Open(ctx, cfg.Store)
+	return open.Open(ctx, cfg.Store, append(opts, using(cfg))...)
+}
+
+// using has a database used as the configuration says.
+func using(cfg config.Config) open.Option {
+	d := cfg.Database
+	return open.Using(open.Database{
+		PasswordFile: d.PasswordFile, MaxConnections: d.MaxConnections,
+		StatementTimeout: time.Duration(d.StatementTimeout), LockTimeout: time.Duration(d.LockTimeout),
+		IdleTimeout: time.Duration(d.IdleTimeout), ConnectTimeout: time.Duration(d.ConnectTimeout),
+	})
 }
 
 func (p *program) dbCheck(c *cli.Context) error {

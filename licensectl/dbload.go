@@ -146,7 +146,7 @@ func (p *program) load(c *cli.Context) error {
 		}
 		defer in.(io.Closer).Close() //nolint:errcheck,forcetypeassert // a file, which was only read
 	}
-	s, err := open.Open(c.Context, cfg.Store)
+	s, err := open.Open(c.Context, cfg.Store, using(cfg))
 	if err != nil {
 		return err
 	}

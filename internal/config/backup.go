@@ -1,9 +1,6 @@
 package config
 
-import (
-	"strings"
-	"time"
-)
+import "time"
 
 // Backup is about the backups that the daemon makes by itself.
 type Backup struct {
@@ -46,7 +43,7 @@ func (v *validator) backup(c Config) {
 			v.failf("backup.keep."+n.key, "it must be between %d and %d", n.from, maxKept)
 		}
 	}
-	if b.Enabled() && !strings.HasPrefix(c.Store, boltScheme) {
-		v.failf("backup.dir", "only the embedded store makes backups of itself; use the tools of the database for this one")
+	if b.Enabled() && c.InDatabase() {
+		v.failf("backup.dir", "only the embedded store makes backups of itself; a database is backed up with pg_dump, or by its base backups and write-ahead log")
 	}
 }

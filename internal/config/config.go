@@ -27,8 +27,9 @@ type Config struct {
 	// TimeZone is the zone in which a date without a time is meant that staff gives
 	// as the end of something: "UTC", or one as "Asia/Shanghai".
 	TimeZone string `yaml:"time_zone"`
-	// Store is "bolt:PATH" or a postgres:// URL; default "bolt:" and licensed.db in DataDir.
+	// Store is "bolt:PATH" or a postgres:// URL without a password; default "bolt:" and licensed.db in DataDir.
 	Store        string        `yaml:"store"`
+	Database     Database      `yaml:"database"` // where the store is one
 	Public       Public        `yaml:"public"`
 	Admin        Admin         `yaml:"admin"`
 	Ops          Ops           `yaml:"ops"`
@@ -270,6 +271,7 @@ func defaults() Config {
 
 		UndoWindow: Duration(24 * time.Hour),
 		Backup:     defaultBackup(),
+		Database:   defaultDatabase(),
 	}
 }
 

@@ -22,6 +22,10 @@ var compare = cmp.Options{
 	cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }),
 }
 
+var defaultDatabase = config.Database{
+	MaxConnections: 16, StatementTimeout: hour / 120, LockTimeout: hour / 360, IdleTimeout: hour / 240, ConnectTimeout: hour / 720,
+}
+
 const hour = config.Duration(time.Hour)
 
 func demo() config.Product {
@@ -46,6 +50,7 @@ func TestDefault(t *testing.T) {
 
 		UndoWindow: 24 * hour,
 		Backup:     config.Backup{Every: 24 * hour, Keep: config.Keep{Last: 7, Daily: 14, Weekly: 8, Monthly: 12}},
+		Database:   defaultDatabase,
 	}
 	if diff := cmp.Diff(want, config.Default(dir), compare); diff != "" {
 		t.Errorf("defaults (-want +got):\n%s", diff)
@@ -97,7 +102,7 @@ func TestLoadFull(t *testing.T) {
 	want := config.Config{
 		DataDir: dir + "/licensed-data",
 		Issuer:  "https://licence.example.com", IssuerGiven: true, TimeZone: "Europe/Berlin",
-		Store: "bolt:" + dir + "/licensed-data/licensed.db",
+		Store: "bolt:" + dir + "/licensed-data/licensed.db", Database: defaultDatabase,
 		Public: config.Public{
 			Listen: "0.0.0.0:8443",
 			TLS:    config.TLS{CertFile: dir + "/tls/cert.pem", KeyFile: dir + "/tls/key.pem"},
@@ -176,6 +181,11 @@ func TestDerived(t *testing.T) {
 		{"store follows the folder", "data_dir: /d\n", func(c config.Config) string { return c.Store }, "bolt:" + filepath.FromSlash("/d/licensed.db")},
 		{"socket follows the folder", "data_dir: /d\n", func(c config.Config) string { return c.Admin.Socket }, filepath.FromSlash("/d/admin.sock")},
 		{"postgres", "store: postgres://user@host/db\n", func(c config.Config) string { return c.Store }, "postgres://user@host/db"},
+		{
+			"database", "store: postgresql://user@host/db\ndatabase: {password_file: p, max_connections: 40, statement_timeout: 1m, lock_timeout: 20s, idle_timeout: 10s, connect_timeout: 2s}\n",
+			func(c config.Config) string { return fmt.Sprint(c.InDatabase(), c.Database) }, "true {" + filepath.FromSlash("/dir/p") + " 40 1m 20s 10s 2s}",
+		},
+		{"database by default", "store: postgres://user@host/db\n", func(c config.Config) string { return fmt.Sprint(c.InDatabase(), c.Database) }, "true { 16 30s 10s 15s 5s}"},
 		{"issuer follows the listener", "public: {listen: 'localhost:81'}\n", func(c config.Config) string { return c.Issuer }, "http://localhost:81"},
 		{"issuer of any port", "public: {listen: '[::1]:0'}\n", func(c config.Config) string { return c.Issuer }, "http://[::1]"},
 		{"issuer with TLS", "public: {tls: {cert_file: c, key_file: k}}\n", func(c config.Config) string { return c.Issuer }, "https://127.0.0.1:8080"},

@@ -9,12 +9,15 @@ import (
 )
 
 // Every refusal names the file, the line and the key.
+// database is the first line of a configuration whose store is one.
+const database = "store: postgres://user@host/db\n"
+
 func TestRefusals(t *testing.T) {
 	const market = "marketplaces:\n- name: m\n  access_key_files: [k]\n"
 	const product = "products:\n- id: a\n"
 	tests := []struct{ name, yaml, want string }{
 		// Form.
-		{"unknown key", "issuer: http://h\nlisten: x\n", "licensed.yaml:2: listen: unknown key; known here: data_dir, issuer, time_zone, store, public, admin, ops, keys, marketplaces, products, limits, webhooks"},
+		{"unknown key", "issuer: http://h\nlisten: x\n", "licensed.yaml:2: listen: unknown key; known here: data_dir, issuer, time_zone, store, database, public, admin, ops, keys, marketplaces, products, limits, webhooks"},
 		{"unknown nested key", "public:\n  listen: 127.0.0.1:1\n  port: 1\n", "licensed.yaml:3: public.port: unknown key; known here: listen, tls, trusted_proxies"},
 		{"unknown key in a list", product + "- id: b\n  lese: 1h\n", "licensed.yaml:4: products[1].lese: unknown key"},
 		{"key in another case", "Issuer: http://h\n", "licensed.yaml:1: Issuer: unknown key"},
@@ -166,7 +169,16 @@ func TestRefusals(t *testing.T) {
 		{"no backup kept", "backup: {keep: {last: 0}}\n", "backup.keep.last: it must be between 1 and 1000"},
 		{"less than no backup kept", "backup: {keep: {weekly: -1}}\n", "backup.keep.weekly: it must be between 0 and 1000"},
 		{"every backup kept", "backup: {keep: {monthly: 1001}}\n", "backup.keep.monthly: it must be between 0 and 1000"},
-		{"backup of a database", "store: postgres://user@host/db\nbackup: {dir: b}\n", "licensed.yaml:2: backup.dir: only the embedded store makes backups of itself"},
+		{"backup of a database", database + "backup: {dir: b}\n", "licensed.yaml:2: backup.dir: only the embedded store makes backups of itself"},
+		{"password of a file", "database: {password_file: p}\n", "licensed.yaml:1: database.password_file: the store is a file, which takes no such setting"},
+		{"connections to a file", "store: bolt:b\ndatabase: {max_connections: 8}\n", "licensed.yaml:2: database.max_connections: the store is a file"},
+		{"time of a file", "database: {idle_timeout: 8s}\n", "licensed.yaml:1: database.idle_timeout: the store is a file"},
+		{"too few connections", database + "database: {max_connections: 1}\n", "licensed.yaml:2: database.max_connections: 1 is not between 2 and 1000"},
+		{"too many connections", database + "database: {max_connections: 1001}\n", "database.max_connections: 1001 is not between 2 and 1000"},
+		{"no time for a statement", database + "database: {statement_timeout: 0}\n", "database.statement_timeout: 0s is not between 1s and 10m"},
+		{"no time for the turn", database + "database: {lock_timeout: 1ms}\n", "database.lock_timeout: 1ms is not between 1s and 10m"},
+		{"all time for silence", database + "database: {idle_timeout: 11m}\n", "database.idle_timeout: 11m is not between 1s and 10m"},
+		{"no time to connect", database + "database: {connect_timeout: -5s}\n", "database.connect_timeout: -5s is not between 1s and 10m"},
 		{"limit", "limits: {requests_per_minute: -1}\n", "limits.requests_per_minute: -1 is not between"},
 		{"webhook", "webhooks: [{events: [a]}]\n", "licensed.yaml:1: webhooks[0].url: must be set"},
 		{"webhook event", "webhooks: [{url: 'https://h', events: ['']}]\n", "webhooks[0].events[0]: the entry is empty"},

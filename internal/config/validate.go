@@ -67,6 +67,7 @@ func (c Config) validate() error {
 	_, err := ParseZone(c.TimeZone)
 	v.check("time_zone", err)
 	v.check("store", checkStore(c.Store))
+	v.database(c)
 	v.backup(c)
 	v.listeners(c)
 	names := map[string]string{}
@@ -180,7 +181,7 @@ func checkStore(s string) error {
 			return errors.New("is no URL; write postgres://user@host/database")
 		}
 		if _, has := u.User.Password(); has || u.Query().Has("password") || u.Query().Has("sslpassword") {
-			return errors.New("a password does not belong in the configuration; keep it in a password file (PGPASSFILE)")
+			return errors.New("a password does not belong in the configuration; put it into a file, and name that in database.password_file")
 		}
 		return nil
 	}

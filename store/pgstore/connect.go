@@ -45,7 +45,7 @@ func checkURL(url string) (string, error) {
 	switch {
 	case u.Scheme != "postgres" && u.Scheme != "postgresql":
 		return "", badURL("it has the scheme %q; write postgres://user@host/database", u.Scheme)
-	case has || q.Has("password"):
+	case has || q.Has("password") || q.Has("sslpassword"):
 		return "", badURL("it holds a password; put that in a file, and name the file")
 	case q.Has("servicefile"):
 		return "", badURL("servicefile is not supported")

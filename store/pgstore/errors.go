@@ -2,6 +2,7 @@ package pgstore
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"time"
 
@@ -107,6 +108,18 @@ func canRepeat(err error, attempt int) bool {
 
 // retryAfter is when what failed for want of a database is worth another try.
 const retryAfter = 2 * time.Second
+
+// asConnectError says why the first connection of a store fails: a server that
+// refuses this user or has no such database is not worth another try by itself, nor is one
+// whose certificate is not what it has to be.
+func asConnectError(err error) error {
+	var certificate *tls.CertificateVerificationError
+	switch state := stateOf(err); {
+	case stateClass(state) == "28", state == "3D000", state == "42501", errors.As(err, &certificate):
+		return license.Errorf(license.Internal, "the database refuses the connection, or is not the one that is meant").WithCause(err)
+	}
+	return asError(&connectError{err})
+}
 
 // asError says what a failure of the database means to a caller. The cause is for the log.
 func asError(err error) error {

@@ -43,11 +43,11 @@ func steps() []step {
 const migrateAttempts = 50
 
 // migrate brings the schema up to date, or says why it cannot be used.
-func migrate(ctx context.Context, conn *pgx.Conn, readOnly bool) error {
-	return migrateTo(ctx, conn, steps(), readOnly)
+func migrate(ctx context.Context, conn *pgx.Conn, readOnly bool, upgrading func(from, to int)) error {
+	return migrateTo(ctx, conn, steps(), readOnly, upgrading)
 }
 
-func migrateTo(ctx context.Context, conn *pgx.Conn, steps []step, readOnly bool) error {
+func migrateTo(ctx context.Context, conn *pgx.Conn, steps []step, readOnly bool, upgrading func(from, to int)) error {
 	var last error
 	for range migrateAttempts {
 		at, serves, err := schemaOf(ctx, conn)
@@ -61,6 +61,9 @@ func migrateTo(ctx context.Context, conn *pgx.Conn, steps []step, readOnly bool)
 			return nil
 		case readOnly:
 			return license.Errorf(license.ReadOnly, "the database has the schema %d and this program needs %d; open it for writing once, which brings it up to date", at, len(steps))
+		}
+		if at > 0 && upgrading != nil {
+			upgrading(at, at+1)
 		}
 		if last = take(ctx, conn, at+1, steps[at]); last != nil && !overtaken(last) {
 			return license.Errorf(license.Internal, "the schema of the database cannot be brought to version %d", at+1).WithCause(last)

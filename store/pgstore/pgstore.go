@@ -50,6 +50,9 @@ type Options struct {
 	// ReadOnly opens a store that exists, for reading only. Update fails with
 	// license.ReadOnly.
 	ReadOnly bool
+	// Upgrading, which may be nil, is told before a schema that is there already is
+	// brought from one version to the next.
+	Upgrading func(from, to int)
 }
 
 // Store is a store.Store in a PostgreSQL database.
@@ -83,7 +86,7 @@ func Open(ctx context.Context, url string, o Options) (*Store, error) {
 		return nil, err
 	}
 	s.limit = o.StatementTimeout + o.LockTimeout
-	if err := s.prepare(ctx); err != nil {
+	if err := s.prepare(ctx, o.Upgrading); err != nil {
 		s.closePools()
 		return nil, err
 	}
@@ -217,10 +220,10 @@ func (s *Store) Close() error {
 }
 
 // prepare checks the database and has its schema fit.
-func (s *Store) prepare(ctx context.Context) error {
+func (s *Store) prepare(ctx context.Context, upgrading func(from, to int)) error {
 	conn, err := s.writes.Acquire(ctx)
 	if err != nil {
-		return asError(&connectError{err})
+		return asConnectError(err)
 	}
 	defer conn.Release()
 	var encoding string
@@ -230,7 +233,7 @@ func (s *Store) prepare(ctx context.Context) error {
 	if encoding != "UTF8" {
 		return license.Errorf(license.Internal, "the database has the encoding %s; make one with the encoding UTF8", encoding)
 	}
-	return migrate(ctx, conn.Conn(), s.readOnly)
+	return migrate(ctx, conn.Conn(), s.readOnly, upgrading)
 }
 
 // beginRead and beginWrite begin the transactions of Views and of groups.
