@@ -197,6 +197,10 @@ var clientAllowed = []string{
 	"github.com/denisbrodbeck/machineid",
 }
 
+// clientWithout are packages of the standard library that a customer who imports
+// client links on few systems: each is set up at every start, used or not.
+var clientWithout = map[string][]string{"encoding/xml": {"darwin", "freebsd"}}
+
 var qrAllowed = []string{module + "/license/...", module + "/client/qr", "github.com/golang-jwt/jwt/v5", "github.com/boombuler/barcode/..."}
 
 var graphs = sync.OnceValues(func() ([]*deptest.Graph, error) {
@@ -339,6 +343,17 @@ func TestClientClosure(t *testing.T) {
 			}
 			for _, complaint := range g.CheckAllowed(p.ImportPath, allowed) {
 				t.Error(complaint)
+			}
+		}
+	}
+}
+
+func TestClientLinksNoMoreThanItsSystemNeeds(t *testing.T) {
+	for _, g := range loadGraphs(t) {
+		reached := g.Reach(module + "/client")
+		for imported, on := range clientWithout {
+			if chain := reached[imported]; (chain != nil) != slices.Contains(on, g.GOOS) {
+				t.Errorf("client (%s) and %s, which is for %v: %v", g.GOOS, imported, on, chain)
 			}
 		}
 	}

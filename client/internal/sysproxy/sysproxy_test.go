@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/seed-357fa782/licensed/client/internal/plist"
 	"github.com/seed-357fa782/licensed/client/internal/sysproxy"
 )
 
@@ -199,6 +200,13 @@ func preferences(tb testing.TB) []byte {
 	return data
 }
 
+// macOS are the settings in a file of macOS, whole or not.
+func macOS(data []byte, up func(device string) bool) sysproxy.Settings {
+	list, _ := plist.Parse(data) // what stands before damage is returned
+	root, _ := list.(plist.Dict)
+	return sysproxy.MacOS(root, up)
+}
+
 func TestMacOS(t *testing.T) {
 	data := preferences(t)
 	for name, c := range map[string]struct {
@@ -216,7 +224,7 @@ func TestMacOS(t *testing.T) {
 		"switched off":           {"en9", "", "", "licence.example.com"},
 		"nothing is up":          {"", "", "", "licence.example.com"},
 	} {
-		s := sysproxy.MacOS(data, func(device string) bool { return slices.Contains(strings.Fields(c.devices), device) })
+		s := macOS(data, func(device string) bool { return slices.Contains(strings.Fields(c.devices), device) })
 		if got := through(t, "https://"+c.host, sysproxy.Settings{}, s); got != c.https {
 			t.Errorf("%s: https through %q", name, got)
 		}
@@ -225,7 +233,7 @@ func TestMacOS(t *testing.T) {
 		}
 	}
 	for _, damaged := range [][]byte{nil, []byte("bplist00\xd1"), data[:len(data)/2], []byte("<plist><array/></plist>"), []byte("<plist><dict><key>CurrentSet</key><true/></dict></plist>")} {
-		if s := sysproxy.MacOS(damaged, func(string) bool { return true }); s.HTTP != "" || s.HTTPS != "" {
+		if s := macOS(damaged, func(string) bool { return true }); s.HTTP != "" || s.HTTPS != "" {
 			t.Errorf("%.20q: %+v", damaged, s)
 		}
 	}
@@ -286,7 +294,7 @@ func FuzzMacOS(f *testing.F) {
 	f.Add(preferences(f))
 	f.Add([]byte("<plist><dict><key>CurrentSet</key><string>/Sets/A</string></dict></plist>"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		s := sysproxy.MacOS(data, func(string) bool { return true })
+		s := macOS(data, func(string) bool { return true })
 		if (s.HTTP != "" || s.HTTPS != "") && s.Source == "" {
 			t.Error("a proxy out of nowhere")
 		}

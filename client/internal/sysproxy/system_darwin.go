@@ -20,7 +20,12 @@ func system() Settings {
 	if err != nil {
 		return Settings{}
 	}
-	return MacOS(data, up)
+	list, err := plist.Parse(data)
+	root, _ := list.(plist.Dict)
+	if err != nil {
+		return Settings{}
+	}
+	return MacOS(root, up)
 }
 
 // up reports whether a device is connected: it runs, and has an address that
