@@ -263,6 +263,19 @@ func (c Chain) Repeats(jti string, digest []byte) Repeat {
 	return RequestNew
 }
 
+// Err is why a request is refused that is neither the last one again nor new: one
+// that is either has none.
+func (r Repeat) Err() error {
+	switch r {
+	case RequestConflict:
+		return Errorf(Conflict, "a request with this id was made before, with other content")
+	case RequestOlder:
+		return Errorf(Replayed, "this request was answered before, and newer ones since; make a new one on the machine")
+	case RequestNew, RequestSame:
+	}
+	return nil
+}
+
 // before reports whether jti is of a request before the last one.
 func (c Chain) before(jti string) bool {
 	short := shortDigest(jti)

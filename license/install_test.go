@@ -63,11 +63,16 @@ func TestChainRepeats(t *testing.T) {
 	for jti, want := range map[string]license.Repeat{
 		"r35": license.RequestSame, "r34": license.RequestOlder, "r3": license.RequestOlder, "r2": license.RequestNew, "r36": license.RequestNew,
 	} {
-		if got := c.Repeats(jti, digestBytes(jti)); got != want {
+		got := c.Repeats(jti, digestBytes(jti))
+		if got != want {
 			t.Errorf("%s: %v, want %v", jti, got, want)
 		}
+		why := map[license.Repeat]license.Reason{license.RequestOlder: license.Replayed}[want]
+		if err := got.Err(); license.ReasonOf(err) != why {
+			t.Errorf("%s: %v", jti, err)
+		}
 	}
-	if got := c.Repeats("r35", digestBytes("other bytes")); got != license.RequestConflict {
+	if got := c.Repeats("r35", digestBytes("other bytes")); got != license.RequestConflict || license.ReasonOf(got.Err()) != license.Conflict {
 		t.Errorf("the same jti with other bytes: %v", got)
 	}
 }

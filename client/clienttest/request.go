@@ -130,16 +130,8 @@ func (c *call) again(old license.Install) (license.Install, error) {
 // repeats reports whether the request is the last one of the install again, and
 // refuses what is neither that nor new.
 func (c *call) repeats(old license.Install) (same bool, err error) {
-	switch old.Chain.Repeats(c.req.ID, c.req.Digest) {
-	case license.RequestConflict:
-		return false, license.Errorf(license.Conflict, "a request with this id was made before, with other content")
-	case license.RequestOlder:
-		return false, license.Errorf(license.Replayed, "this request was answered before, and newer ones since")
-	case license.RequestSame:
-		return true, nil
-	case license.RequestNew:
-	}
-	return false, nil
+	r := old.Chain.Repeats(c.req.ID, c.req.Digest)
+	return r == license.RequestSame, r.Err()
 }
 
 // standing says whether the licence may be answered with. One that has expired

@@ -239,16 +239,8 @@ func (c *call) again(ctx context.Context, tx store.Tx, l license.License, old li
 // repeats reports whether the request is the last one of the install again, and
 // refuses what is neither that nor new.
 func (c *call) repeats(old license.Install) (same bool, err error) {
-	switch old.Chain.Repeats(c.req.ID, c.req.Digest) {
-	case license.RequestConflict:
-		return false, license.Errorf(license.Conflict, "a request with this id was made before, with other content")
-	case license.RequestOlder:
-		return false, license.Errorf(license.Replayed, "this request was answered before, and newer ones since; make a new one on the machine")
-	case license.RequestSame:
-		return true, nil
-	case license.RequestNew:
-	}
-	return false, nil
+	r := old.Chain.Repeats(c.req.ID, c.req.Digest)
+	return r == license.RequestSame, r.Err()
 }
 
 // same answers a request that was answered before. What was granted is signed
