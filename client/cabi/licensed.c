@@ -1,7 +1,7 @@
 //go:build cgo
 
 /*
- * The functions of licensed.h, each of which calls its counterpart in export.go. That licensed.h is included
+ * The functions of licensed.h, each of which calls its counterpart in Go. That licensed.h is included
  * makes the compiler compare the two.
  */
 #include "licensed.h"
