@@ -70,9 +70,7 @@ const hour = time.Hour
 func lifeStories() []story {
 	return []story{
 		{"a life", "node", func(s *stage) {
-			code := s.v.issue("node", 20, 0)
-			a := s.on("a")
-			a.activate(code)
+			code, a := s.begin(20, 0)
 			a.activate(code)
 			s.clock.Advance(25 * hour)
 			a.refresh()
@@ -109,9 +107,7 @@ func lifeStories() []story {
 			s.seen(code)
 		}, "activate unknown_code, activate bad_request(code), activate wrong_product, activate wrong_product, activate wrong_product"},
 		{"suspended and resumed", "node", func(s *stage) {
-			code := s.v.issue("node", 20, 0)
-			a := s.on("a")
-			a.activate(code)
+			code, a := s.begin(20, 0)
 			a.change(func() { s.v.act("suspend", code) })
 			a.look()
 			a.refresh()
@@ -122,9 +118,7 @@ func lifeStories() []story {
 			s.seen(code)
 		}, "activate ok, look ok, refresh suspended, activate suspended, look ok, refresh ok"},
 		{"revoked, and undone", "node", func(s *stage) {
-			code := s.v.issue("node", 20, 0)
-			a := s.on("a")
-			a.activate(code)
+			code, a := s.begin(20, 0)
 			a.change(func() { s.v.act("revoke", code) })
 			a.refresh()
 			a.look()
@@ -135,9 +129,7 @@ func lifeStories() []story {
 			s.seen(code)
 		}, "activate ok, refresh revoked, look ok, activate revoked, refresh ok"},
 		{"released", "node", func(s *stage) {
-			code := s.v.issue("node", 20, 0)
-			a := s.on("a")
-			a.activate(code)
+			code, a := s.begin(20, 0)
 			a.change(func() { s.v.act("release", code) })
 			a.refresh()
 			a.deactivate()
@@ -145,9 +137,7 @@ func lifeStories() []story {
 			s.seen(code)
 		}, "activate ok, refresh released, deactivate ok, activate released"},
 		{"removed by the staff", "node", func(s *stage) {
-			code := s.v.issue("node", 20, 0)
-			a := s.on("a")
-			a.activate(code)
+			code, a := s.begin(20, 0)
 			a.change(func() { s.v.remove(code, a.g.License().InstallID()) })
 			a.refresh()
 			s.seen(code)
@@ -155,9 +145,7 @@ func lifeStories() []story {
 			s.seen(code)
 		}, "activate ok, refresh unauthorized, activate ok"},
 		{"the end", "node", func(s *stage) {
-			code := s.v.issue("node", 5, 0)
-			a := s.on("a")
-			a.activate(code)
+			code, a := s.begin(5, 0)
 			s.clock.Advance(6 * 24 * hour)
 			a.refresh()
 			s.on("b").activate(code)
@@ -172,9 +160,7 @@ func lifeStories() []story {
 			s.seen(code)
 		}, "activate ok, refresh ok, activate expired, look ok, refresh ok, refresh expired, refresh ok"},
 		{"the end that degrades", "degrade", func(s *stage) {
-			code := s.v.issue("degrade", 5, 0)
-			a := s.on("a")
-			a.activate(code)
+			code, a := s.begin(5, 0)
 			s.clock.Advance(7 * 24 * hour)
 			a.refresh()
 			s.seen(code)
@@ -195,9 +181,7 @@ func lifeStories() []story {
 			s.seen(code)
 		}, "activate unreachable, activate ok, refresh unreachable, refresh ok, deactivate unreachable, deactivate ok"},
 		{"sent again", "node", func(s *stage) {
-			code := s.v.issue("node", 20, 0)
-			a := s.on("a")
-			a.activate(code)
+			code, a := s.begin(20, 0)
 			a.again(0)
 			a.refresh()
 			a.again(0)
@@ -209,9 +193,7 @@ func lifeStories() []story {
 			s.seen(code)
 		}, "activate ok, send again ok, refresh ok, send again replayed, send again ok, refresh ok, deactivate ok, send again ok, send again unauthorized"},
 		{"keys are rotated", "node", func(s *stage) {
-			code := s.v.issue("node", 20, 0)
-			a := s.on("a")
-			a.activate(code)
+			code, a := s.begin(20, 0)
 			s.v.rotate()
 			a.refresh()
 			a.look()
@@ -273,9 +255,7 @@ func seatStories() []story {
 			s.seen(code)
 		}, "activate ok, transfer transfer_limit, activate machine_limit"},
 		{"copies on one machine", "node", func(s *stage) {
-			code := s.v.issue("node", 20, 0)
-			a := s.on("a")
-			a.activate(code)
+			code, a := s.begin(20, 0)
 			for _, name := range []string{"second", "third", "fourth"} {
 				a.beside(name, false).activate(code)
 			}
@@ -301,9 +281,7 @@ func seatStories() []story {
 			s.seen(code)
 		}, "activate ok, refresh ok, activate machine_limit"},
 		{"parts that change", "node", func(s *stage) {
-			code := s.v.issue("node", 20, 0)
-			a := s.on("a")
-			a.activate(code)
+			code, a := s.begin(20, 0)
 			a.machine.Replace(license.KindDisk)
 			a.refresh()
 			a.machine.Remove(license.KindMAC)

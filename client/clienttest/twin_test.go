@@ -256,13 +256,20 @@ func (s *stage) on(machine string, edit ...func(*client.Options)) *copied {
 	return c
 }
 
+// begin issues a licence of the story's product and activates it on machine a.
+func (s *stage) begin(days, machines int) (code string, a *copied) {
+	s.t.Helper()
+	code, a = s.v.issue(s.product, days, machines), s.on("a")
+	a.activate(code)
+	return code, a
+}
+
 // beside is another copy on the same machine; twin has the memory too, as a clone
 // of the disk has.
 func (c *copied) beside(name string, twin bool) *copied {
 	c.t.Helper()
 	o := &copied{stage: c.stage, name: name, machine: c.machine, cache: &client.MemoryCache{}}
 	if twin {
-		o.name = name
 		data, err := c.cache.Load()
 		must(c.t, err)
 		must(c.t, o.cache.Store(data))
