@@ -8,6 +8,7 @@ package pgtest
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -72,6 +73,8 @@ var errNone = errors.New("there is no PostgreSQL on this machine")
 // Cluster is a running private cluster.
 type Cluster struct {
 	dir   string
+	name  string // of a standby
+	port  string // where it is not the usual one
 	args  []string
 	alive *os.File // its guard stops the server when this is closed
 	guard *exec.Cmd
@@ -79,7 +82,7 @@ type Cluster struct {
 
 // URL is that of the database postgres, for its superuser.
 func (c *Cluster) URL() string {
-	return "postgres:///postgres?" + url.Values{"host": {c.dir}, "user": {"postgres"}}.Encode()
+	return "postgres:///postgres?" + url.Values{"host": {c.dir}, "port": {cmp.Or(c.port, "5432")}, "user": {"postgres"}}.Encode()
 }
 
 // Schema returns the URL of a new schema of the cluster, which is dropped when tb ends.
@@ -218,6 +221,9 @@ func binaries() (string, error) {
 		return "", fmt.Errorf("%w that a test can start", errNone)
 	}
 	if at, err := exec.LookPath("postgres"); err == nil {
+		if at, err = filepath.EvalSymlinks(at); err != nil { // beside the link need not be what is beside the program
+			return "", err
+		}
 		return filepath.Dir(at), nil
 	}
 	found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/postgres")
