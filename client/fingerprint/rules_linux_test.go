@@ -98,22 +98,27 @@ func TestOwnPlaceholders(t *testing.T) {
 }
 
 // The machine id is the one that package machineid finds, where everybody may
-// read it.
+// read it, and none where that finds none.
 func TestMachineIDHere(t *testing.T) {
 	c := fingerprint.WithEnvironment(fingerprint.Collector{}, fingerprint.Metal)
 	s, err := c.Collect(t.Context())
 	check(t, err)
-	id, err := machineid.ID()
-	if err != nil || id == "" {
-		t.Skipf("this machine has no machine id: %v", err)
+	var want []string
+	if id, err := machineid.ID(); err == nil && id != "" {
+		want = []string{strings.ToUpper(id)}
 	}
-	if d := cmp.Diff([]string{strings.ToUpper(id)}, s.Values[license.KindOS]); d != "" {
+	if d := cmp.Diff(want, s.Values[license.KindOS]); d != "" {
 		t.Error(d, s.Notes)
 	}
 }
 
 // The driver of an adapter that kept its address names the same one.
 func TestPermanentAddressHere(t *testing.T) {
+	for _, name := range []string{"lo", "nosuch0", strings.Repeat("x", 40), ""} {
+		if got := fingerprint.PermanentAddress(name); got != "" && got != "00:00:00:00:00:00" {
+			t.Errorf("%q: %s", name, got)
+		}
+	}
 	asked := 0
 	for _, name := range physicalHere(t) {
 		address, err := os.ReadFile("/sys/class/net/" + name + "/address")
@@ -127,11 +132,6 @@ func TestPermanentAddressHere(t *testing.T) {
 	}
 	if asked == 0 {
 		t.Skip("this machine has no adapter whose driver tells the permanent address")
-	}
-	for _, name := range []string{"lo", "nosuch0", strings.Repeat("x", 40), ""} {
-		if got := fingerprint.PermanentAddress(name); got != "" && got != "00:00:00:00:00:00" {
-			t.Errorf("%q: %s", name, got)
-		}
 	}
 }
 

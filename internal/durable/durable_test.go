@@ -60,7 +60,10 @@ func TestWriteFileReplacesLink(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := os.Symlink(target, link); err != nil {
-		t.Skipf("no symbolic links here: %v", err)
+		if runtime.GOOS != "windows" {
+			t.Fatal(err)
+		}
+		t.Skipf("only some users of Windows make links: %v", err)
 	}
 	if err := durable.WriteFile(link, []byte("new"), 0o600); err != nil {
 		t.Fatal(err)
