@@ -28,9 +28,14 @@ func (g *Guard) load(locked bool) error {
 	gone, damaged := err == nil && len(data) == 0, errors.Is(err, license.Damaged)
 	if !locked && (damaged || gone && len(g.stored) > 0) {
 		// Somebody may just have set it aside, to write anew what he knows of it.
-		if unlock, lockErr := g.lock(); lockErr == nil {
+		unlock, lockErr := g.lock()
+		if lockErr == nil {
 			defer unlock()
 			return g.load(true)
+		}
+		if damaged { // and stays as it is: who has the lock may be writing
+			g.noteDamage(errNotAside(err, lockErr))
+			return nil
 		}
 	}
 	switch {
@@ -38,11 +43,14 @@ func (g *Guard) load(locked bool) error {
 		g.adopt(memory{}, nil)
 		return nil
 	case damaged:
-		moved, err := g.setAside(err, data, locked)
+		moved, err := g.setAside(err, data)
 		if !moved {
-			return g.load(locked) // somebody has put another one there
+			return g.load(true) // somebody has put another one there
 		}
-		g.mend(err)
+		g.noteDamage(err)
+		if g.memory.Product != "" {
+			_ = g.store(g.memory) // what cannot be written stays known, and is written with the next change
+		}
 		return nil
 	case err != nil:
 		return err
@@ -60,9 +68,9 @@ func (g *Guard) load(locked bool) error {
 	return nil
 }
 
-// mend writes what this process knows in place of a memory that was damaged. What
-// cannot be written stays known, and is written with the next change.
-func (g *Guard) mend(why error) {
+// noteDamage notes that the memory was damaged. What this process knows of it stays
+// known.
+func (g *Guard) noteDamage(why error) {
 	next := "what this copy of the product knows of it was kept"
 	if g.memory.License == "" {
 		next = "this install begins anew: activate it again"
@@ -71,35 +79,26 @@ func (g *Guard) mend(why error) {
 	v.damaged = fmt.Errorf("%w; %s", why, next)
 	g.view.Store(&v)
 	g.stored = nil
-	if g.memory.Product != "" {
-		_ = g.store(g.memory)
-	}
 }
 
 // setAside takes a damaged memory out of the way, unless it is no longer the
-// one that was read, and returns what is to be reported.
-func (g *Guard) setAside(why error, read []byte, locked bool) (moved bool, _ error) {
+// one that was read, and returns what is to be reported. The lock is held.
+func (g *Guard) setAside(why error, read []byte) (moved bool, _ error) {
 	c, ok := g.opts.Cache.(interface {
 		setAside(read []byte) (bool, error)
 	})
 	if !ok {
 		return true, why
 	}
-	failed := func(err error) (bool, error) {
-		return true, errors.Join(why, fmt.Errorf("set the damaged memory aside: %w", err))
-	}
-	if !locked {
-		unlock, err := g.lock()
-		if err != nil {
-			return failed(err)
-		}
-		defer unlock()
-	}
 	moved, err := c.setAside(read)
 	if err != nil {
-		return failed(err)
+		return true, errNotAside(why, err)
 	}
 	return moved, why
+}
+
+func errNotAside(why, err error) error {
+	return errors.Join(why, fmt.Errorf("set the damaged memory aside: %w", err))
 }
 
 // lock keeps other processes from changing the memory, where the cache is one
@@ -161,7 +160,7 @@ func (g *Guard) keepCount() {
 }
 
 // store keeps a memory for good and takes it over; where it cannot be kept,
-// nothing changes. Only update calls it.
+// nothing changes. The lock is held.
 func (g *Guard) store(m memory) error {
 	m.Product = g.opts.Product
 	data, err := m.encode()

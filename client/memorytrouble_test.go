@@ -1,0 +1,39 @@
+package client_test
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"testing"
+	"testing/synctest"
+)
+
+// Nothing is written without the lock, not even in place of damage: who has it may
+// be writing.
+func TestDamageWaitsForTheLock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newBubble(t)
+		l.start()
+		check(t, l.g.Activate(t.Context(), code))
+		l.forget()
+		path := filepath.Join(l.opts.StateDir, "install.json")
+		whole, err := os.ReadFile(path)
+		check(t, err)
+		check(t, os.Remove(path+".lock"))
+		check(t, os.Mkdir(path+".lock", 0o700))
+		check(t, os.WriteFile(path, whole[:100], 0o600))
+		l.until(0, 3, 0)
+		l.wantTold("trouble valid damaged")
+		if now, err := os.ReadFile(path); err != nil || !bytes.Equal(now, whole[:100]) {
+			t.Errorf("it was written: %v", err)
+		}
+		check(t, os.Remove(path+".lock"))
+		l.until(0, 3, 3)
+		l.wantTold("reached valid")
+		wantLicensed(t, l.g)
+		l.stop()
+		l.start()
+		wantLicensed(t, l.g)
+		l.stop()
+	})
+}
