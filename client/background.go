@@ -142,6 +142,7 @@ func (b *background) see(ctx context.Context) {
 	default:
 		return
 	}
+	b.memory = nil
 	if _, ok := g.opts.Cache.(interface{ lock() (func(), error) }); ok {
 		b.memory = g.load(false)
 	}

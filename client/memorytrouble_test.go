@@ -6,7 +6,34 @@ import (
 	"path/filepath"
 	"testing"
 	"testing/synctest"
+
+	"github.com/seed-357fa782/licensed/client"
 )
+
+// slots is a cache that somebody else wrote.
+type slots struct{ kept client.MemoryCache }
+
+func (c *slots) Load() ([]byte, error)   { return c.kept.Load() }
+func (c *slots) Store(data []byte) error { return c.kept.Store(data) }
+
+// Damage that was mended is over in a cache of the product's own, too.
+func TestDamageIsOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newBubble(t)
+		c := &slots{}
+		l.opts.Cache = c
+		l.start()
+		check(t, l.g.Activate(t.Context(), code))
+		l.forget()
+		check(t, c.Store([]byte("damaged")))
+		l.until(0, 7, 0)
+		l.wantTold("trouble valid damaged", "reached valid")
+		l.change(func() { l.down = true })
+		l.until(0, 14, 0)
+		l.wantTold("trouble valid unreachable")
+		l.stop()
+	})
+}
 
 // Nothing is written without the lock, not even in place of damage: who has it may
 // be writing.
