@@ -245,6 +245,7 @@ func (b *background) call(ctx context.Context) {
 	g := b.g
 	called := false
 	err := g.online(ctx, func(ctx context.Context) error {
+		b.looked = g.ran() // online has looked
 		if at, ok := b.due(); !ok || at > 0 {
 			return nil
 		}
@@ -254,7 +255,6 @@ func (b *background) call(ctx context.Context) {
 	if err != nil && !called && ctx.Err() == nil {
 		g.note(err)
 	}
-	b.looked = g.ran()
 	g.server.closeIdle()
 }
 

@@ -130,11 +130,10 @@ func Open(ctx context.Context, opts Options) (*Guard, error) {
 }
 
 // Close ends what is under way, waits for it, and lets go of connections; from then
-// on other calls are refused. It
-// remembers for how long the product has run, where that is ten seconds or
-// more; that it cannot be written is no error, since nothing but that is lost.
-// Afterwards nothing changes any more; Status goes on answering. It may be
-// called again.
+// on other calls are refused. It remembers for how long the product has run, where
+// that is ten seconds or more; that it cannot be written is no error, since nothing
+// but that is lost. Afterwards nothing changes any more; Status goes on answering.
+// It may be called again.
 //
 // A floating seat is given back, unless Options.KeepSeat or Manual says not to,
 // other copies of the product that share the folder still use it, or no code is

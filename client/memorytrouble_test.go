@@ -2,13 +2,42 @@ package client_test
 
 import (
 	"bytes"
+	"context"
 	"os"
 	"path/filepath"
 	"testing"
 	"testing/synctest"
 
 	"github.com/seed-357fa782/licensed/client"
+	"github.com/seed-357fa782/licensed/client/fingerprint"
 )
+
+// newerMemory is a memory that a newer version wrote, as this one sees it.
+const newerMemory = `{"format":2,"check":"AAAA","memory":{}}`
+
+// A machine that has changed is found out where the memory cannot be used, too.
+func TestMachineIsLookedAtWithoutMemory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newBubble(t)
+		other := false
+		l.opts.Fingerprint = func(context.Context) (fingerprint.Set, error) {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			if other {
+				return machineB(), nil
+			}
+			return machineA(), nil
+		}
+		l.start()
+		check(t, l.g.Activate(t.Context(), code))
+		l.forget()
+		check(t, os.WriteFile(filepath.Join(l.opts.StateDir, "install.json"), []byte(newerMemory), 0o600))
+		l.change(func() { other = true })
+		l.until(1, 1, 0)
+		l.wantTold("trouble valid conflict", "machine blocked", "blocked blocked machine_mismatch")
+		l.stop()
+	})
+}
 
 // slots is a cache that somebody else wrote.
 type slots struct{ kept client.MemoryCache }
