@@ -179,7 +179,8 @@ func (b *background) wakes() {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.calls.retryAt -= max(0, uncounted)
+	uncounted = max(0, uncounted)
+	g.calls.at, g.calls.retryAt = g.calls.at-uncounted, g.calls.retryAt-uncounted
 	if errors.Is(g.calls.failed, license.Unreachable) {
 		g.calls.retryAt = min(g.calls.retryAt, ran)
 	}

@@ -90,6 +90,33 @@ func TestRetryAfterSleep(t *testing.T) {
 	})
 }
 
+// Who renews a licence while the machine sleeps need not wait for an hour of being
+// awake: the time that was slept has passed.
+func TestRenewedAsleep(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newBubble(t)
+		l.ends = epoch.Add(24 * time.Hour)
+		l.start()
+		check(t, l.g.Activate(t.Context(), code))
+		l.until(1, 3, 0)
+		l.forget()
+		for asked := false; !asked; {
+			time.Sleep(time.Minute)
+			synctest.Wait()
+			l.change(func() { asked = len(l.calls) > 0 })
+		}
+		l.forget()
+		l.change(func() { l.skew, l.ends = 2*time.Hour, epoch.Add(100*24*time.Hour) }) // the clock shows that it slept
+		time.Sleep(2 * time.Minute)
+		synctest.Wait()
+		if n := len(l.calls); n != 1 {
+			t.Errorf("%d calls", n)
+		}
+		wantLicensed(t, l.g)
+		l.stop()
+	})
+}
+
 // What the product called for in vain is tried again later, and not at once.
 func TestActivationInVain(t *testing.T) {
 	for name, test := range map[string]struct {
