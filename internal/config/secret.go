@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"runtime"
 )
 
@@ -43,8 +45,8 @@ func (Secret) LogValue() slog.Value { return slog.StringValue(redacted) }
 func (Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }
 
 // ReadSecret reads a secret from a file, without the file's final newline. A
-// file that the group or others may access is refused, and so is an empty
-// one, one of more than 64 KiB, and one that is sealed by age, whose sealed form
+// file that the group or others may access is refused, unless systemd made it
+// for this service (LoadCredential), and so is an empty one, one of more than 64 KiB, and one that is sealed by age, whose sealed form
 // would be taken for the secret. No error holds anything of the content.
 func ReadSecret(path string) (Secret, error) {
 	// Asked first, because opening a named pipe would wait for a writer.
@@ -62,7 +64,7 @@ func ReadSecret(path string) (Secret, error) {
 	if err != nil {
 		return Secret{}, err
 	}
-	if perm := info.Mode().Perm(); perm&0o077 != 0 && runtime.GOOS != "windows" {
+	if perm := info.Mode().Perm(); perm&0o077 != 0 && runtime.GOOS != "windows" && !credential(path, perm) {
 		return Secret{}, fmt.Errorf("%s has mode %04o, so that others than its owner may access the secret in it; run: chmod 600 %s", path, perm, path)
 	}
 	data, err := io.ReadAll(io.LimitReader(f, maxSecret+1))
@@ -82,6 +84,19 @@ func ReadSecret(path string) (Secret, error) {
 		return Secret{}, fmt.Errorf("%s is empty", path)
 	}
 	return NewSecret(string(data)), nil
+}
+
+// credential reports whether a file is a credential of the service, as systemd
+// passes with LoadCredential: it lies in the folder that only the service can
+// enter, and is read by an access control list, whose mask stands where the
+// mode has the group.
+func credential(path string, perm fs.FileMode) bool {
+	dir := os.Getenv("CREDENTIALS_DIRECTORY")
+	if dir == "" || filepath.Dir(path) != filepath.Clean(dir) || perm&^0o440 != 0 {
+		return false
+	}
+	info, err := os.Stat(dir) //nolint:gosec // systemd names it
+	return err == nil && info.Mode().Perm()&0o027 == 0
 }
 
 // isSealed reports whether a file was sealed by age, in its binary form or as text.

@@ -3,7 +3,9 @@ package config_test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -127,6 +129,53 @@ func TestReadSecretPermissions(t *testing.T) {
 		if err != nil && (!strings.Contains(err.Error(), fmt.Sprintf("mode %04o", mode)) || !strings.Contains(err.Error(), "chmod 600 "+path) || strings.Contains(err.Error(), "hush")) {
 			t.Errorf("mode %04o: the error does not help: %v", mode, err)
 		}
+	}
+}
+
+// systemd hands secrets over in a folder of the service's own, by an access
+// control list: then the mode of the file has its mask where that of the group
+// stands.
+func TestReadSecretCredential(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("there is no systemd on Windows")
+	}
+	for name, test := range map[string]struct {
+		folder, file fs.FileMode
+		env          string // relative to the folder
+		ok           bool
+	}{
+		"credential":            {0o550, 0o440, ".", true},
+		"owned":                 {0o500, 0o400, ".", true},
+		"others read":           {0o550, 0o444, ".", false},
+		"the group writes":      {0o550, 0o460, ".", false},
+		"an open folder":        {0o755, 0o440, ".", false},
+		"the group's folder":    {0o570, 0o440, ".", false},
+		"another folder":        {0o550, 0o440, "..", false},
+		"no folder of systemd":  {0o550, 0o440, "", false},
+		"a folder that is gone": {0o550, 0o440, "gone", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "credentials")
+			if err := os.Mkdir(dir, 0o700); err != nil {
+				t.Fatal(err)
+			}
+			path := filepath.Join(dir, "access-key")
+			if err := os.WriteFile(path, []byte("secret\n"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if err := errors.Join(os.Chmod(path, test.file), os.Chmod(dir, test.folder)); err != nil { // whatever the umask
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = os.Chmod(dir, 0o700) })
+			t.Setenv("CREDENTIALS_DIRECTORY", "")
+			if test.env != "" {
+				t.Setenv("CREDENTIALS_DIRECTORY", filepath.Join(dir, test.env))
+			}
+			got, err := config.ReadSecret(path)
+			if (err == nil) != test.ok || test.ok && got.Reveal() != "secret" {
+				t.Errorf("error is %v", err)
+			}
+		})
 	}
 }
 
