@@ -6,6 +6,7 @@ import (
 	"crypto/ed25519"
 	"encoding/json"
 	"errors"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -15,10 +16,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 	bolt "go.etcd.io/bbolt"
 
+	"github.com/seed-357fa782/licensed/internal/pgtest"
 	"github.com/seed-357fa782/licensed/license/wire"
 )
 
-var tiny = sizes{requests: 24, warm: 8, conns: 4, paced: 40, codes: 120, rounds: 1, alone: 8, commits: 10, crowd: 20, cached: 20, listed: 300_000, verifies: 1, cold: 1, list: 400, pages: 10, expiring: 300, ends: 60}
+var tiny = sizes{requests: 24, warm: 8, conns: 4, paced: 40, codes: 120, rounds: 1, alone: 8, commits: 10, crowd: 20, cached: 20, listed: 300_000, verifies: 1, cold: 1, list: 400, pages: 10, expiring: 300, ends: 60, pg: 24, pgConns: []int{1, 4}}
 
 // Nothing is said here about how fast anything is: only that all of it runs,
 // and that every path has its line.
@@ -29,14 +31,18 @@ func TestRun(t *testing.T) {
 	if err := run(t.Context(), options{dir: dir, profile: profiles, sizes: tiny, stdout: &out}); err != nil {
 		t.Fatal(err)
 	}
-	for _, path := range []string{
+	paths := []string{
 		"activate, 64 connections ", "activate, 64 connections: p99", "half of the requests refused", "refresh, 64 connections", "renewal callback, 64 connections", "renewal callback, 500 a second", "300 licences having ended at once: p99", "the second half, in which checks are due",
 		"reconcile of 120 codes: most memory of the daemon", "codes in a call  ", "renewal callback meanwhile",
 		"activate, 1 connection", "group commit, 1 writer", "group commit, 16 writers", "key set (cached)", "client.Verify, key set known", "3 status lists of 300000 installs, 1 % revoked: building", "on the wire, gzip", "as one list: lst",
 		"opening a store of 400 licences", "a page by state at 400", "a page by end", "a page by customer", "a page by order", "a page by last four", "a page of all", "a lookup at 400", "while a store of 400 licences is backed up: p99",
 		"a lookup in a verified list", "status list (cached, gzip)",
 		"client.Verify, the same bytes again", "cold process", "open an install, no server", "open an install, the server hangs",
-	} {
+	}
+	if !strings.Contains(out.String(), pgtest.ErrNone.Error()) || os.Getenv("CI") == "true" {
+		paths = append(paths, "activate, PostgreSQL, 1 connection ", "activate, PostgreSQL, 4 connections", "refresh, PostgreSQL, 4", "renewal callback, PostgreSQL, 4", "two daemons on one database")
+	}
+	for _, path := range paths {
 		if !strings.Contains(out.String(), path) {
 			t.Errorf("there is no line for %q:\n%s", path, out.String())
 		}
@@ -251,5 +257,29 @@ func TestQuantile(t *testing.T) {
 	}
 	if quantile(nil, 0.5) != 0 || median[int64](nil) != 0 {
 		t.Error("there is a middle of nothing")
+	}
+}
+
+// Who uses the processors is read from what the system tells of each process.
+func TestParentOf(t *testing.T) {
+	for stat, want := range map[string]int{
+		"17 (postgres: io) worker) S 12 17 17 0 -1 4194560": 12,
+		"17 (licensed) S":  0,
+		"":                 0,
+		"17 (a b) R x 1 2": 0,
+	} {
+		if got := parentOf(stat); got != want {
+			t.Errorf("%q: the parent is %d, not %d", stat, got, want)
+		}
+	}
+}
+
+func TestUsage(t *testing.T) {
+	got := usage{all: 300, load: 40, daemons: 90, database: 50, others: 30}.since(usage{all: 100, load: 10, daemons: 10, others: 30}).String()
+	if !strings.Contains(got, "daemons 40 %, database 25 %, load 15 %, others 0 %") {
+		t.Error(got)
+	}
+	if got := (usage{}).String(); !strings.Contains(got, "not known") {
+		t.Error(got)
 	}
 }

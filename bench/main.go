@@ -52,10 +52,12 @@ type sizes struct {
 	pages    int // of each list and turn
 	expiring int // licences that end at once
 	ends     int // callbacks at a fixed pace meanwhile, and before
+	pg       int // requests of one measurement on PostgreSQL, a tenth of it on one connection
+	pgConns  []int
 }
 
 var usual = sizes{
-	requests: 8000, warm: 512, conns: 64, paced: 2 * 60 * pace, quiet: 15 * time.Second, rounds: 3, alone: 300, commits: 600, crowd: 1600, cached: 16000, listed: 1_000_000, verifies: 40, cold: 41, pages: 100, expiring: 100_000, ends: 60 * pace,
+	requests: 8000, warm: 512, conns: 64, paced: 2 * 60 * pace, quiet: 15 * time.Second, rounds: 3, alone: 300, commits: 600, crowd: 1600, cached: 16000, listed: 1_000_000, verifies: 40, cold: 41, pages: 100, expiring: 100_000, ends: 60 * pace, pg: 4000, pgConns: []int{1, 16, 64},
 }
 
 // options are the flags.
@@ -70,7 +72,7 @@ type options struct {
 func main() {
 	o := options{sizes: usual, stdout: os.Stdout}
 	flag.StringVar(&o.dir, "dir", "", "folder to measure in (default: a temporary one on a disk)")
-	flag.StringVar(&o.only, "only", "", "measure only this group: activate, refresh, callback, paced, reconcile, alone, commit, keys, status, listing, expiry, backup, verify, cold or open")
+	flag.StringVar(&o.only, "only", "", "measure only this group: activate, refresh, callback, paced, reconcile, alone, commit, keys, status, listing, expiry, backup, postgres, verify, cold or open")
 	flag.StringVar(&o.profile, "profile", "", "folder for CPU profiles of the server under load, one for each path")
 	flag.IntVar(&o.sizes.requests, "requests", usual.requests, "requests of one measurement under load")
 	flag.IntVar(&o.sizes.codes, "codes", 0, fmt.Sprintf("codes of reconcile (default: %d with -only reconcile, which take 7 minutes since the daemon "+
@@ -108,6 +110,7 @@ var groups = []group{
 	{"listing", measureListing},
 	{"expiry", measureExpiry},
 	{"backup", measureBackup},
+	{"postgres", measurePostgres},
 	{"verify", measureVerify},
 	{"cold", measureCold},
 	{"open", measureOpened},
@@ -136,8 +139,7 @@ func (o options) list() int {
 }
 
 // later are figures of which nothing is measured yet.
-const later = `Not measured yet: stores of 1,000,000 licences (rates, memory) and 5,000,000;
-PostgreSQL.`
+const later = `Not measured yet: stores of 1,000,000 licences (rates, memory) and 5,000,000.`
 
 func run(ctx context.Context, o options) (err error) {
 	if o.sizes.requests < 1 || o.sizes.rounds < 1 || o.sizes.codes < 0 || o.sizes.list < 0 {

@@ -44,14 +44,32 @@ const (
 
 // launch runs the daemon on the store at path while do runs. Unlike the bench's
 // own settings, those of the program itself count for its memory.
-func (s *site) launch(ctx context.Context, program, conf, path, name string, do func(*process) error) (err error) {
+func (s *site) launch(ctx context.Context, program, conf, path, name string, do func(*process) error) error {
+	return s.launchWith(ctx, program, conf, name, []string{"store=bolt:" + path}, do)
+}
+
+// launchOn runs the daemon on the store that a URL names, with a data folder of
+// its own, while do runs.
+func (s *site) launchOn(ctx context.Context, program, url, name string, do func(*process) error) error {
+	data, err := s.dataFor(name)
+	if err != nil {
+		return err
+	}
+	return s.launchWith(ctx, program, "licensed.yaml", name, []string{"store=" + url, "data_dir=" + data}, do)
+}
+
+func (s *site) launchWith(ctx context.Context, program, conf, name string, set []string, do func(*process) error) (err error) {
 	log, err := os.Create(s.path(name + ".log"))
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, log.Close()) }()
 	socket := s.path(name + ".sock")
-	cmd := exec.CommandContext(ctx, program, "serve", "--config", s.path(conf), "--set", "store=bolt:"+path, "--set", "admin.socket="+socket) //nolint:gosec // built above
+	args := []string{"serve", "--config", s.path(conf), "--set", "admin.socket=" + socket}
+	for _, pair := range set {
+		args = append(args, "--set", pair)
+	}
+	cmd := exec.CommandContext(ctx, program, args...) //nolint:gosec // built above
 	cmd.Env, cmd.Stdout, cmd.Stderr = plainEnviron(os.Environ()), log, log
 	if err := cmd.Start(); err != nil {
 		return err
