@@ -24,6 +24,7 @@ for name in db-a db-b; do
 	rm -f $name-csr $name-ext
 done
 own() { [ "$(id -u)" != 0 ] || chown "$@"; }
+chmod 0600 ./*
 chmod 0644 db-ca
 own 999 db-role-password db-superuser-password db-replication-password db-replication-passfile db-a-cert db-a-key db-b-cert db-b-key
 for name in access-key ak sk db-password; do [ ! -e $name ] || own 65532 $name; done

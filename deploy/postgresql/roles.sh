@@ -11,11 +11,6 @@ set synchronous_commit = local; -- there is no standby yet
 set log_statement = 'none';
 create role licensed login password :'licensed';
 create role replication login replication password :'replication';
--- For pg_rewind, which makes a standby of a server that was the first one.
-grant execute on function pg_ls_dir(text, boolean, boolean) to replication;
-grant execute on function pg_stat_file(text, boolean) to replication;
-grant execute on function pg_read_binary_file(text) to replication;
-grant execute on function pg_read_binary_file(text, bigint, bigint, boolean) to replication;
 select not exists (select from pg_database where datname = 'licensed') as missing \gset
 \if :missing
 create database licensed owner licensed encoding 'UTF8' locale 'C.UTF-8' template template0;

@@ -237,6 +237,9 @@ func TestComposeConfiguration(t *testing.T) {
 			t.Errorf("%s has no volume at data_dir, %s", name, conf.DataDir)
 		}
 	}
+	if db := c.Services["db-a"].Environment["POSTGRES_DB"]; db != "" {
+		t.Errorf("the image makes the database %s, and waits for a standby that is not there yet", db)
+	}
 	file := read(t, "compose/Dockerfile")
 	for _, want := range []string{"USER " + c.Services["licensed-a"].User, "unix:" + conf.Admin.Socket, conf.DataDir[:strings.LastIndex(conf.DataDir, "/")]} {
 		if !strings.Contains(file, want) {
