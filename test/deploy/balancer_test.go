@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -80,6 +81,9 @@ func listenBoth(t *testing.T) (a, b net.Listener, port string) {
 func balanced(t *testing.T) (ctx context.Context, a, b *standIn, client, plain *http.Client) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
+	if runtime.GOOS != "linux" {
+		t.Skip("the stand-ins need two addresses of loopback, which only Linux has unasked")
+	}
 	haproxy := program(t, "haproxy")
 	opsA, opsB, port := listenBoth(t)
 	a, b = &standIn{name: "a"}, &standIn{name: "b"}
