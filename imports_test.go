@@ -80,6 +80,10 @@ var importRules = []importRule{
 		why: "use cases know no driver and no transport; the signer is an interface declared there",
 	},
 	{
+		pkg: "daemon/internal/custody", allow: []string{"daemon/internal/authority", "keys"},
+		why: "it shows a key folder to the use cases, which know none",
+	},
+	{
 		pkg: "daemon/internal/marks", allow: []string{"daemon/internal/authority", "store", "internal/durable"},
 		why: "it keeps files beside the store, and reaches no store",
 	},

@@ -180,6 +180,10 @@ func (d *Daemon) opsMux() *http.ServeMux {
 			say(w, http.StatusServiceUnavailable, "the clock is not trusted")
 			return
 		}
+		if errors.Is(err, authority.ErrKeys) { // that has been told
+			say(w, http.StatusServiceUnavailable, "the keys at hand are not those in force")
+			return
+		}
 		if errors.Is(err, authority.ErrSigner) {
 			d.log.ErrorContext(r.Context(), "not ready", "error", err.Error())
 			say(w, http.StatusServiceUnavailable, "the signing key cannot be used")

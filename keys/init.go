@@ -1,6 +1,7 @@
 package keys
 
 import (
+	"cmp"
 	"crypto/ed25519"
 	"crypto/rand"
 	"errors"
@@ -34,6 +35,9 @@ type Options struct {
 	Issuer string
 	// Passphrase seals the identity. Zero: the identity is a plain file.
 	Passphrase Passphrase
+	// Identity is the path of the age identity, plain or sealed, where it does not lie
+	// in the folder. Init takes the one that is there, and makes none.
+	Identity string
 	// Anchors are used by Open in place of anchors.json. Empty: anchors.json counts.
 	Anchors token.Anchors
 	// Keystore keeps the private halves of signing keys; nil: files in the folder.
@@ -117,6 +121,11 @@ func initWith(d disk, dir string, o Options) (_ Created, err error) {
 	}()
 	f := newFolder(d, filepath.Join(outer, name), o)
 	f.anchors = nil
+	if o.Identity != "" {
+		if f.vault, err = o.openVault(""); err != nil {
+			return Created{}, err
+		}
+	}
 	if err := f.build(o); err != nil {
 		return Created{}, fmt.Errorf("make the key folder: %w", err)
 	}
@@ -146,7 +155,7 @@ func created(dir string, v *view, o Options) Created {
 	c := Created{
 		Dir: dir, Anchors: v.anchors, KeySet: v.set, Current: v.current.ID, Next: v.next.ID,
 		MoveOffline: []string{filepath.Join(dir, anchorsDir, primaryFile), filepath.Join(dir, anchorsDir, standbyFile)},
-		CopyOffline: filepath.Join(dir, identityName(o.Passphrase)),
+		CopyOffline: cmp.Or(o.Identity, filepath.Join(dir, identityName(o.Passphrase))),
 		Sealed:      !o.Passphrase.IsZero(),
 	}
 	return c
@@ -210,20 +219,14 @@ func (f *folder) build(o Options) error {
 	return f.buildKeySet(o.Issuer, o.now(), anchors, primary)
 }
 
-// buildVault makes the identity and the data key.
+// buildVault makes the identity, unless there is one, and the data key.
 func (f *folder) buildVault(p Passphrase) error {
-	v, err := newVault()
-	if err != nil {
-		return err
-	}
-	f.vault = v
-	text, err := v.identityText(p)
-	if err != nil {
-		return err
-	}
-	defer clear(text)
-	if err := f.disk.write(filepath.Join(f.dir, identityName(p)), text, secretPerm); err != nil {
-		return err
+	v := f.vault
+	if v == nil {
+		var err error
+		if v, err = f.makeIdentity(p); err != nil {
+			return err
+		}
 	}
 	var key [dataKeySize]byte
 	defer clear(key[:])
@@ -233,6 +236,36 @@ func (f *folder) buildVault(p Passphrase) error {
 		return fmt.Errorf("seal the data key: %w", err)
 	}
 	return f.disk.write(filepath.Join(f.dir, dataKeyFile), sealed, secretPerm)
+}
+
+func (f *folder) makeIdentity(p Passphrase) (*vault, error) {
+	v, err := newVault()
+	if err != nil {
+		return nil, err
+	}
+	f.vault = v
+	text, err := v.identityText(p)
+	if err != nil {
+		return nil, err
+	}
+	defer clear(text)
+	return v, f.disk.write(filepath.Join(f.dir, identityName(p)), text, secretPerm)
+}
+
+// openVault opens the identity: the one that is named, or else the one in dir.
+func (o Options) openVault(dir string) (*vault, error) {
+	if o.Identity == "" {
+		return openVault(o.Passphrase, dir)
+	}
+	found, err := exists(o.Identity)
+	if err == nil && !found {
+		err = license.Errorf(license.NotFound, "there is no identity at %s: copy the one that opens the keys there, or make one for a first start (age-keygen -o %s)",
+			o.Identity, o.Identity)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return openIdentity(o.Identity, o.Passphrase)
 }
 
 func (f *folder) buildAnchors() (token.Anchors, token.SigningKey, error) {

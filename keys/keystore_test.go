@@ -273,40 +273,6 @@ func TestAhead(t *testing.T) {
 	}
 }
 
-// Two rings on one folder, as two daemons hold them: one of them rotates when it
-// is due, and the other finds it done, also after a restart.
-func TestRotateDue(t *testing.T) {
-	t.Parallel()
-	const every = 90 * day
-	a := newRing(t)
-	b := open(t, a.Dir())
-	due := func(r *keys.Ring, now time.Time) bool {
-		t.Helper()
-		_, done, err := r.RotateDue(now, every)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return done
-	}
-	first := a.Signing().ID
-	if due(a, made.Add(every-time.Second)) || due(a, made.Add(700*day)) != true {
-		t.Fatal("rotated at the wrong time")
-	}
-	if due(b, made.Add(700*day)) {
-		t.Error("the other one rotates as well")
-	}
-	if b.Signing().ID != a.Signing().ID || a.Signing().ID == first {
-		t.Errorf("%s, %s", a.Signing().ID, b.Signing().ID)
-	}
-	c := open(t, a.Dir())
-	if h := c.Health(made); !h.Since.Equal(made.Add(700 * day)) {
-		t.Errorf("since %s", h.Since)
-	}
-	if due(c, made.Add(790*day)) {
-		t.Error("rotated to no next key")
-	}
-}
-
 // A key that was made for a set which is not installed yet may be stolen as well.
 func TestRevokePending(t *testing.T) {
 	t.Parallel()

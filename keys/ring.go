@@ -14,9 +14,11 @@ import (
 // Ring is an open key folder: the daemon's signer. It is safe for concurrent
 // use; reading never waits for a rotation.
 //
-// Several daemons may share one folder. Each then calls Reload at least every
-// ten minutes: a key set that is signed after a rotation ends the retired key ten
-// minutes after its retirement, and what a daemon signs with it later is refused.
+// Several daemons may share one folder, or have one each. What is in force is then
+// noted where all of them see it (Standing), and each calls Reload and Follow at
+// least every ten minutes: a key set that is signed after a rotation ends the retired
+// key ten minutes after its retirement, and what a daemon signs with it later is
+// refused.
 type Ring struct {
 	redacted
 	folder *folder
@@ -42,7 +44,7 @@ func openWith(d disk, dir string, o Options) (*Ring, error) {
 	if err := checkFolder(dir); err != nil {
 		return nil, err
 	}
-	v, err := openVault(o.Passphrase, dir)
+	v, err := o.openVault(dir)
 	if err != nil {
 		return nil, err
 	}

@@ -1,7 +1,6 @@
 package keys
 
 import (
-	"crypto"
 	"fmt"
 	"time"
 
@@ -41,34 +40,11 @@ func (r *Ring) Rotate(now time.Time) (Rotation, error) {
 	return r.rotate(now)
 }
 
-// RotateDue rotates as Rotate does where the current key has signed for as long
-// as every, or longer, and there is a next one; it reports whether it has. What
-// another process has changed counts, so of several that share a folder one
-// rotates and the others find it done.
-func (r *Ring) RotateDue(now time.Time, every time.Duration) (Rotation, bool, error) {
-	now = atSecond(now)
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if _, err := r.refresh(); err != nil {
-		return Rotation{}, false, fmt.Errorf("rotate: %w", err)
-	}
-	v := r.view.Load()
-	if every <= 0 || now.Before(v.since().Add(every)) || v.next.ID == "" {
-		return Rotation{}, false, nil
-	}
-	rotation, err := r.rotate(now)
-	return rotation, err == nil, err
-}
-
 // rotate rotates under the lock.
 func (r *Ring) rotate(now time.Time) (Rotation, error) {
 	v := r.view.Load()
-	if err := v.checkNext(now); err != nil {
+	if err := v.tryNext(now); err != nil {
 		return Rotation{}, err
-	}
-	// The key that is given up can be used; the one that takes its place has to show it.
-	if _, err := v.next.Signer.Sign(nil, []byte(probe), crypto.Hash(0)); err != nil {
-		return Rotation{}, fmt.Errorf("try the next key: %w", err)
 	}
 	if err := r.folder.writeState(v.state.rotated(v.next.ID, now, v.private)); err != nil {
 		_, _ = r.refresh() // the file may be in place all the same

@@ -92,6 +92,11 @@ func (t TLS) Enabled() bool { return t.CertFile != "" }
 type Keys struct {
 	PassphraseFile string `yaml:"passphrase_file" config:"secret"` // seals the identity; none: it is not sealed
 	AnchorsFile    string `yaml:"anchors_file" config:"path"`      // public halves of the anchors; none: those in DataDir
+	// IdentityFile is the age identity that opens the keys; none: the one beside them.
+	IdentityFile string `yaml:"identity_file" config:"path"`
+	// Share says how several daemons on one store come by the keys: "folder", each has
+	// them in its DataDir; "store", the store keeps them, sealed.
+	Share string `yaml:"share"`
 	// AllowAnchorKeys accepts a public listener beyond loopback while the
 	// anchors' private halves lie in DataDir.
 	AllowAnchorKeys bool `yaml:"allow_anchor_keys"`
@@ -111,6 +116,12 @@ type PKCS11 struct {
 	KeyLabel   string `yaml:"key_label"`                // that keys get, and by which ours are told from others: "licensed"
 	Sessions   int    `yaml:"sessions"`                 // how many signatures are made at a time: 4
 }
+
+// How daemons on one store share their keys.
+const (
+	ShareFolder = "folder"
+	ShareStore  = "store"
+)
 
 // Enabled reports whether a token is configured.
 func (p PKCS11) Enabled() bool { return p != (PKCS11{}) }
@@ -268,6 +279,7 @@ func defaults() Config {
 		Ops:      Ops{Listen: "127.0.0.1:9090"},
 		Products: []Product{demo},
 		Limits:   Limits{RequestsPerMinute: 60, UnknownCodesPerMinute: 120},
+		Keys:     Keys{Share: ShareFolder},
 
 		UndoWindow: Duration(24 * time.Hour),
 		Backup:     defaultBackup(),

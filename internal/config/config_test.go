@@ -46,6 +46,7 @@ func TestDefault(t *testing.T) {
 		Admin:    config.Admin{Socket: filepath.Join(dir, "licensed-data", "admin.sock")},
 		Ops:      config.Ops{Listen: "127.0.0.1:9090"},
 		Limits:   config.Limits{RequestsPerMinute: 60, UnknownCodesPerMinute: 120},
+		Keys:     config.Keys{Share: config.ShareFolder},
 		Products: []config.Product{demo()},
 
 		UndoWindow: 24 * hour,
@@ -113,7 +114,7 @@ func TestLoadFull(t *testing.T) {
 		Admin: config.Admin{Socket: dir + "/licensed-data/admin.sock"},
 		Ops:   config.Ops{Listen: "127.0.0.1:9090"},
 		Keys: config.Keys{
-			AnchorsFile: dir + "/anchors.json", AllowAnchorKeys: true, RotateEvery: 90 * 24 * hour,
+			AnchorsFile: dir + "/anchors.json", IdentityFile: dir + "/secrets/identity", Share: config.ShareStore, AllowAnchorKeys: true, RotateEvery: 90 * 24 * hour,
 			PKCS11: config.PKCS11{
 				Module: "/usr/lib/softhsm/libsofthsm2.so", TokenLabel: "licensed", PINFile: dir + "/pin", KeyLabel: "signing", Sessions: 8,
 			},

@@ -148,6 +148,7 @@ func TestRefusals(t *testing.T) {
 		{"rotation too often", "keys: {rotate_every: 1h}\n", "licensed.yaml:1: keys.rotate_every: 1h is not between 1d and 400d"},
 		{"rotation too rare", "keys: {rotate_every: 401d}\n", "keys.rotate_every: 401d is not between 1d and 400d"},
 		{"rotation backwards", "keys: {rotate_every: -90d}\n", "keys.rotate_every: -90d is negative"},
+		{"sharing", "keys: {share: disk}\n", "keys.share"},
 		{"token without a label", "keys: {pkcs11: {module: /m.so, pin_file: /pin}}\n", "keys.pkcs11.token_label"},
 		{"token without a PIN", "keys: {pkcs11: {module: /m.so, token_label: t}}\n", "keys.pkcs11.pin_file"},
 		{"token without a module", "keys: {pkcs11: {token_label: t, pin_file: /pin}}\n", "keys.pkcs11.module"},

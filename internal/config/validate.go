@@ -115,6 +115,7 @@ const (
 )
 
 func (v *validator) keys(k Keys) {
+	v.oneOf("keys.share", k.Share, ShareFolder, ShareStore)
 	v.duration("keys.rotate_every", k.RotateEvery, false)
 	if k.RotateEvery != 0 && (k.RotateEvery < minRotateEvery || k.RotateEvery > maxRotateEvery) {
 		v.failf("keys.rotate_every", "%s is not between %s and %s; 0 is by command only", k.RotateEvery, minRotateEvery, maxRotateEvery)

@@ -92,11 +92,11 @@ func (a *Authority) MakeCheckpoint(ctx context.Context, actor license.Actor) (c 
 	}
 	// It is signed before the transaction: a key may lie in a slow device. Entries
 	// that come in between stand between what is signed and its checkpoint.
-	key, keys := a.custody.Current()
-	if err := (signing{key, keys}).canSign(now); err != nil {
+	s := a.signing()
+	if err := s.canSign(now); err != nil {
 		return Checkpoint{}, false, err
 	}
-	raw, err := token.SignCheckpoint(token.Checkpoint{Issuer: keys.Issuer, IssuedAt: now, Head: head}, key)
+	raw, err := token.SignCheckpoint(token.Checkpoint{Issuer: s.keys.Issuer, IssuedAt: now, Head: head}, s.key)
 	if err != nil {
 		return Checkpoint{}, false, fmt.Errorf("sign the audit log: %w", err)
 	}
@@ -119,7 +119,7 @@ func (a *Authority) MakeCheckpoint(ctx context.Context, actor license.Actor) (c 
 		}
 		c = Checkpoint{At: now, Head: head, Token: raw}
 		c.Seq, err = tx.Append(ctx, license.AuditEvent{
-			At: now, Actor: actor, Action: license.ActionCheckpoint, After: map[string]any{"token": raw, "keys": keys.Raw},
+			At: now, Actor: actor, Action: license.ActionCheckpoint, After: map[string]any{"token": raw, "keys": s.keys.Raw},
 		})
 		if err != nil {
 			return fmt.Errorf("audit a checkpoint: %w", err)

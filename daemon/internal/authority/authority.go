@@ -110,6 +110,11 @@ type Options struct {
 	// RotateEvery is for how long a signing key signs before the next one takes its
 	// place; zero means until somebody says so.
 	RotateEvery time.Duration
+	// Shared says that other daemons may be on the same store: then it is looked at
+	// again and again which keys are in force there.
+	Shared bool
+	// ShareKeys has the store keep the sealed keys, for all daemons on it.
+	ShareKeys bool
 	// ClockChanged is told when the clock is not trusted any more, and when it is
 	// again. It must not call the Authority.
 	ClockChanged func(Clock)
@@ -145,6 +150,12 @@ type Authority struct {
 	restoring   atomic.Pointer[restoring]
 	readAgain   sync.Map // ids of licences whose marketplace was asked since a restore
 	rotateEvery time.Duration
+
+	sharedStore bool
+	shareKeys   bool
+	keyLooked   atomic.Pointer[keyLooked] // nil until somebody looks
+	keyMu       sync.Mutex                // held while the key folder follows the store
+	sealedSeen  *int64                    // which sealed keys were taken, under keyMu
 }
 
 // New checks the options and returns an Authority.
@@ -155,6 +166,7 @@ func New(o Options) (*Authority, error) {
 	a := &Authority{
 		custody: o.Custody, codes: o.Codes, channels: o.Channels,
 		undo: o.UndoWindow, random: o.Random, ids: &license.IDs{Random: o.Random}, clock: o.Now, gate: newGate(o.UnknownCodes), certificate: o.Certificate, rotateEvery: o.RotateEvery,
+		sharedStore: o.Shared, shareKeys: o.ShareKeys,
 		products: make(map[string]license.Product), byMarket: make(map[string]string), jobs: make(chan struct{}, 1),
 	}
 	a.events = make(chan struct{}, 1)
@@ -251,8 +263,17 @@ func (a *Authority) Products() []string {
 	return ids
 }
 
-// KeySet returns the signed key set in force.
+// KeySet returns the signed key set that is here.
 func (a *Authority) KeySet() token.KeySet { return a.custody.KeySet() }
+
+// ServedKeySet returns the signed key set in force, or license.ReadOnly where the one
+// that is here is another: products would not take it for news.
+func (a *Authority) ServedKeySet() (token.KeySet, error) {
+	if err := a.keysBehind(); err != nil {
+		return token.KeySet{}, errKeysBehind.WithCause(err)
+	}
+	return a.custody.KeySet(), nil
+}
 
 // ErrSigner is the cause of an error of Ready where the key that signs could not be
 // used, as when the token that holds it is away.
@@ -265,8 +286,7 @@ func (a *Authority) Ready(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	key, keys := a.custody.Current()
-	if err := (signing{key, keys}).canSign(now); err != nil {
+	if err := a.signing().canSign(now); err != nil {
 		return err
 	}
 	if err := a.custody.Signs(); err != nil {

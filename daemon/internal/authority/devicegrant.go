@@ -42,7 +42,7 @@ func (a *Authority) forDevice(l license.License, g deviceGrant, now time.Time) (
 	}
 	c := &call{a: a, product: product, now: now, actor: g.actor}
 	c.req.ID, c.req.Fingerprint = g.request, g.fingerprint
-	c.key, c.keys = a.custody.Current()
+	c.signing = a.signing()
 	return deviceCall{call: c, license: l, deviceGrant: g}, nil
 }
 
@@ -289,8 +289,7 @@ const forAges = 100 * 366 * 24 * time.Hour
 // as long as the keys stay the same. It holds no status list: that would make
 // another file of it each quarter of an hour. Whoever needs the list fetches it.
 func (a *Authority) signDevice(inst license.Install) ([]byte, error) {
-	s := signing{}
-	s.key, s.keys = a.custody.Current()
+	s := a.signing()
 	if err := s.canSign(inst.SeenAt); err != nil {
 		return nil, err
 	}

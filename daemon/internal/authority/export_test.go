@@ -13,3 +13,9 @@ func (a *Authority) Publish(ctx context.Context) (time.Duration, error) {
 
 // SetStatusListLength sets the length of lists that are made from now on.
 func (a *Authority) SetStatusListLength(n int) { a.lists.draws.length = n }
+
+// LookAtKeys does what RunKeys does in its first turn.
+func (a *Authority) LookAtKeys(ctx context.Context, report func(KeyNews)) error {
+	k := keyRun{a: a, report: report}
+	return k.look(ctx)
+}

@@ -3,18 +3,114 @@ package authority
 import (
 	"context"
 	"crypto/ed25519"
+	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/seed-357fa782/licensed/license"
 	"github.com/seed-357fa782/licensed/license/token"
 	"github.com/seed-357fa782/licensed/store"
 )
 
-// A key folder is copied apart from the store, and so it can be put back older
-// than the store. Products have seen the newer key set then: they refuse what a key
-// has signed that it does not list, or lists as retired, and each set that is not
-// newer still. Nothing of such a folder is noted as news.
+// A key folder can be older than what the store knows: another daemon, with a
+// folder of its own, has rotated or installed, or an old copy was put back. Products
+// have seen the newer key set then: they refuse what a key has signed that it does
+// not list, or lists as retired. So nothing is signed by such a folder and nothing of
+// it is noted as news. It follows what the store says, by itself where it has the
+// private half of the current key; until then what needs a signature waits.
+
+// How fresh the knowledge is that the key folder is in step.
+const (
+	// keyLookShared is how often a daemon that is not alone looks.
+	keyLookShared = 2 * time.Second
+	// keyTrust is for how long a look counts where there are several daemons: one
+	// that was stopped, or that could not look, looks before it signs again.
+	keyTrust = 10 * time.Second
+	// keyRetry is when an install should ask again.
+	keyRetry = 15 * time.Second
+
+	keyLookTimeout = 5 * time.Second
+)
+
+// ErrKeys is the cause of an error where the keys at hand are not those in force.
+var ErrKeys = errors.New("the keys at hand are not those in force")
+
+// errKeysBehind is what an install is told: it can do nothing but wait.
+var errKeysBehind = license.Errorf(license.ReadOnly, "the licence server is being given new keys; please try again shortly").WithRetryAfter(keyRetry)
+
+// keyLooked is what a look at the keys came to.
+type keyLooked struct {
+	at  time.Duration // by the clock that nobody sets
+	err error         // nil: they are in step
+}
+
+// keysStand places the key folder against what was noted, as Custody.Stands does.
+func (a *Authority) keysStand(was notedKeys) (int, error) {
+	switch is, err := a.keysNow(); {
+	case err != nil:
+		return 0, err
+	case was.InForce != nil:
+		return a.custody.Stands(was.inForce())
+	case was.Current == "":
+		return 1, nil
+	case a.older(is, was):
+		return -1, nil
+	}
+	return 1, nil // an earlier version has noted it
+}
+
+// lookAtKeys finds out whether the keys at hand may sign.
+func (a *Authority) lookAtKeys(ctx context.Context) error {
+	at := a.guard.uptime()
+	was, err := a.noted(ctx)
+	if err != nil {
+		return err
+	}
+	l := keyLooked{at: at}
+	switch c, err := a.keysStand(was); {
+	case err != nil:
+		l.err = license.Errorf(license.ReadOnly, "the keys at hand do not belong to those in force: %v", err).WithRetryAfter(keyRetry).WithCause(errors.Join(ErrKeys, err))
+	case c < 0:
+		l.err = a.behind(was)
+	}
+	a.keyLooked.Store(&l)
+	return nil
+}
+
+// behind says that the key folder is older than what is in force.
+func (a *Authority) behind(was notedKeys) error {
+	key, set := a.custody.Current()
+	text := fmt.Sprintf("the key folder is older than the store: it holds key set no. %d, and no. %d is in force", set.Seq, was.Seq)
+	if set.Seq == was.Seq {
+		text = fmt.Sprintf("the key folder is older than the store: it signs with %s, and by now %s does, under key set no. %d", key.ID, was.Current, was.Seq)
+	}
+	return license.Errorf(license.ReadOnly, "%s; nothing is signed until it has the private half of %s", text, was.Current).
+		WithRetryAfter(keyRetry).WithCause(ErrKeys)
+}
+
+// keysBehind is nil where the keys at hand may sign. It is asked for each signature,
+// and rarely has to look itself.
+func (a *Authority) keysBehind() error {
+	if l := a.keyLooked.Load(); l != nil && (!a.sharedStore || a.guard.uptime()-l.at < keyTrust) {
+		return l.err
+	}
+	// Who asks may be in a transaction, which this look is no part of.
+	ctx, cancel := context.WithTimeout(context.Background(), keyLookTimeout)
+	defer cancel()
+	if err := a.lookAtKeys(ctx); err != nil {
+		return license.Errorf(license.ReadOnly, "it is not known whether the keys at hand are those in force, since the store does not say so").
+			WithRetryAfter(keyRetry).WithCause(errors.Join(ErrKeys, err))
+	}
+	return a.keyLooked.Load().err
+}
+
+// signing is the key that signs now, and what keeps it from that.
+func (a *Authority) signing() (s signing) {
+	s.behind = a.keysBehind()
+	s.key, s.keys = a.custody.Current()
+	return s
+}
 
 // rank is the place of an anchor in the list that products compile in, -1 where it
 // has none.
@@ -28,7 +124,7 @@ func (a *Authority) older(is, was notedKeys) bool {
 	return before >= 0 && (at < before || at == before && is.Seq < was.Seq)
 }
 
-// noted is what the store knows of the key folder.
+// noted is what the store knows of the keys.
 func (a *Authority) noted(ctx context.Context) (n notedKeys, err error) {
 	err = a.store.View(ctx, func(ctx context.Context, tx store.Tx) error {
 		n, err = readValue[notedKeys](ctx, tx, keysNoted)
@@ -37,19 +133,53 @@ func (a *Authority) noted(ctx context.Context) (n notedKeys, err error) {
 	return n, err
 }
 
-// olderFolder warns of a key folder that is older than the store.
+// olderFolder warns of a key folder that is not in step with the store.
 func (a *Authority) olderFolder(ctx context.Context) ([]KeyWarning, error) {
-	was, err := a.noted(ctx)
-	if err != nil {
+	if err := a.lookAtKeys(ctx); err != nil {
 		return nil, err
 	}
-	is := a.keysNow()
-	if !a.older(is, was) {
+	behind := a.keyLooked.Load().err
+	if behind == nil {
 		return nil, nil
 	}
-	return []KeyWarning{{Kind: KeyWarnFolder, Text: fmt.Sprintf(
-		"the key folder is older than the store: it holds key set no. %d, and no. %d was in force; products that know that one may refuse what is signed now. "+
-			"Put back the newest copy of the folder, or, without one, have the anchor sign and install the next key set", is.Seq, was.Seq)}}, nil
+	return []KeyWarning{{Kind: KeyWarnFolder, Text: detailOf(behind) +
+		". Copy the newest key folder here, or, where nobody has it any more, have the anchor sign and install the next key set"}}, nil
+}
+
+func detailOf(err error) string {
+	if e, ok := errors.AsType[*license.Error](err); ok {
+		return e.Detail
+	}
+	return err.Error()
+}
+
+// followKeys brings the key folder in step with the store, and reports whether it
+// was changed.
+func (a *Authority) followKeys(ctx context.Context) (changed bool, err error) {
+	a.keyMu.Lock()
+	defer a.keyMu.Unlock()
+	was, err := a.noted(ctx)
+	if err != nil {
+		return false, err
+	}
+	share := a.shareKeys && was.Current != "" && (a.sealedSeen == nil || *a.sealedSeen != was.Sealed)
+	if share {
+		if err := a.takeSealed(ctx); err != nil {
+			return false, err
+		}
+	}
+	if c, err := a.keysStand(was); err == nil && c < 0 && was.InForce != nil {
+		if changed, err = a.custody.Follow(was.inForce()); err != nil && !errors.Is(err, license.NotFound) {
+			return false, fmt.Errorf("follow the keys in force: %w", err)
+		} // what is not here is told by olderFolder
+	}
+	if share {
+		if err := a.settleSealed(ctx, was); err != nil {
+			return changed, err
+		}
+		a.sealedSeen = &was.Sealed
+	}
+	return changed, a.lookAtKeys(ctx)
 }
 
 // newerThanNoted gives an unsigned key set a number that no set has had.

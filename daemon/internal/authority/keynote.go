@@ -14,21 +14,25 @@ import (
 
 // The names of values about keys. Of revocations there is one each.
 const (
-	keysNoted    = "keys/noted"
-	keysWarned   = "keys/warned"
-	keysRotating = "keys/rotating"
-	keysRevoked  = "keys/revoked/"
+	keysNoted   = "keys/noted"
+	keysWarned  = "keys/warned"
+	keysRevoked = "keys/revoked/"
 )
 
 var systemKeys = license.Actor{Kind: license.ActorSystem, Name: "keys"}
 
-// notedKeys is what the store knows of the key folder: what changed there since
-// is told in the audit log, by one of the daemons, and after a crash by the next.
+// notedKeys is which keys are in force, as the store says to all daemons: what one
+// of them changes is noted here first, in the transaction that tells of it in the
+// audit log, and then followed in the key folder of each.
 type notedKeys struct {
 	Current string              `json:"current"`
 	Anchor  string              `json:"anchor"`
 	Seq     int64               `json:"seq"`
 	Listed  map[string]keyTimes `json:"listed"`
+	// InForce is what a key folder can follow; absent where an earlier version noted it.
+	InForce *KeysInForce `json:"in_force,omitzero"`
+	// Sealed counts the changes of the sealed keys in the store.
+	Sealed int64 `json:"sealed,omitzero"`
 }
 
 type keyTimes struct {
@@ -37,59 +41,150 @@ type keyTimes struct {
 }
 
 // keysNow is what there is to note.
-func (a *Authority) keysNow() notedKeys {
-	key, set := a.custody.Current()
-	n := notedKeys{Current: key.ID, Seq: set.Seq, Listed: make(map[string]keyTimes)}
-	if anchors := a.custody.Anchors(); set.Rank < len(anchors) {
-		n.Anchor = token.Thumbprint(anchors[set.Rank])
+func (a *Authority) keysNow() (notedKeys, error) {
+	is, err := a.custody.InForce()
+	if err != nil {
+		return notedKeys{}, fmt.Errorf("look which keys are in force: %w", err)
 	}
+	return a.noteOf(is)
+}
+
+func (a *Authority) noteOf(is KeysInForce) (notedKeys, error) {
+	anchors := a.custody.Anchors()
+	set, err := token.VerifyKeySet(is.Set, anchors)
+	if err != nil {
+		return notedKeys{}, fmt.Errorf("read the key set in force: %w", err)
+	}
+	n := notedKeys{Current: is.Current, Anchor: token.Thumbprint(anchors[set.Rank]), Seq: set.Seq, Listed: make(map[string]keyTimes), InForce: &is}
 	for _, k := range set.Keys {
 		n.Listed[k.ID] = keyTimes{From: k.NotBefore, Until: k.NotAfter}
 	}
-	return n
+	return n, nil
+}
+
+// inForce is what a key folder follows, of a note that has it.
+func (n notedKeys) inForce() KeysInForce {
+	is := *n.InForce
+	is.Current = n.Current
+	return is
 }
 
 func (n notedKeys) same(other notedKeys) bool {
 	return n.Current == other.Current && n.Seq == other.Seq && n.Anchor == other.Anchor
 }
 
-// noteKeys brings what the store knows of the keys up to date: a rotation and an
-// installation get their audit events, and the keys that a new set lacks are
-// noted as revoked.
+// noteKeys notes what the key folder has and the store does not: at the first
+// start, where the folder was changed without a daemon, and where the store was
+// restored. A folder that is older is not noted.
 func (a *Authority) noteKeys(ctx context.Context, actor license.Actor, now time.Time) error {
-	err := a.store.View(ctx, func(ctx context.Context, tx store.Tx) error {
-		was, err := readValue[notedKeys](ctx, tx, keysNoted)
-		if is := a.keysNow(); err == nil && !was.same(is) && !a.older(is, was) {
-			err = errChanged
-		}
-		return err
-	})
-	if !errors.Is(err, errChanged) {
+	was, err := a.noted(ctx)
+	if err != nil {
 		return err
 	}
+	if c, err := a.keysStand(was); err != nil || c <= 0 {
+		return nil //nolint:nilerr // keysBehind says so
+	}
 	return a.store.Update(ctx, func(ctx context.Context, tx store.Tx) error {
-		is := a.keysNow()
 		was, err := readValue[notedKeys](ctx, tx, keysNoted)
-		if err != nil || was.same(is) || a.older(is, was) {
+		if err != nil {
 			return err
 		}
-		switch {
-		case was.Current == "": // the first time
-		case was.Seq != is.Seq || was.Anchor != is.Anchor:
-			err = noteInstalled(ctx, tx, was, is, actor, now)
-		default:
-			_, err = tx.Append(ctx, license.AuditEvent{
-				At: now, Actor: actor, Action: license.ActionKeysRotate, After: map[string]any{"current": is.Current, "retired": was.Current},
-			})
+		if c, err := a.keysStand(was); err != nil || c <= 0 {
+			return nil //nolint:nilerr // another daemon has changed them meanwhile
 		}
+		is, err := a.keysNow()
 		if err != nil {
-			return fmt.Errorf("note a change of the keys: %w", err)
+			return err
 		}
-		return writeValue(ctx, tx, keysNoted, is)
+		return a.noteChange(ctx, tx, was, is, actor, now)
 	})
 }
 
-var errChanged = errors.New("the keys have changed")
+// putInForce notes that plan is in force, which only one of several daemons can, and
+// reports whether it was not before. The key folder follows it then; what a crash
+// leaves undone there is done at the next look.
+func (a *Authority) putInForce(ctx context.Context, actor license.Actor, now time.Time, plan KeysInForce) (made bool, err error) {
+	is, err := a.noteOf(plan)
+	if err != nil {
+		return false, err
+	}
+	err = a.store.Update(ctx, func(ctx context.Context, tx store.Tx) error {
+		was, err := readValue[notedKeys](ctx, tx, keysNoted)
+		if made = err == nil && !was.same(is); !made {
+			return err
+		}
+		c, err := a.keysStand(was)
+		switch newer := is.Seq > was.Seq || a.rank(is.Anchor) > a.rank(was.Anchor); {
+		case err != nil && !newer:
+			return err
+		case (err != nil || c < 0) && !newer, a.older(is, was):
+			return changedMeanwhile()
+		}
+		return a.noteChange(ctx, tx, was, is, actor, now)
+	})
+	return made && err == nil, err
+}
+
+// follow has the key folder follow what was put in force.
+func (a *Authority) follow(ctx context.Context, plan KeysInForce) error {
+	a.keyMu.Lock()
+	defer a.keyMu.Unlock()
+	_, err := a.custody.Follow(plan)
+	if err != nil {
+		err = fmt.Errorf("it is noted in the store, and the key folder cannot follow yet, which is tried again: %w", err)
+	}
+	return errors.Join(err, a.lookAtKeys(context.WithoutCancel(ctx)))
+}
+
+func changedMeanwhile() error {
+	return license.Errorf(license.Conflict, "another daemon has changed the keys meanwhile: look at them, and do it again if that is still wanted")
+}
+
+// rotate moves to the next key.
+func (a *Authority) rotate(ctx context.Context, actor license.Actor, now time.Time) (Rotated, error) {
+	if err := a.noteKeys(ctx, systemKeys, now); err != nil { // what was in force until now
+		return Rotated{}, err
+	}
+	was, _ := a.custody.Current()
+	plan, err := a.custody.PlanRotation(now)
+	made := false
+	if err == nil {
+		made, err = a.putInForce(ctx, actor, now, plan)
+	}
+	switch {
+	case err != nil:
+	case made:
+		err = a.follow(ctx, plan)
+	default:
+		err = changedMeanwhile()
+	}
+	if err != nil {
+		return Rotated{}, fmt.Errorf("rotate the signing key: %w", err)
+	}
+	is := a.custody.Standing(now)
+	return Rotated{Current: plan.Current, Retired: was.ID, HasNext: is.Next != "", Leftover: is.Leftover}, nil
+}
+
+// noteChange notes that is has come after was, and tells of it in the audit log.
+func (a *Authority) noteChange(ctx context.Context, tx store.Tx, was, is notedKeys, actor license.Actor, now time.Time) (err error) {
+	switch {
+	case was.Current == "", was.same(is): // the first time
+	case was.Seq != is.Seq || was.Anchor != is.Anchor:
+		err = noteInstalled(ctx, tx, was, is, actor, now)
+	default:
+		_, err = tx.Append(ctx, license.AuditEvent{
+			At: now, Actor: actor, Action: license.ActionKeysRotate, After: map[string]any{"current": is.Current, "retired": was.Current},
+		})
+	}
+	if err != nil {
+		return fmt.Errorf("note a change of the keys: %w", err)
+	}
+	is.Sealed = was.Sealed
+	if err := writeValue(ctx, tx, keysNoted, is); err != nil {
+		return err
+	}
+	return a.endSealed(ctx, tx, *is.InForce)
+}
 
 // noteInstalled notes a new key set, and which keys it has ended.
 func noteInstalled(ctx context.Context, tx store.Tx, was, is notedKeys, actor license.Actor, now time.Time) error {

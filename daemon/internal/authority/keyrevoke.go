@@ -145,12 +145,12 @@ func (a *Authority) leaveMarked(ctx context.Context, actor license.Actor, now ti
 		out.Rotated = &r
 		return err
 	}
-	r, err := a.custody.Rotate(now)
+	r, err := a.rotate(ctx, actor, now)
 	if err != nil {
 		return fmt.Errorf("the keys are marked, but the signing key could not be rotated: %w", err)
 	}
 	out.Rotated = &r
-	return a.done(a.noteKeys(ctx, actor, now))
+	return nil
 }
 
 // KeepKey takes the mark from a key that was marked by mistake, and reports whether

@@ -3,6 +3,7 @@ package authority_test
 import (
 	"context"
 	"crypto"
+	"errors"
 	"io"
 	"path/filepath"
 	"slices"
@@ -330,10 +331,15 @@ func TestOlderKeyFolder(t *testing.T) {
 	ring, err := keys.Open(old, keys.Options{Issuer: issuer})
 	w.must(err, "")
 	w.ring = ring
-	w.again(func(o *authority.Options) { o.Custody, o.Codes = custody{ring}, ring.CodeKey() })
+	w.again(func(o *authority.Options) { o.Custody, o.Codes = custody{Ring: ring}, ring.CodeKey() })
 	warnings, err := w.a.KeyWarnings(t.Context())
-	if err != nil || len(warnings) != 1 || warnings[0].Kind != authority.KeyWarnFolder || !strings.Contains(warnings[0].Text, "holds key set no. 1, and no. 3 was") {
+	if err != nil || len(warnings) != 1 || warnings[0].Kind != authority.KeyWarnFolder || !strings.Contains(warnings[0].Text, "holds key set no. 1, and no. 3 is in force") {
 		t.Fatalf("warnings %+v, %v", warnings, err)
+	}
+	is := w.issue()
+	w.must(w.install("machine-1").activate(is.Code), license.ReadOnly)
+	if err := w.a.Ready(t.Context()); !errors.Is(err, authority.ErrKeys) || w.state(is.License.ID) != license.StateIssued {
+		t.Errorf("ready: %v", err)
 	}
 	_, err = w.a.InstallKeySet(t.Context(), admin, requested)
 	w.must(err, license.Conflict)

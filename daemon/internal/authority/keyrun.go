@@ -2,6 +2,7 @@ package authority
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -32,7 +33,7 @@ type KeyWarning struct {
 }
 
 const (
-	keyLook = time.Minute // how often the loop looks
+	keyLook = time.Minute // how often the loop looks at all there is
 
 	keyWarnDays = 90 // before the end of a key set or of a key
 	// rotateWarn is how long before a rotation the next key is asked for, at most;
@@ -97,42 +98,87 @@ type KeyNews struct {
 	Err      error
 }
 
-// RunKeys looks after the keys until ctx ends: it takes over what another daemon
-// on the same folder has changed, rotates by schedule, and warns before an anchor
-// is needed, early and in the audit log at each of a few steps.
+// LoadKeys brings the key folder in step with the store, before anything is served.
+// One that cannot follow, since it lacks a private half, is no error: what needs a
+// signature is refused until it has it.
+func (a *Authority) LoadKeys(ctx context.Context) error {
+	_, err := a.followKeys(ctx)
+	return err
+}
+
+// RunKeys looks after the keys until ctx ends: it takes over what another daemon on
+// the same store or folder has changed, rotates by schedule, and warns before an
+// anchor is needed, early and in the audit log at each of a few steps.
 func (a *Authority) RunKeys(ctx context.Context, report func(KeyNews)) {
-	var told time.Time
-	var failing string
+	k := keyRun{a: a, report: report}
+	every := keyLook
+	if a.sharedStore {
+		every = keyLookShared
+	}
 	repeat(ctx, nil, func() time.Duration {
-		now, warnings, err := a.keepKeys(ctx, report)
+		err := k.look(ctx)
 		switch {
 		case ctx.Err() != nil:
-		case err != nil:
-			if failing != err.Error() { // once, and not each minute
-				failing = err.Error()
-				report(KeyNews{Err: err})
-			}
-		default:
-			failing = ""
-			if len(warnings) > 0 && (told.IsZero() || now.Sub(told).Abs() >= 24*time.Hour) {
-				told = now
-				report(KeyNews{Warnings: warnings})
-			}
+		case err == nil:
+			k.failing = ""
+		case k.failing != err.Error(): // once, and not each minute
+			k.failing = err.Error()
+			report(KeyNews{Err: err})
 		}
-		return keyLook
+		return every
 	})
 }
 
-// keepKeys is one look at the keys.
-func (a *Authority) keepKeys(ctx context.Context, report func(KeyNews)) (now time.Time, warnings []KeyWarning, err error) {
+// keyRun is what the loop remembers.
+type keyRun struct {
+	a       *Authority
+	report  func(KeyNews)
+	failing string
+	behind  string
+	told    time.Time     // when warnings were
+	whole   time.Duration // when all there is was looked at, by the clock that nobody sets
+	begun   bool
+}
+
+// look is one look at the keys.
+func (k *keyRun) look(ctx context.Context) error {
+	a := k.a
 	changed, err := a.custody.Reload()
 	if err != nil {
-		return now, nil, fmt.Errorf("read the keys again: %w", err)
+		return fmt.Errorf("read the keys again: %w", err)
 	}
-	if changed {
+	followed, err := a.followKeys(ctx)
+	if err != nil {
+		return err
+	}
+	if changed || followed {
 		a.lists.signAgain(ctx)
-		report(KeyNews{Reloaded: true})
+		k.report(KeyNews{Reloaded: true})
 	}
+	behind := ""
+	if l := a.keyLooked.Load(); l != nil && l.err != nil {
+		behind = detailOf(l.err)
+	}
+	news := behind != k.behind
+	k.behind = behind
+	at := a.guard.uptime()
+	if k.begun && !changed && !followed && !news && at-k.whole < keyLook {
+		return nil
+	}
+	k.begun, k.whole = true, at
+	now, warnings, err := a.keepKeys(ctx, k.report)
+	if err != nil {
+		return err
+	}
+	if len(warnings) > 0 && (k.told.IsZero() || news || now.Sub(k.told).Abs() >= 24*time.Hour) {
+		k.told = now
+		k.report(KeyNews{Warnings: warnings})
+	}
+	return nil
+}
+
+// keepKeys does what is to be done about the keys, and warns.
+func (a *Authority) keepKeys(ctx context.Context, report func(KeyNews)) (now time.Time, warnings []KeyWarning, err error) {
 	if now, err = a.dated(ctx); err != nil {
 		return now, nil, nil //nolint:nilerr // the clock is not trusted, which is told elsewhere; nothing is dated by it
 	}
@@ -154,44 +200,28 @@ func (a *Authority) keepKeys(ctx context.Context, report func(KeyNews)) (now tim
 	return now, warnings, a.recordWarnings(ctx, warnings, now)
 }
 
+// rotateDue rotates by schedule. Of several daemons that find it due at the same
+// time one notes it, and the others follow.
 func (a *Authority) rotateDue(ctx context.Context, marked []KeyRevocation, now time.Time, report func(KeyNews)) error {
 	is := a.custody.Standing(now)
-	if a.rotateEvery <= 0 || is.Next == "" || now.Before(is.CurrentSince.Add(a.rotateEvery)) ||
+	if a.rotateEvery <= 0 || is.Next == "" || now.Before(is.CurrentSince.Add(a.rotateEvery)) || a.keysBehind() != nil ||
 		slices.ContainsFunc(marked, func(r KeyRevocation) bool { return r.KID == is.Next }) {
 		return nil
 	}
-	if mine, err := a.claimRotation(ctx, now); err != nil || !mine {
+	r, err := a.rotate(ctx, systemKeys, now)
+	if errors.Is(err, license.Conflict) { // another daemon has
+		changed, err := a.followKeys(ctx)
+		if changed {
+			a.lists.signAgain(ctx)
+			report(KeyNews{Reloaded: true})
+		}
 		return err
 	}
-	r, done, err := a.custody.RotateDue(now, a.rotateEvery)
 	if err != nil {
-		return fmt.Errorf("rotate the signing key by schedule: %w", err)
-	}
-	if !done {
-		return nil
+		return fmt.Errorf("by schedule: %w", err)
 	}
 	report(KeyNews{Rotated: &r})
-	return a.noteKeys(ctx, systemKeys, now)
-}
-
-// claimRotation reports whether this daemon is the one that rotates: of several
-// that find a rotation due at the same time, the first to say so in the store. One
-// that crashes then leaves it to the others after two of their looks.
-func (a *Authority) claimRotation(ctx context.Context, now time.Time) (mine bool, err error) {
-	type claim struct {
-		KID string    `json:"kid"` // the key to be retired
-		At  time.Time `json:"at"`
-	}
-	key, _ := a.custody.Current()
-	err = a.store.Update(ctx, func(ctx context.Context, tx store.Tx) error {
-		was, err := readValue[claim](ctx, tx, keysRotating)
-		mine = err == nil && (was.KID != key.ID || now.Sub(was.At).Abs() >= 2*keyLook)
-		if !mine {
-			return err
-		}
-		return writeValue(ctx, tx, keysRotating, claim{KID: key.ID, At: now})
-	})
-	return mine && err == nil, err
+	return nil
 }
 
 // warnSteps are the days before the end at which a warning gets another audit

@@ -70,7 +70,7 @@ func TestRotateBySchedule(t *testing.T) {
 			t.Fatal(err)
 		}
 		o := w.options
-		o.Custody = custody{ring}
+		o.Custody = custody{Ring: ring}
 		other, err := authority.New(o)
 		if err != nil {
 			t.Fatal(err)
@@ -214,7 +214,7 @@ func TestSignerFails(t *testing.T) {
 	w := newWorld(t)
 	w.ownKeys()
 	var fail error
-	w.again(func(o *authority.Options) { o.Custody = brokenCustody{custody{w.ring}, &fail} })
+	w.again(func(o *authority.Options) { o.Custody = brokenCustody{custody{Ring: w.ring}, &fail} })
 	is := w.issue()
 	i := w.install("machine-1")
 	raw := i.request(token.OpActivate, withCode(is.Code))

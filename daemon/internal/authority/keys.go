@@ -2,6 +2,7 @@ package authority
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"time"
@@ -31,16 +32,31 @@ type Custody interface {
 	Signs() error
 	// Reload reads what another process has changed, and reports whether it had.
 	Reload() (bool, error)
-	// Rotate moves to the next key and destroys the private half of the last.
-	Rotate(now time.Time) (Rotated, error)
-	// RotateDue rotates where the current key has signed for as long as every and
-	// there is a next one, and reports whether it has.
-	RotateDue(now time.Time, every time.Duration) (Rotated, bool, error)
 	// Propose makes the next key set, unsigned, for an anchor to sign offline,
 	// without the keys whose ids are in revoke.
 	Propose(now time.Time, revoke ...string) ([]byte, error)
-	// Install puts a signed key set in force.
-	Install(raw string, now time.Time) error
+	// InForce says which keys are in force by what is here.
+	InForce() (KeysInForce, error)
+	// Stands places what is here against what was noted: below zero where it is older,
+	// above where it is newer. It fails where the two do not belong together.
+	Stands(noted KeysInForce) (int, error)
+	// Follow brings what is here in step with what was noted, where that is newer, and
+	// destroys the private halves that it has retired or revoked. The reason is
+	// NotFound where the private half of the current key is not here.
+	Follow(noted KeysInForce) (bool, error)
+	// Ends lists the keys at hand whose private halves Follow would destroy.
+	Ends(noted KeysInForce) ([]string, error)
+	// PlanRotation returns what a rotation to the next key would put in force, which
+	// Follow does then.
+	PlanRotation(now time.Time) (KeysInForce, error)
+	// PlanInstall returns what a signed key set would put in force.
+	PlanInstall(raw string, now time.Time) (KeysInForce, error)
+	// Sealed returns what another daemon needs to serve with these keys, beside the
+	// identity that opens it.
+	Sealed() (SealedKeys, error)
+	// TakePrivate takes the sealed private half of a key that is not here yet, and
+	// reports whether it did: not one that was retired or revoked.
+	TakePrivate(kid string, sealed []byte) (bool, error)
 	// TryInstall judges one as Install does, and changes nothing. It returns the
 	// set, and the id of the key that would sign under it.
 	TryInstall(raw string, now time.Time) (set token.KeySet, current string, err error)
@@ -72,6 +88,24 @@ type KeyStanding struct {
 	Next         string    // "" where there is none to rotate to
 	Ahead        int       // how many rotations need no anchor
 	Fault        string    // why the current key could not be used when it was used last
+	Leftover     []string  // places of private halves that should have been destroyed and could not be
+}
+
+// KeysInForce are the keys in force as all daemons on a store have to see them. It
+// holds no secret.
+type KeysInForce struct {
+	Current string          `json:"-"`     // kid
+	State   json.RawMessage `json:"state"` // as the keeper of the keys writes it
+	Set     string          `json:"set"`   // the token of the key set
+}
+
+// SealedKeys is what a daemon needs to serve, beside the identity that opens what is
+// sealed in it.
+type SealedKeys struct {
+	InForce KeysInForce
+	Anchors []byte            // their public halves
+	DataKey []byte            // sealed
+	Private map[string][]byte // sealed, by kid
 }
 
 // Rotated says which key signs from now on.
@@ -103,11 +137,7 @@ func (a *Authority) RotateKeys(ctx context.Context, actor license.Actor) (Rotate
 	if DryRun(ctx) {
 		return a.wouldRotate(now)
 	}
-	r, err := a.custody.Rotate(now)
-	if err != nil {
-		return Rotated{}, fmt.Errorf("rotate the signing key: %w", err)
-	}
-	return r, a.done(a.noteKeys(ctx, actor, now))
+	return a.rotate(ctx, actor, now)
 }
 
 // nextIsGood refuses to rotate to a key that is being revoked.
@@ -157,10 +187,16 @@ func (a *Authority) ProposeKeySet(ctx context.Context, actor license.Actor, revo
 		after = map[string]any{"revoke": revoke}
 	}
 	err = a.store.Update(ctx, func(ctx context.Context, tx store.Tx) error {
+		if err := a.putSealed(ctx, tx); err != nil { // the keys that were made for it
+			return err
+		}
 		_, err := tx.Append(ctx, license.AuditEvent{At: now, Actor: actor, Action: license.ActionKeysRequested, After: after})
 		return err
 	})
-	return unsigned, a.done(err)
+	if err != nil {
+		return nil, fmt.Errorf("propose a key set: %w", err)
+	}
+	return unsigned, nil
 }
 
 // InstalledKeys is a key set that was put in force, or would be, and its keys.
@@ -189,19 +225,17 @@ func (a *Authority) InstallKeySet(ctx context.Context, actor license.Actor, raw 
 	if err := a.replacesNoted(ctx, raw); err != nil {
 		return InstalledKeys{}, err
 	}
-	if err := a.custody.Install(raw, now); err != nil {
+	plan, err := a.custody.PlanInstall(raw, now)
+	if err != nil {
+		return InstalledKeys{}, fmt.Errorf("install a key set: %w", err)
+	}
+	if _, err = a.putInForce(ctx, actor, now, plan); err == nil {
+		err = a.follow(ctx, plan)
+	}
+	if err != nil {
 		return InstalledKeys{}, fmt.Errorf("install a key set: %w", err)
 	}
 	a.lists.signAgain(ctx)
 	set := a.custody.KeySet()
-	return InstalledKeys{Seq: set.Seq, ExpiresAt: set.ExpiresAt, Keys: a.custody.Keys()}, a.done(a.noteKeys(ctx, actor, now))
-}
-
-// done is what is said where the keys were changed and that was not noted; it is
-// noted later then, by the loop.
-func (*Authority) done(err error) error {
-	if err != nil {
-		return fmt.Errorf("it was done, but the audit log could not be written: %w", err)
-	}
-	return nil
+	return InstalledKeys{Seq: set.Seq, ExpiresAt: set.ExpiresAt, Keys: a.custody.Keys()}, nil
 }

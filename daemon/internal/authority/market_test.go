@@ -385,7 +385,7 @@ func TestOneOfTwoMarketplacesIsDown(t *testing.T) {
 	w := newWorld(t)
 	down := &upstream{codes: map[string]*sold{}, failAlways: license.Errorf(license.MarketplaceUnavailable, "down")}
 	a, err := authority.New(authority.Options{
-		Store: w.store, Custody: custody{w.ring}, Codes: w.ring.CodeKey(), Now: w.clock,
+		Store: w.store, Custody: custody{Ring: w.ring}, Codes: w.ring.CodeKey(), Now: w.clock,
 		Products: []license.Product{{
 			ID: "cad", MarketplaceProducts: []string{"OFFI1"}, Mode: license.ModeNode, Binding: license.PolicyFuzzy,
 			Schedule: license.Schedule{Enforcement: license.EnforceBlock, Lease: time.Hour},

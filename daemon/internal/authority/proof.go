@@ -25,8 +25,7 @@ func (a *Authority) Prove(ctx context.Context, actor license.Actor, ref OrderRef
 	if err != nil {
 		return token.DeliveryFile{}, err
 	}
-	s := signing{}
-	s.key, s.keys = a.custody.Current()
+	s := a.signing()
 	if err := s.canSign(now); err != nil {
 		return token.DeliveryFile{}, err
 	}

@@ -66,8 +66,11 @@ func (a *Authority) Request(ctx context.Context, raw string, beside license.Code
 		return Answer{}, err
 	}
 	c := &call{a: a, req: req, product: p, now: now, knownOnly: caller.KnownOnly}
-	c.key, c.keys = a.custody.Current()
+	c.signing = a.signing()
 	if err := c.canSign(c.now); err != nil {
+		if caller.Staff == nil && errors.Is(err, ErrKeys) {
+			err = errKeysBehind.WithCause(err)
+		}
 		return Answer{}, err
 	}
 	c.actor = license.Actor{Kind: license.ActorInstall, Name: req.InstallID, Addr: caller.Addr}

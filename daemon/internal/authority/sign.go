@@ -13,8 +13,9 @@ import (
 // signing is the key that signs and the set that vouches for it, both of the
 // same moment.
 type signing struct {
-	key  token.SigningKey
-	keys token.KeySet
+	key    token.SigningKey
+	keys   token.KeySet
+	behind error // why it must not sign, by what the store says
 }
 
 // canSign says what keeps something that is signed with the date at from being
@@ -22,6 +23,8 @@ type signing struct {
 func (s signing) canSign(at time.Time) error {
 	k, ok := s.keys.Key(s.key.ID)
 	switch {
+	case s.behind != nil:
+		return s.behind
 	case !ok || !at.Before(k.NotAfter):
 		return license.Errorf(license.Internal, "the signing key is past its end: install a new key set")
 	case at.Before(k.NotBefore):

@@ -93,7 +93,7 @@ func (a *Authority) RunStatusLists(ctx context.Context, failed func(error)) {
 // statusLists draws places in the lists and publishes them.
 type statusLists struct {
 	store   store.Store // not the settled one: what is written here settles nothing
-	custody Custody
+	signing func() signing
 	clock   func() time.Time
 	dated   func(context.Context) (time.Time, error) // fails while the clock is not trusted
 	draws   draws
@@ -135,7 +135,7 @@ type statusList struct {
 
 func newStatusLists(s store.Store, a *Authority) *statusLists {
 	return &statusLists{
-		store: s, custody: a.custody, clock: a.clock, dated: a.dated, life: statusLife,
+		store: s, signing: a.signing, clock: a.clock, dated: a.dated, life: statusLife,
 		draws: draws{ids: license.IDs{Random: a.random}, length: license.StatusListLength},
 		wake:  make(chan struct{}, 1), busy: make(chan struct{}, 1), ended: make(chan struct{}),
 		lists: make(map[string]*statusList), dirty: make(map[string]map[int]bool),

@@ -87,7 +87,7 @@ func (s *statusLists) publishAhead(ctx context.Context, ahead time.Duration, lis
 		return statusRetry, context.Cause(ctx)
 	}
 	r := statusRound{s: s, now: s.clock().UTC(), wait: statusLook, ahead: ahead}
-	r.key, r.keys = s.custody.Current()
+	r.signing = s.signing()
 	_, r.untrusted = s.dated(ctx)
 	var errs []error
 	for _, l := range lists {

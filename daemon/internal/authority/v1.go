@@ -188,11 +188,11 @@ func (a *Authority) current(p saleRecord) bool {
 	if p.license.Instance == "" || p.install.Answer == nil {
 		return false
 	}
-	key, keys := a.custody.Current()
-	if (signing{key, keys}).canSign(p.install.Dated()) != nil {
+	s := a.signing()
+	if s.canSign(p.install.Dated()) != nil {
 		return false // the key of the day was born after it (decision 6)
 	}
-	if _, listed := keys.Key(p.install.SignedBy); p.install.SignedBy != "" && !listed {
+	if _, listed := s.keys.Key(p.install.SignedBy); p.install.SignedBy != "" && !listed {
 		return false // what the buyer has is refused: its key was revoked
 	}
 	product, known := a.products[p.license.Product]
@@ -217,7 +217,7 @@ func (a *Authority) handOver(ctx context.Context, tx store.Tx, s Sale, p *saleRe
 	}
 	c := &call{a: a, product: product, now: now, actor: actor}
 	c.req.ID = s.Order
-	c.key, c.keys = a.custody.Current()
+	c.signing = a.signing()
 	if err := c.canSign(now); err != nil {
 		return err
 	}

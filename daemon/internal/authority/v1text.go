@@ -119,8 +119,11 @@ func (a *Authority) saleText(l license.License, inst license.Install) ([]byte, e
 	if err != nil {
 		return nil, err
 	}
-	key, keys := a.custody.Current()
-	raw, err := token.SignLicense(inst.Answer, key)
+	s := a.signing()
+	if s.behind != nil {
+		return nil, s.behind
+	}
+	raw, err := token.SignLicense(inst.Answer, s.key)
 	if err != nil {
 		return nil, fmt.Errorf("sign a licence of %s: %w", l.ID, err)
 	}
@@ -128,5 +131,5 @@ func (a *Authority) saleText(l license.License, inst license.Install) ([]byte, e
 	if code.Own() {
 		head = "Authorization code: " + code.Reveal() + "\n"
 	}
-	return append([]byte(head), token.File{Licenses: []string{raw}, KeySets: []string{keys.Raw}}.Marshal()...), nil
+	return append([]byte(head), token.File{Licenses: []string{raw}, KeySets: []string{s.keys.Raw}}.Marshal()...), nil
 }

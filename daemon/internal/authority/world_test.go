@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/seed-357fa782/licensed/daemon/internal/authority"
+	folders "github.com/seed-357fa782/licensed/daemon/internal/custody"
 	"github.com/seed-357fa782/licensed/keys"
 	"github.com/seed-357fa782/licensed/license"
 	"github.com/seed-357fa782/licensed/license/token"
@@ -44,44 +45,20 @@ type world struct {
 	ran time.Duration // the clock that nobody sets
 }
 
-type custody struct{ *keys.Ring }
-
-func (c custody) Keys() (list []authority.KeyInfo) {
-	for _, k := range c.List() {
-		list = append(list, authority.KeyInfo{ID: k.KID, Role: string(k.Role), NotBefore: k.NotBefore, NotAfter: k.NotAfter, Private: k.PrivatePresent})
-	}
-	return list
-}
-
-func (c custody) RotateDue(now time.Time, every time.Duration) (authority.Rotated, bool, error) {
-	r, done, err := c.Ring.RotateDue(now, every)
-	return authority.Rotated{Current: r.To, Retired: r.From, HasNext: r.Next != ""}, done, err
-}
-
-func (c custody) Standing(now time.Time) authority.KeyStanding {
-	h := c.Health(now)
-	return authority.KeyStanding{
-		SetUntil: h.ExpiresAt, CurrentSince: h.Since, CurrentUntil: h.CurrentEnd, Next: h.Next, Ahead: h.Ahead, Fault: h.Fault,
-	}
-}
-
-func (c custody) Rotate(now time.Time) (authority.Rotated, error) {
-	r, err := c.Ring.Rotate(now)
-	return authority.Rotated{Current: r.To, Retired: r.From}, err
-}
-
-func (c custody) Propose(now time.Time, revoke ...string) ([]byte, error) {
-	return c.ProposeKeySet(now, revoke...)
-}
+type custody = folders.Ring
 
 // unchanging refuses what would change the keys that tests share.
 type unchanging struct{ custody }
 
 var errShared = errors.New("the keys are shared: the test has to begin with ownKeys")
 
-func (unchanging) Rotate(time.Time) (authority.Rotated, error)  { return authority.Rotated{}, errShared }
+func (unchanging) PlanRotation(time.Time) (k authority.KeysInForce, err error) { return k, errShared }
+
 func (unchanging) Propose(time.Time, ...string) ([]byte, error) { return nil, errShared }
-func (unchanging) Install(string, time.Time) error              { return errShared }
+
+func (unchanging) PlanInstall(string, time.Time) (k authority.KeysInForce, err error) {
+	return k, errShared
+}
 
 var begin = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
@@ -160,7 +137,7 @@ func newWorldOn(t *testing.T, s store.Store, edit ...func(*license.Product)) *wo
 	// Two products are sold at the marketplace: which one a code is for has to be known.
 	other := license.Product{ID: "other", MarketplaceProducts: []string{"OFFI2"}, Mode: license.ModeNode, Binding: license.PolicyFuzzy, Schedule: p.Schedule}
 	w.options = authority.Options{
-		Store: w.store, Custody: unchanging{custody{w.ring}}, Codes: w.ring.CodeKey(), Products: []license.Product{p, other}, Now: w.clock, Uptime: w.uptime,
+		Store: w.store, Custody: unchanging{custody{Ring: w.ring}}, Codes: w.ring.CodeKey(), Products: []license.Product{p, other}, Now: w.clock, Uptime: w.uptime,
 		Channels: []authority.Channel{{Name: "koogallery", Pattern: regexp.MustCompile(`^PL[0-9]+$`), Upstream: w.up}},
 	}
 	w.again()
@@ -179,7 +156,7 @@ func (w *world) ownKeys() {
 		w.t.Fatal(err)
 	}
 	w.ring = ring
-	w.again(func(o *authority.Options) { o.Custody, o.Codes = custody{ring}, ring.CodeKey() })
+	w.again(func(o *authority.Options) { o.Custody, o.Codes = custody{Ring: ring}, ring.CodeKey() })
 }
 
 // copyFolder copies files that only their owner may read.

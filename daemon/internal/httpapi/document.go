@@ -142,8 +142,8 @@ func quality(params string) float64 {
 
 // ofKeySet serves a document that changes only with the key set.
 type ofKeySet struct {
-	source      func() ([]byte, error)
-	key         func() token.KeySet
+	source      func(token.KeySet) ([]byte, error)
+	key         func() (token.KeySet, error)
 	contentType string
 	now         atomic.Pointer[keySetDocument]
 }
@@ -157,14 +157,19 @@ type keySetDocument struct {
 const keysMaxAge = 5 * time.Minute
 
 func (c *ofKeySet) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	set, err := c.key()
+	if err != nil {
+		operation.WriteProblem(w, r, err)
+		return
+	}
 	d := c.now.Load()
-	if raw := c.key().Raw; d == nil || d.of != raw {
-		body, err := c.source()
+	if d == nil || d.of != set.Raw {
+		body, err := c.source(set)
 		if err != nil {
 			operation.WriteProblem(w, r, err)
 			return
 		}
-		d = &keySetDocument{newDocument(c.contentType, keysMaxAge, body), raw}
+		d = &keySetDocument{newDocument(c.contentType, keysMaxAge, body), set.Raw}
 		c.now.Store(d)
 	}
 	d.serve(w, r)
@@ -193,7 +198,12 @@ func (s *statusLists) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header()["Access-Control-Allow-Origin"] = anyOrigin
 	if wantsFile(r.Header.Values("Accept")) {
 		// Asked for by hand, for a machine without a network: it is made each time.
-		f := token.File{KeySets: []string{s.authority.KeySet().Raw}, Statuses: []string{list.Token}}
+		set, err := s.authority.ServedKeySet()
+		if err != nil {
+			operation.WriteProblem(w, r, err)
+			return
+		}
+		f := token.File{KeySets: []string{set.Raw}, Statuses: []string{list.Token}}
 		w.Header()["Vary"] = varyPacked
 		newDocument(wire.TypePEM, authority.StatusTTL, f.Marshal()).serve(w, r)
 		return

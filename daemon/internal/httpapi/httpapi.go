@@ -14,6 +14,7 @@ import (
 	"github.com/seed-357fa782/licensed/daemon/internal/authority"
 	"github.com/seed-357fa782/licensed/daemon/internal/operation"
 	"github.com/seed-357fa782/licensed/license"
+	"github.com/seed-357fa782/licensed/license/token"
 	"github.com/seed-357fa782/licensed/license/wire"
 )
 
@@ -51,12 +52,11 @@ func Register(mux *http.ServeMux, o Options) huma.API {
 			http.StatusTooManyRequests, http.StatusServiceUnavailable,
 		},
 	}, s.request)
-	mux.Handle("GET "+wire.PathKeys, &ofKeySet{source: func() ([]byte, error) {
-		return []byte(o.Authority.KeySet().Raw), nil
-	}, key: o.Authority.KeySet, contentType: wire.TypeJWT})
-	mux.Handle("GET "+wire.PathJWKS, &ofKeySet{source: func() ([]byte, error) {
-		return o.Authority.KeySet().JWKS()
-	}, key: o.Authority.KeySet, contentType: typeJWKS})
+	mux.Handle("GET "+wire.PathKeys, &ofKeySet{
+		source: func(set token.KeySet) ([]byte, error) { return []byte(set.Raw), nil },
+		key:    o.Authority.ServedKeySet, contentType: wire.TypeJWT,
+	})
+	mux.Handle("GET "+wire.PathJWKS, &ofKeySet{source: token.KeySet.JWKS, key: o.Authority.ServedKeySet, contentType: typeJWKS})
 	prefix := strings.TrimSuffix(wire.PathStatus, "{list}")
 	mux.Handle("GET "+prefix, &statusLists{authority: o.Authority, prefix: prefix})
 	describe(api)

@@ -3,7 +3,6 @@ package market_test
 import (
 	"crypto/sha256"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
@@ -15,6 +14,7 @@ import (
 	"time"
 
 	"github.com/seed-357fa782/licensed/daemon/internal/authority"
+	"github.com/seed-357fa782/licensed/daemon/internal/custody"
 	"github.com/seed-357fa782/licensed/daemon/internal/market"
 	"github.com/seed-357fa782/licensed/keys"
 	"github.com/seed-357fa782/licensed/koogallery"
@@ -97,24 +97,6 @@ func (p *purchase) v1() bool { return p.Product == v1Bound || p.Product == v1Fre
 
 func (p *purchase) String() string { return fmt.Sprintf("%s of %s", p.ID, p.Product) }
 
-type ringCustody struct{ *keys.Ring }
-
-func (ringCustody) Keys() []authority.KeyInfo { return nil }
-func (ringCustody) Rotate(time.Time) (authority.Rotated, error) {
-	return authority.Rotated{}, errors.ErrUnsupported
-}
-
-func (ringCustody) RotateDue(time.Time, time.Duration) (authority.Rotated, bool, error) {
-	return authority.Rotated{}, false, errors.ErrUnsupported
-}
-
-func (c ringCustody) Standing(now time.Time) authority.KeyStanding {
-	h := c.Health(now)
-	return authority.KeyStanding{SetUntil: h.ExpiresAt, CurrentSince: h.Since, CurrentUntil: h.CurrentEnd, Next: h.Next, Ahead: h.Ahead}
-}
-
-func (ringCustody) Propose(time.Time, ...string) ([]byte, error) { return nil, errors.ErrUnsupported }
-
 // modelBegin is when every game begins.
 var modelBegin = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
@@ -181,7 +163,7 @@ func newModel(t *testing.T, seed uint64, ring *keys.Ring) *modelled {
 	m.must(err)
 	schedule := license.Schedule{Lease: 14 * day, Refresh: day, Grace: 15 * day, Enforcement: license.EnforceBlock}
 	m.options = authority.Options{
-		Custody: ringCustody{ring}, Codes: ring.CodeKey(), Now: now,
+		Custody: custody.Ring{Ring: ring}, Codes: ring.CodeKey(), Now: now,
 		Products: []license.Product{{
 			ID: "cad", MarketplaceProducts: []string{codes, online, v1Bound}, Machines: 1, MachinesFromAmount: true,
 			Mode: license.ModeNode, InstallsPerMachine: 3, Binding: license.PolicyFuzzy, Schedule: schedule,

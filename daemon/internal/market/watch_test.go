@@ -10,22 +10,13 @@ import (
 	"time"
 
 	"github.com/seed-357fa782/licensed/daemon/internal/authority"
+	"github.com/seed-357fa782/licensed/daemon/internal/custody"
 	"github.com/seed-357fa782/licensed/daemon/internal/market"
 	"github.com/seed-357fa782/licensed/keys"
 	"github.com/seed-357fa782/licensed/license"
 	"github.com/seed-357fa782/licensed/store"
 	"github.com/seed-357fa782/licensed/store/boltstore"
 )
-
-type custody struct{ *keys.Ring }
-
-func (custody) Keys() []authority.KeyInfo                        { return nil }
-func (custody) Rotate(time.Time) (authority.Rotated, error)      { return authority.Rotated{}, nil }
-func (custody) Propose(_ time.Time, _ ...string) ([]byte, error) { return nil, nil }
-func (custody) Standing(time.Time) authority.KeyStanding         { return authority.KeyStanding{} }
-func (custody) RotateDue(time.Time, time.Duration) (authority.Rotated, bool, error) {
-	return authority.Rotated{}, false, nil
-}
 
 // watched is an entry whose log a test reads, on a clock of its own.
 type watched struct {
@@ -60,7 +51,7 @@ func watch(t *testing.T) *watched {
 		}
 	})
 	w.a, err = authority.New(authority.Options{
-		Store: w.store, Custody: custody{ring}, Codes: ring.CodeKey(), Now: clock, Products: []license.Product{{ID: "cad"}},
+		Store: w.store, Custody: custody.Ring{Ring: ring}, Codes: ring.CodeKey(), Now: clock, Products: []license.Product{{ID: "cad"}},
 		Channels: []authority.Channel{{Name: "koogallery"}, {Name: "quiet"}},
 	})
 	if err != nil {

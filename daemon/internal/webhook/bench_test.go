@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/seed-357fa782/licensed/daemon/internal/authority"
+	"github.com/seed-357fa782/licensed/daemon/internal/custody"
 	"github.com/seed-357fa782/licensed/daemon/internal/webhook"
 	"github.com/seed-357fa782/licensed/keys"
 	"github.com/seed-357fa782/licensed/license"
@@ -34,7 +35,7 @@ func BenchmarkDeliver(b *testing.B) {
 		b.Fatal(err)
 	}
 	a, err := authority.New(authority.Options{
-		Store: s, Custody: custody{ring}, Codes: ring.CodeKey(), Products: []license.Product{{ID: "cad", Machines: 1, Mode: license.ModeNode}},
+		Store: s, Custody: custody.Ring{Ring: ring}, Codes: ring.CodeKey(), Products: []license.Product{{ID: "cad", Machines: 1, Mode: license.ModeNode}},
 	})
 	if err != nil {
 		b.Fatal(err)

@@ -22,6 +22,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/seed-357fa782/licensed/daemon/internal/authority"
+	"github.com/seed-357fa782/licensed/daemon/internal/custody"
 	"github.com/seed-357fa782/licensed/daemon/internal/webhook"
 	"github.com/seed-357fa782/licensed/internal/adminwire"
 	"github.com/seed-357fa782/licensed/internal/pipenet"
@@ -41,18 +42,6 @@ const (
 )
 
 var admin = license.Actor{Kind: license.ActorAdmin, Name: "jane", Addr: "192.0.2.7"}
-
-type custody struct{ *keys.Ring }
-
-func (custody) Keys() []authority.KeyInfo                   { return nil }
-func (custody) Rotate(time.Time) (authority.Rotated, error) { return authority.Rotated{}, nil }
-func (custody) Standing(time.Time) authority.KeyStanding    { return authority.KeyStanding{} }
-func (custody) RotateDue(time.Time, time.Duration) (authority.Rotated, bool, error) {
-	return authority.Rotated{}, false, nil
-}
-
-func (custody) Propose(time.Time, ...string) ([]byte, error) { return nil, nil }
-func (c custody) Install(string, time.Time) error            { return nil }
 
 // world is a merchant with an authority on a real store, and a receiver.
 type world struct {
@@ -109,7 +98,7 @@ func newWorld(t *testing.T) *world {
 		}
 	}
 	w.options = authority.Options{
-		Store: w.faults, Custody: custody{ring}, Codes: ring.CodeKey(), Products: []license.Product{product("cad"), product("other")},
+		Store: w.faults, Custody: custody.Ring{Ring: ring}, Codes: ring.CodeKey(), Products: []license.Product{product("cad"), product("other")},
 		Now: func() time.Time { return w.now() },
 	}
 	w.a = w.authority()
