@@ -17,6 +17,7 @@ import (
 	"github.com/seed-357fa782/licensed/keys"
 	"github.com/seed-357fa782/licensed/license"
 	"github.com/seed-357fa782/licensed/store"
+	"github.com/seed-357fa782/licensed/store/open"
 )
 
 // codesCheck is the name of the value that ties a store to its data key, and so to
@@ -24,6 +25,14 @@ import (
 const codesCheck = "codes.check"
 
 func (d *Daemon) keyFolder() string { return filepath.Join(d.config.DataDir, "keys") }
+
+// storeName is what errors call the store: the address of a database can hold a password.
+func (d *Daemon) storeName() string {
+	if open.Exclusive(d.config.Store) {
+		return "the store " + d.config.Store
+	}
+	return "the database"
+}
 
 func (d *Daemon) sharesKeys() bool { return d.config.Keys.Share == config.ShareStore }
 
@@ -55,8 +64,8 @@ func (d *Daemon) openKeys(ctx context.Context) error {
 		return fmt.Errorf("remove keys that were never in use: %w", err)
 	}
 	if !d.sharesKeys() {
-		return fmt.Errorf("another daemon has made the keys for the store %s at the same time, and those made here were never in use and are removed; "+
-			"copy its keys folder to %s", d.config.Store, d.keyFolder())
+		return fmt.Errorf("another daemon has made the keys for %s at the same time, and those made here were never in use and are removed; "+
+			"copy its keys folder to %s", d.storeName(), d.keyFolder())
 	}
 	if err := d.takeKeys(ctx, o); err != nil {
 		return err
@@ -106,8 +115,8 @@ func (d *Daemon) firstKeys(ctx context.Context, o keys.Options) (made bool, err 
 	case d.sharesKeys():
 		return false, d.takeKeys(ctx, o)
 	}
-	return false, fmt.Errorf("there are no keys in %s, and the store %s was made with some; put back the keys folder that belongs to it",
-		d.keyFolder(), d.config.Store)
+	return false, fmt.Errorf("there are no keys in %s, and %s was made with some; put back the keys folder that belongs to it",
+		d.keyFolder(), d.storeName())
 }
 
 func (d *Daemon) makeKeys(o keys.Options) error {
@@ -128,8 +137,8 @@ func (d *Daemon) makeKeys(o keys.Options) error {
 func (d *Daemon) takeKeys(ctx context.Context, o keys.Options) error {
 	sealed, err := authority.StoredKeys(ctx, d.store)
 	if errors.Is(err, license.NotFound) {
-		return fmt.Errorf("there are no keys in %s, and the store %s, which was made with some, does not keep them: "+
-			"put the keys folder there, or start a daemon that has it with keys.share: store first", d.keyFolder(), d.config.Store)
+		return fmt.Errorf("there are no keys in %s, and %s, which was made with some, does not keep them: "+
+			"put the keys folder there, or start a daemon that has it with keys.share: store first", d.keyFolder(), d.storeName())
 	}
 	if err != nil {
 		return fmt.Errorf("read the keys that the store keeps: %w", err)
@@ -180,8 +189,8 @@ func (d *Daemon) tieKeys(ctx context.Context) error {
 		return err
 	}
 	if !bytes.Equal(have, want) {
-		return fmt.Errorf("the data key in %s is not the one that the store %s was made with; put back the keys folder that belongs to it%w",
-			d.keyFolder(), d.config.Store, silent{errOtherKeys})
+		return fmt.Errorf("the data key in %s is not the one that %s was made with; put back the keys folder that belongs to it%w",
+			d.keyFolder(), d.storeName(), silent{errOtherKeys})
 	}
 	return nil
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/seed-357fa782/licensed/internal/adminwire"
 	"github.com/seed-357fa782/licensed/license"
 	"github.com/seed-357fa782/licensed/store"
+	"github.com/seed-357fa782/licensed/store/open"
 )
 
 const (
@@ -24,15 +25,36 @@ const (
 	// marksOverlap is how many changes may have been noted in another order than
 	// they were made in when a process was killed.
 	marksOverlap = 1000
+	// marksGap is how many changes of other daemons are noted after the fact at a
+	// start. Behind more of them the marks begin anew.
+	marksGap = 100_000
 )
 
-// keptMarks are the marks beside the store.
+// keptMarks are the marks beside the store. Where other daemons are on the store too,
+// each notes what it does itself at once, and what the others do within seconds: any
+// of them may be the one that is left.
 type keptMarks struct {
-	d     *Daemon
-	files *marks.Marks
+	d      *Daemon
+	files  *marks.Marks
+	shared bool  // other daemons may be on the store
+	at     int64 // up to where the changes of others are noted; belongs to run
 
 	mu      sync.Mutex
 	failing string
+	own     map[int64]bool // noted by this process, behind at
+	lost    bool           // the store was found to have lost changes
+}
+
+// Note notes what this daemon has changed.
+func (k *keptMarks) Note(ms []authority.Mark, now bool) {
+	if k.shared {
+		k.mu.Lock()
+		for _, m := range ms {
+			k.own[m.Seq] = true
+		}
+		k.mu.Unlock()
+	}
+	k.files.Note(ms, now)
 }
 
 func (k *keptMarks) report(err error) {
@@ -55,7 +77,7 @@ func (k *keptMarks) failure() string {
 
 // openMarks opens the marks, which nothing is written to yet.
 func (d *Daemon) openMarks(context.Context) (err error) {
-	k := &keptMarks{d: d}
+	k := &keptMarks{d: d, shared: !open.Exclusive(d.config.Store), own: make(map[int64]bool)}
 	if k.files, err = marks.Open(d.config.DataDir, k.report); err != nil {
 		return err
 	}
@@ -83,8 +105,95 @@ func (k *keptMarks) run(ctx context.Context) {
 // fails is reported by the marks, or met by everybody else who uses the store.
 func (k *keptMarks) save(ctx context.Context) {
 	s, err := k.d.markState(ctx)
+	if err == nil && k.shared {
+		err = k.watch(ctx)
+	}
 	if err == nil {
 		_ = k.files.Save(s) // told to report
+	}
+}
+
+// errLostChanges is why a daemon ends whose store lacks what it had.
+var errLostChanges = errors.New("the store lacks changes that it had: it was put back from a backup, or a standby without them has taken over; " +
+	"the daemon ends, and finds out what is missing when it starts again")
+
+// watch looks at what happened to a store that others use too: that it has lost
+// changes, that another daemon has found that out, and what the others have done.
+func (k *keptMarks) watch(ctx context.Context) error {
+	head, has := k.files.State().Head, true
+	err := k.d.store.View(ctx, func(ctx context.Context, tx store.Tx) (err error) {
+		has, err = hasHead(ctx, tx, head)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if !has { // the marks stay as they are, and say so at the next start
+		k.lose(head)
+		return errLostChanges
+	}
+	changed, err := k.d.authority.LookAtRestore(ctx)
+	if err != nil {
+		return err
+	}
+	if changed && k.d.authority.Restoring() {
+		k.d.log.Warn("THE DAEMON IS IN RECONCILE MODE: another one has found that the store has lost changes; see licensectl db reconcile status")
+	}
+	return k.noteOthers(ctx)
+}
+
+// lose ends the daemon, once.
+func (k *keptMarks) lose(head store.Head) {
+	k.mu.Lock()
+	told := k.lost
+	k.lost = true
+	k.mu.Unlock()
+	if told {
+		return
+	}
+	k.d.log.Error("THE STORE HAS LOST CHANGES THAT IT HAD; the daemon ends", "marks_position", head.Seq, "marks_at", head.At)
+	select {
+	case k.d.failed <- errLostChanges:
+	default: // it ends already
+	}
+}
+
+// hasHead reports whether the store has the entry that once was the newest.
+func hasHead(ctx context.Context, tx store.Tx, head store.Head) (bool, error) {
+	if head.Seq == 0 {
+		return true, nil
+	}
+	e, err := store.EventAt(ctx, tx, head.Seq)
+	if err != nil {
+		return false, ignore(err, license.NotFound)
+	}
+	return store.DigestOf(e) == head.Digest, nil
+}
+
+// noteOthers notes the changes behind k.at that this process has not made.
+func (k *keptMarks) noteOthers(ctx context.Context) error {
+	for {
+		var events []license.AuditEvent
+		err := k.d.store.View(ctx, func(ctx context.Context, tx store.Tx) (err error) {
+			events, _, err = tx.Events(ctx, store.EventFilter{After: k.at}, store.Page{Limit: store.MaxPage})
+			return err
+		})
+		if err != nil || len(events) == 0 {
+			return err
+		}
+		var missing []authority.Mark
+		k.mu.Lock()
+		for _, e := range events {
+			if m, ok := authority.MarkOf(e); ok && !k.own[e.Seq] {
+				missing = append(missing, m)
+			}
+			delete(k.own, e.Seq)
+			k.at = e.Seq
+		}
+		k.mu.Unlock()
+		if len(missing) > 0 {
+			k.files.Note(missing, true)
+		}
 	}
 }
 
@@ -144,7 +253,8 @@ func (d *Daemon) compareMarks(ctx context.Context) error {
 			c.lost = nil
 			err = d.resetMarks(ctx, c, from)
 		}
-	case c.behind || c.restored != nil && !known:
+	// A daemon that was not there when the backup was made cannot say that it lacks nothing.
+	case c.behind || c.restored != nil && (!known || d.marks.shared && c.mark.Seq < c.head.Seq):
 		err = d.beginRestore(ctx, c, from, state)
 	case c.restored != nil:
 		d.log.Warn("the store was restored from a backup that lacks nothing", "audit_position", c.head.Seq)
@@ -219,7 +329,8 @@ func compare(ctx context.Context, tx store.Tx, lines []authority.Mark, state mar
 		parted, c.behind = own[common].Seq, true
 	}
 	for _, m := range lines {
-		if m.Seq < parted && (!m.Past || m.Seq <= c.head.Seq) {
+		// Behind where the histories part there may be marks of the new one.
+		if m.Seq < parted && (!m.Past || m.Seq <= c.head.Seq) || !m.Past && has(m.Seq, m.Digest()) {
 			c.kept = append(c.kept, m)
 		} else {
 			c.lost = append(c.lost, m)
@@ -297,10 +408,10 @@ func (d *Daemon) beginMarks(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	noted := make(map[int64]bool, len(lines))
+	k := d.marks
 	for _, l := range lines {
 		if !l.Past {
-			noted[l.Seq] = true
+			k.own[l.Seq] = true
 		}
 	}
 	var head store.Head
@@ -311,30 +422,19 @@ func (d *Daemon) beginMarks(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	from, err := d.marks.files.Begin(head.Seq)
+	if last := len(lines) - 1; k.shared && last >= 0 && head.Seq-lines[last].Seq > marksGap {
+		if err := k.files.Reset(head.Seq, nil, head); err != nil {
+			return err
+		}
+	}
+	from, err := k.files.Begin(head.Seq)
 	if err != nil {
 		return err
 	}
-	for at := max(d.marks.files.Newest()-marksOverlap, from); ; {
-		var events []license.AuditEvent
-		err := d.store.View(ctx, func(ctx context.Context, tx store.Tx) (err error) {
-			events, _, err = tx.Events(ctx, store.EventFilter{After: at}, store.Page{Limit: store.MaxPage})
-			return err
-		})
-		if err != nil || len(events) == 0 {
-			return err
-		}
-		var missing []authority.Mark
-		for _, e := range events {
-			at = e.Seq
-			if m, ok := authority.MarkOf(e); ok && !noted[e.Seq] {
-				missing = append(missing, m)
-			}
-		}
-		if len(missing) > 0 {
-			d.marks.files.Note(missing, true)
-		}
-	}
+	k.at = max(k.files.Newest()-marksOverlap, from)
+	err = k.noteOthers(ctx)
+	clear(k.own)
+	return err
 }
 
 // restoreLine is reconcile mode in a line, nil where it is not open.

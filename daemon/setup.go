@@ -25,7 +25,7 @@ func (d *Daemon) makeAuthority(ctx context.Context) error {
 		UnknownCodes: d.config.Limits.UnknownCodesPerMinute, Certificate: d.certificateEnd,
 		RotateEvery: time.Duration(d.config.Keys.RotateEvery),
 		UndoWindow:  time.Duration(d.config.UndoWindow),
-		Marks:       d.marks.files,
+		Marks:       d.marks,
 		Shared:      !open.Exclusive(d.config.Store),
 		ShareKeys:   d.sharesKeys(),
 	})

@@ -147,6 +147,23 @@ func (a *Authority) LoadRestore(ctx context.Context) error {
 	return nil
 }
 
+// LookAtRestore learns whether another daemon on the store has opened reconcile mode,
+// or finished it, and reports whether that has changed.
+func (a *Authority) LookAtRestore(ctx context.Context) (changed bool, err error) {
+	was := a.restoring.Load()
+	if err := a.LoadRestore(ctx); err != nil {
+		return false, err
+	}
+	is := a.restoring.Load()
+	if was != nil && was.open == is.open && was.begunAt.Equal(is.begunAt) {
+		return false, nil
+	}
+	if is.open {
+		a.readAgain.Clear()
+	}
+	return true, a.LoadStatusLists(ctx)
+}
+
 // readRestore returns the zero Restore where there never was one.
 func readRestore(ctx context.Context, tx store.Tx) (Restore, error) {
 	return readValue[Restore](ctx, tx, restoreState)

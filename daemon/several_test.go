@@ -1,0 +1,254 @@
+package daemon_test
+
+import (
+	"bytes"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"filippo.io/age"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/seed-357fa782/licensed/daemon"
+	"github.com/seed-357fa782/licensed/internal/adminwire"
+	"github.com/seed-357fa782/licensed/internal/pgtest"
+	"github.com/seed-357fa782/licensed/license"
+	"github.com/seed-357fa782/licensed/license/wire"
+)
+
+// identity makes the file that opens the keys of several daemons.
+func identity(t *testing.T) map[string]string {
+	t.Helper()
+	id, err := age.GenerateX25519Identity()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return map[string]string{"identity": id.String() + "\n"}
+}
+
+// beside makes a daemon on the store of another one, which is not started, with a
+// folder of its own.
+func beside(t *testing.T, yaml string, files map[string]string) *merchant {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "ld") //nolint:usetesting // a socket's path is short, a test's folder is not
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := &merchant{t: t, dir: dir, c: &http.Client{}}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	for name, content := range withDefault(files, "licensed.yaml", yaml) {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return m
+}
+
+func (m *merchant) begin() {
+	m.t.Helper()
+	m.up()
+	m.t.Cleanup(func() { m.down(); m.c.CloseIdleConnections() })
+}
+
+// Two daemons have their first start on an empty store at the same time. One makes
+// keys. The other takes them, where the store keeps them, or is refused.
+func TestFirstStartOfTwo(t *testing.T) {
+	t.Parallel()
+	for _, share := range []string{"folder", "store"} {
+		t.Run(share, func(t *testing.T) {
+			t.Parallel()
+			yaml := onPostgres(config, pgtest.URL(t)) + "keys: {share: " + share + ", identity_file: identity}\n"
+			files := identity(t)
+			both := []*merchant{beside(t, yaml, files), beside(t, yaml, files)}
+			ds, errs := make([]*daemon.Daemon, 2), make([]error, 2)
+			var done sync.WaitGroup
+			for n, m := range both {
+				done.Go(func() { ds[n], errs[n] = daemon.New(t.Context(), m.options()) })
+			}
+			done.Wait()
+			for n, d := range ds {
+				if errs[n] == nil {
+					if err := d.Stop(t.Context()); err != nil {
+						t.Error(err)
+					}
+				}
+			}
+			if share == "store" {
+				if errs[0] != nil || errs[1] != nil {
+					t.Fatalf("%v; %v", errs[0], errs[1])
+				}
+				both[0].begin()
+				both[1].begin()
+				if both[0].keySet().Raw != both[1].keySet().Raw {
+					t.Error("they have different keys")
+				}
+				l := both[0].issue()
+				if rs, body := both[1].do(http.MethodPost, wire.PathRequests, wire.TypeJSON, `{"request":"`+activation(t, l.Code, "m")+`"}`); rs.StatusCode != http.StatusOK {
+					t.Errorf("HTTP %d: %s", rs.StatusCode, body)
+				}
+				return
+			}
+			refused := 0
+			for n, err := range errs {
+				if err == nil {
+					both[n].begin()
+					continue
+				}
+				refused++
+				if text := err.Error(); !strings.Contains(text, "keys folder") || strings.Contains(text, "postgres") {
+					t.Error(text)
+				}
+				if _, err := os.Stat(filepath.Join(both[n].dir, "licensed-data/keys")); !os.IsNotExist(err) {
+					t.Errorf("keys that were never in use are left: %v", err)
+				}
+			}
+			if refused != 1 {
+				t.Errorf("%d of two were refused", refused)
+			}
+		})
+	}
+}
+
+// Keys that only lie beside another identity are not opened, and the daemon says which
+// file it lacks.
+func TestKeysOfTheStoreNeedTheIdentity(t *testing.T) {
+	t.Parallel()
+	yaml := onPostgres(config, pgtest.URL(t)) + "keys: {share: store}\n"
+	m := beside(t, yaml, nil)
+	m.begin()
+	other := beside(t, yaml, nil)
+	if _, err := daemon.New(t.Context(), other.options()); err == nil || !strings.Contains(err.Error(), "identity") {
+		t.Fatalf("without an identity: %v", err)
+	}
+	identity, err := os.ReadFile(filepath.Join(m.dir, "licensed-data/keys/identity"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(other.dir, "licensed-data/keys/identity"), identity, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	other.begin()
+	if other.keySet().Raw != m.keySet().Raw {
+		t.Error("they have different keys")
+	}
+	// A rotation by the one is followed by the other, which is the only one to be asked.
+	var rotated adminwire.Rotated
+	m.ok(asError(m.admin(http.MethodPost, adminwire.PathRotate, nil, &rotated)))
+	other.down()
+	other.up()
+	var st adminwire.Status
+	other.get(adminwire.PathStatus, &st)
+	if st.Keys.Current != rotated.Current || !st.Ready {
+		t.Errorf("it signs with %s, not %s; ready: %t %s", st.Keys.Current, rotated.Current, st.Ready, st.NotReady)
+	}
+}
+
+// rewind keeps all rows of a schema, and returns what puts them back while daemons run
+// on it, as when a standby takes over that lacked the last changes.
+func rewind(t *testing.T, url string) (back func()) {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	do := func(each string) {
+		t.Helper()
+		sql := `DO $$ DECLARE n text; BEGIN FOR n IN SELECT tablename FROM pg_tables WHERE schemaname = current_schema() AND tablename NOT LIKE 'kept\_%' LOOP ` +
+			each + ` END LOOP; END $$`
+		if _, err := conn.Exec(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	do(`EXECUTE format('CREATE TABLE %I AS TABLE %I', 'kept_' || n, n);`)
+	return func() {
+		t.Helper()
+		do(`EXECUTE format('DELETE FROM %I', n); EXECUTE format('INSERT INTO %I SELECT * FROM %I', n, 'kept_' || n);`)
+		if err := conn.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// A store loses its last changes under two daemons. The one that saw them finds it out
+// and ends, and at its next start opens reconcile mode; the other one, which did not,
+// hears of it there.
+func TestStoreLosesChangesInUse(t *testing.T) {
+	t.Parallel()
+	url := pgtest.URL(t)
+	yaml := onPostgres(config, url) + "keys: {share: store, identity_file: identity}\n"
+	files := identity(t)
+	m, other := beside(t, yaml, files), beside(t, yaml, files)
+	m.begin()
+	l := m.issue()
+	m.d.SaveMarks(t.Context())
+	back := rewind(t, url)
+	m.post(adminwire.PathRevoke, l.ID, adminwire.Revoke{Reason: "refund"})
+	m.d.SaveMarks(t.Context())
+	back()
+	other.begin() // knows of nothing that is missing
+	var st adminwire.Status
+	other.get(adminwire.PathStatus, &st)
+	if st.Restore != nil {
+		t.Fatal("a daemon that knows nothing is in reconcile mode")
+	}
+	m.d.SaveMarks(t.Context())
+	select {
+	case err := <-m.d.Failed():
+		if !strings.Contains(err.Error(), "lacks changes") {
+			t.Error(err)
+		}
+	default:
+		t.Fatal("it goes on as if nothing was")
+	}
+	m.down()
+	var log bytes.Buffer
+	m.edit = func(o *daemon.Options) { o.Logger = slog.New(slog.NewTextHandler(&log, nil)) }
+	m.up()
+	other.d.SaveMarks(t.Context())
+	for _, d := range []*merchant{m, other} {
+		var st adminwire.Status
+		d.get(adminwire.PathStatus, &st)
+		if st.Restore == nil {
+			t.Error("it is not in reconcile mode")
+		}
+	}
+	if got := other.shown(l.ID).State; got != license.StateRevoked {
+		t.Errorf("the licence is %s", got)
+	}
+}
+
+// A daemon that was off for a while finds that others went on, and nothing else; what
+// they did meanwhile it knows from then on.
+func TestOffForAWeek(t *testing.T) {
+	t.Parallel()
+	url := pgtest.URL(t)
+	yaml := onPostgres(config, url) + "keys: {share: store, identity_file: identity}\n"
+	files := identity(t)
+	m, other := beside(t, yaml, files), beside(t, yaml, files)
+	m.begin()
+	other.begin()
+	m.issue()
+	m.down()
+	l := other.issue()
+	m.up()
+	var st adminwire.Status
+	m.get(adminwire.PathStatus, &st)
+	if st.Restore != nil {
+		t.Error("it thinks that the store was put back")
+	}
+	late := other.issue()
+	m.d.SaveMarks(t.Context())
+	lines, err := os.ReadFile(filepath.Join(m.dir, "licensed-data/marks.jsonl"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range []string{l.ID, late.ID} {
+		if n := strings.Count(string(lines), `"license.issue","license":"`+id); n != 1 {
+			t.Errorf("%d marks of what the other one has issued:\n%s", n, lines)
+		}
+	}
+}
