@@ -18,19 +18,33 @@ func (t *txn) AuditHead(ctx context.Context) (license.AuditHead, error) {
 	if err := t.readable(); err != nil {
 		return license.AuditHead{}, err
 	}
-	err := t.d.loadHead(ctx, false) // a writer has it, locked
+	switch {
+	case t.practice != nil:
+		return license.AuditHead{}, errRehearsed
+	case t.appended > 0:
+		return t.head, t.d.failure
+	}
+	err := t.d.loadHead(ctx) // a writer has it, locked
 	return t.d.head, err
 }
 
-// Append adds an event to the audit log. Nothing of it waits for the database:
-// the head is known, and nobody else can move it on.
-func (t *txn) Append(_ context.Context, e license.AuditEvent) (int64, error) {
+// Append adds an event to the audit log. Nothing of it waits for the database where
+// the head is known: nobody else can move it on.
+func (t *txn) Append(ctx context.Context, e license.AuditEvent) (int64, error) {
 	if err := t.mayWrite(); err != nil {
+		return 0, err
+	}
+	if t.practice != nil {
+		t.appended++
+		return int64(t.appended), nil // which nobody will see
+	}
+	head, err := t.AuditHead(ctx)
+	if err != nil {
 		return 0, err
 	}
 	var salt [license.AuditSaltLen]byte
 	_, _ = rand.Read(salt[:]) // never fails
-	line, next, err := t.d.head.Seal(e, salt[:])
+	line, next, err := head.Seal(e, salt[:])
 	if err != nil {
 		return 0, err
 	}
@@ -39,26 +53,30 @@ func (t *txn) Append(_ context.Context, e license.AuditEvent) (int64, error) {
 
 // putLine stores the line by which the head of the log becomes next.
 func (t *txn) putLine(next license.AuditHead, licenseID string, line []byte) error {
-	if err := t.put("insert into audit (seq, license, grp, line) values ($1, $2, $3, $4)", next.Seq, found(licenseID), t.d.group, line); err != nil {
-		return err
-	}
-	t.d.head = next
-	return nil
+	t.wrotes = true
+	t.lines = append(t.lines, auditLine{next.Seq, found(licenseID), line})
+	t.head = next
+	t.appended++
+	return t.unburden()
 }
 
 // putEvent appends an entry as it is kept: its line follows the head of the log,
 // or is refused.
-func (t *txn) putEvent(raw []byte) error {
+func (t *txn) putEvent(ctx context.Context, raw []byte) error {
 	if err := t.mayWrite(); err != nil {
+		return err
+	}
+	head, err := t.AuditHead(ctx)
+	if err != nil {
 		return err
 	}
 	line, err := license.ParseAuditLine(bytes.Clone(raw))
 	if err != nil {
 		return license.FieldErrorf("data", "the record cannot be read").WithCause(err)
 	}
-	next, fault := t.d.head.Follow(line)
+	next, fault := head.Follow(line)
 	if fault != nil {
-		return license.FieldErrorf("data", "it does not follow position %d of the audit log: %v", t.d.head.Seq, fault)
+		return license.FieldErrorf("data", "it does not follow position %d of the audit log: %v", head.Seq, fault)
 	}
 	return t.putLine(next, line.License, line.Raw())
 }
@@ -95,7 +113,7 @@ func (d *session) groupAt(ctx context.Context, seq int64) (group int64, ok bool,
 // Events lists the audit log, oldest first.
 func (t *txn) Events(ctx context.Context, f store.EventFilter, p store.Page) ([]license.AuditEvent, string, error) {
 	var out []license.AuditEvent
-	next, err := t.lines(ctx, f, p, func(r row) (bool, error) {
+	next, err := t.walkLines(ctx, f, p, func(r row) (bool, error) {
 		e, ok, err := selectedEvent(f, r)
 		if ok {
 			out = append(out, e)
@@ -114,7 +132,7 @@ func (t *txn) EventLines(ctx context.Context, f store.EventFilter, p store.Page)
 	// Where all are wanted none need be read to be judged: whoever verifies the log
 	// reads them anyway.
 	all := f == store.EventFilter{After: f.After}
-	next, err := t.lines(ctx, f, p, func(r row) (bool, error) {
+	next, err := t.walkLines(ctx, f, p, func(r row) (bool, error) {
 		if !all {
 			if _, ok, err := selectedEvent(f, r); !ok {
 				return false, err
@@ -129,9 +147,9 @@ func (t *txn) EventLines(ctx context.Context, f store.EventFilter, p store.Page)
 	return out, next, nil
 }
 
-// lines walks the lines of the audit log among which those of a filter are.
-func (t *txn) lines(ctx context.Context, f store.EventFilter, p store.Page, take func(row) (bool, error)) (string, error) {
-	if err := t.readable(); err != nil {
+// walkLines walks the lines of the audit log among which those of a filter are.
+func (t *txn) walkLines(ctx context.Context, f store.EventFilter, p store.Page, take func(row) (bool, error)) (string, error) {
+	if err := t.ranging(); err != nil {
 		return "", err
 	}
 	sql, more := "select seq, line from audit where seq > $1 order by seq limit $2", []any(nil)
@@ -172,6 +190,9 @@ func (t *txn) EraseEvents(ctx context.Context, positions ...int64) (erased int, 
 	if err := t.mayWrite(); err != nil || len(positions) == 0 {
 		return 0, err
 	}
+	if err := t.ranging(); err != nil {
+		return 0, err
+	}
 	lines := make(map[int64]license.AuditLine, len(positions))
 	if err := t.d.ask(ctx, func(rows pgx.Rows) error {
 		r, err := scanLine(rows)
@@ -193,10 +214,10 @@ func (t *txn) EraseEvents(ctx context.Context, positions ...int64) (erased int, 
 		if !line.Personal {
 			continue
 		}
-		if err := t.put("update audit set line = $2 where seq = $1", seq, line.Erased()); err != nil {
-			return erased, err
-		}
+		t.wrotes = true
+		t.save()
+		t.d.later("update audit set line = $2 where seq = $1", seq, line.Erased())
 		erased++
 	}
-	return erased, nil
+	return erased, t.d.failure
 }

@@ -46,6 +46,14 @@ type behindError struct{ err error }
 func (e *behindError) Error() string { return e.err.Error() }
 func (e *behindError) Unwrap() error { return e.err }
 
+// errSetBack: the audit log does not hold any more what it held. An asynchronous
+// standby has taken the place of the server, or a copy was put in its place.
+func errSetBack(known, is license.AuditHead) error {
+	return license.Errorf(license.ReadOnly,
+		"the database has lost changes that it had confirmed: its audit log stood at %d, and stands at %d without entry %s; "+
+			"nothing is changed until the daemon is restarted, which compares the two", known.Seq, is.Seq, known)
+}
+
 // The SQLSTATEs that are told apart.
 const (
 	stateSerialization = "40001"

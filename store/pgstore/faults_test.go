@@ -193,6 +193,9 @@ func TestStalls(t *testing.T) {
 	runs := 0
 	go func() {
 		result <- stalled.Update(t.Context(), func(ctx context.Context, tx store.Tx) error {
+			if _, err := tx.AuditHead(ctx); err != nil { // with which it has the turn
+				return err
+			}
 			if runs++; runs == 1 {
 				close(inside)
 				<-goOn

@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"runtime"
 	"sync"
 	"time"
 
-	"github.com/seed-357fa782/licensed/license"
-)
+	"github.com/jackc/pgx/v5"
+
+	)
 
 // queue holds what waits for the writer.
 type queue struct {
@@ -66,14 +68,22 @@ func (q *queue) take() (members []*request, more bool) {
 	return members, !q.closed || len(q.waiting) > 0
 }
 
-// groupMost is how many functions share a transaction at most. PostgreSQL keeps
-// track of 64 undoable parts of one cheaply.
-const groupMost = 60
+const (
+	// groupMost is how many functions share a transaction at most, so that whoever
+	// came first does not wait for an endless stream of others.
+	groupMost = 256
+	// yields is how often the writer lets other goroutines run before it closes a
+	// group: those that the last group woke come back just then.
+	yields = 2
+)
 
 // write commits group after group until the store is closed.
 func (s *Store) write() {
 	defer close(s.stopped)
 	for range s.queue.wake {
+		for range yields {
+			runtime.Gosched()
+		}
 		members, more := s.queue.take()
 		if len(members) > 0 {
 			s.commit(members)
@@ -136,7 +146,7 @@ func (s *Store) commit(members []*request) {
 			continue
 		case failure != nil:
 			r.err = asError(failure)
-		case r.err != nil || r.left:
+		case r.err != nil || r.hasLeft():
 			s.undone.Add(1)
 		case r.wrote:
 			s.updates.Add(1)
@@ -153,8 +163,7 @@ func (s *Store) attempt(members []*request) (failure error) {
 		return &connectError{err}
 	}
 	defer conn.Release() // which ends a transaction that is open by closing the connection
-	d := newSession(conn.Conn(), s.limit, beginWrite)
-	d.carried = true
+	d := s.turn(conn.Conn())
 	defer func() {
 		switch state := stateOf(failure); {
 		case failure == nil || conn.Conn().IsClosed():
@@ -162,28 +171,29 @@ func (s *Store) attempt(members []*request) (failure error) {
 			_ = conn.Conn().Close(ctx) // it may lead to a server that was replaced
 		default:
 			undo := &session{conn: conn.Conn(), limit: s.limit}
-			undo.send(ctx, "rollback")
+			_ = undo.ask(ctx, nil, "rollback") // else the connection is closed
 		}
 	}()
-	if err := d.loadHead(ctx, true); err != nil {
-		if stateOf(err) == stateSerialization {
-			return &behindError{err}
-		}
-		return err
+	if len(members) >= rehearseFrom {
+		d.rehearse(ctx, members)
 	}
-	before, wrote := d.head, false
+	wrote := false
 	for _, r := range members {
-		if r.left || r.state.Load() != begun && !r.state.CompareAndSwap(waiting, begun) {
+		if d.failure != nil {
+			return d.behind()
+		}
+		if r.hasLeft() || !r.begin() {
 			continue
 		}
 		t := newTxn(d, true)
-		r.turn <- t
-		<-r.back
-		t.end()
-		if d.failure != nil {
-			return d.failure
+		select {
+		case r.turn <- t:
+			<-r.back
+		case <-r.gone:
+			continue
 		}
-		r.wrote = t.wrote()
+		t.end()
+		r.wrote = t.wrotes
 		if r.left || r.err != nil {
 			t.undo()
 		} else {
@@ -191,23 +201,57 @@ func (s *Store) attempt(members []*request) (failure error) {
 			wrote = wrote || r.wrote
 		}
 	}
-	return s.finish(ctx, d, before, wrote)
+	if d.failure != nil {
+		return d.behind()
+	}
+	return s.finish(ctx, d, wrote)
+}
+
+// turn begins the transaction of a group, which asks for the turn with its first
+// statement.
+func (s *Store) turn(conn *pgx.Conn) *session {
+	d := newSession(conn, s.limit, beginWrite)
+	d.carried = true
+	d.askHead("select seq, hash from head for update", s.known)
+	if s.asked != conn { // which may lead to a server that took the place of another
+		d.askKnown(s.known)
+	}
+	return d
+}
+
+// behind is why the session has failed: where it is a conflict before the head was
+// locked another daemon was at its turn.
+func (d *session) behind() error {
+	if !d.headLoaded && stateOf(d.failure) == stateSerialization {
+		return &behindError{d.failure}
+	}
+	return d.failure
 }
 
 // finish commits. Where nothing was written only the lock on the head is in the
 // log, which need not be on disk: a refusal does not make the disk sync.
-func (s *Store) finish(ctx context.Context, d *session, before license.AuditHead, wrote bool) error {
-	if !wrote {
-		d.queue = append(d.queue, statement{sql: "set local synchronous_commit = off"})
+func (s *Store) finish(ctx context.Context, d *session, wrote bool) error {
+	if !d.begun && !wrote {
+		return nil // nothing was asked for
 	}
-	if d.head != before {
-		d.queue = append(d.queue, statement{sql: "update head set seq = $1, hash = $2", args: []any{d.head.Seq, d.head.Hash[:]}})
+	if err := d.loadHead(ctx); err != nil {
+		return d.behind()
 	}
-	d.send(ctx, "commit")
+	s.known, s.asked = d.before, d.conn
+	if wrote {
+		d.queueChanges(d.cells, &d.changes)
+	} else {
+		d.later("set local synchronous_commit = off")
+	}
+	if d.head != d.before {
+		d.later("update head set seq = $1, hash = $2", d.head.Seq, d.head.Hash[:])
+	}
+	_ = d.ask(ctx, nil, "commit") // which keeps its failure
 	switch {
 	case d.failure != nil && wrote && isLost(d.failure):
-		return &lostError{d.failure, before, d.head, d.group}
+		return &lostError{d.failure, d.before, d.head, d.group}
 	case d.failure == nil && wrote:
+		s.known = d.head
 		s.commits.Add(1)
 	}
 	return d.failure
@@ -228,16 +272,17 @@ func (s *Store) settle(lost *lostError) error {
 		return unsure
 	}
 	defer conn.Release()
-	d := newSession(conn.Conn(), s.limit, beginWrite)
-	if d.loadHead(ctx, true) != nil {
-		return unsure
-	}
+	d := s.turn(conn.Conn())
 	group, ok, err := d.groupAt(ctx, lost.after.Seq)
-	if d.send(ctx, "rollback"); err != nil {
+	if d.failure == nil {
+		_ = d.ask(ctx, nil, "rollback") // else the connection is closed
+	}
+	if err != nil {
 		return unsure
 	}
 	switch {
 	case ok && group == lost.group:
+		s.known = lost.after
 		s.commits.Add(1)
 		return nil
 	case d.head.Seq >= lost.before.Seq:

@@ -11,32 +11,6 @@ import (
 	"github.com/seed-357fa782/licensed/store"
 )
 
-// jobHead is what UpdateJob and DeleteJob compare with the stored record, and
-// whether it is the job's turn: it waits, and none of its key stands before it.
-type jobHead struct {
-	revision     int64
-	kind         license.JobKind
-	key          string
-	channel      string
-	license      string
-	createdAt    time.Time
-	parked, turn bool
-}
-
-func headOfJob(j license.Job, turn bool) jobHead {
-	return jobHead{j.Revision, j.Kind, j.Key, j.Channel, j.License, j.CreatedAt, !j.ParkedAt.IsZero(), turn}
-}
-
-func (t *txn) rememberJob(id string, h jobHead) {
-	if !t.writable {
-		return
-	}
-	if t.jobs == nil {
-		t.jobs = make(map[string]jobHead)
-	}
-	t.jobs[id] = h
-}
-
 func noJob() error { return license.Errorf(license.NotFound, "there is no such job") }
 
 // Job returns a job.
@@ -48,49 +22,44 @@ func (t *txn) Job(ctx context.Context, id string) (license.Job, error) {
 	return j, err
 }
 
-func (t *txn) readJob(ctx context.Context, id string) (license.Job, jobHead, error) {
+func jobPlace(id string) place { return place{kind: kindJob, a: id} }
+
+func (t *txn) readJob(ctx context.Context, id string) (license.Job, *cell, error) {
 	if !canBe(id) {
-		return license.Job{}, jobHead{}, noJob()
+		return license.Job{}, nil, noJob()
 	}
-	var turn bool
-	rows, err := t.rows(ctx, func(rows pgx.Rows) (r row, err error) {
-		err = rows.Scan(&r.key, &r.raw, &turn)
-		return r, err
-	}, "select id, record, turn from jobs where id = $1", id)
-	if err == nil && len(rows) == 0 {
+	c, err := t.at(ctx, jobPlace(id))
+	if err == nil && !c.there {
 		err = noJob()
 	}
 	if err != nil {
-		return license.Job{}, jobHead{}, err
+		return license.Job{}, nil, err
 	}
-	j, err := decode[license.Job]("jobs", id, rows[0].raw)
-	h := headOfJob(j, turn)
-	if err == nil {
-		t.rememberJob(id, h)
-	}
-	return j, h, err
+	j, err := decode[license.Job]("jobs", id, c.raw)
+	return j, c, err
 }
 
 // unchangedJob returns what is stored of a job, and fails unless it has this revision.
-func (t *txn) unchangedJob(ctx context.Context, id string, revision int64) (jobHead, error) {
-	h, ok := t.jobs[id]
-	if !ok {
-		var err error
-		if _, h, err = t.readJob(ctx, id); err != nil {
-			return h, err
-		}
+func (t *txn) unchangedJob(ctx context.Context, id string, revision int64) (license.Job, *cell, error) {
+	j, c, err := t.readJob(ctx, id)
+	if err == nil && revision != c.revision {
+		err = license.Errorf(license.Conflict, "the job was changed since it was read")
 	}
-	if revision != h.revision {
-		return h, license.Errorf(license.Conflict, "the job was changed since it was read")
-	}
-	return h, nil
+	return j, c, err
 }
 
-func encodeJob(j license.Job) (string, error) {
+func (t *txn) encodeJob(j license.Job) ([]byte, error) {
 	if len(j.Payload) == 0 {
 		j.Payload = nil // an empty one is not JSON
 	}
-	return encode(utcJob(j))
+	return t.encode(utcJob(j))
+}
+
+// putJob stores a job, which has the turn of its key or not.
+func (t *txn) putJob(j license.Job, raw []byte, turn bool) error {
+	return t.put(jobPlace(j.ID), &cell{
+		there: true, revision: j.Revision, raw: raw, key: j.Key, parked: !j.ParkedAt.IsZero(), turn: turn, due: j.DueAt.Unix(),
+	})
 }
 
 // CreateJob stores a new job with revision 1.
@@ -103,15 +72,15 @@ func (t *txn) CreateJob(ctx context.Context, j license.Job) error {
 			return err
 		}
 	}
-	there, err := t.exists(ctx, "select 1 from jobs where id = $1", j.ID)
+	c, err := t.at(ctx, jobPlace(j.ID))
 	switch {
 	case err != nil:
 		return err
-	case there:
+	case c.there:
 		return license.Errorf(store.Exists, "there is a job with this id already")
 	}
 	j.Revision = t.firstRevision(j.Revision)
-	raw, err := encodeJob(j)
+	raw, err := t.encodeJob(j)
 	if err != nil {
 		return err
 	}
@@ -121,17 +90,7 @@ func (t *txn) CreateJob(ctx context.Context, j license.Job) error {
 			return err
 		}
 	}
-	t.rememberJob(j.ID, headOfJob(j, turn))
-	return t.put("insert into jobs (id, revision, key, parked, turn, due, record) values ($1, $2, $3, $4, $5, $6, $7)",
-		j.ID, j.Revision, keyOf(j), !j.ParkedAt.IsZero(), turn, j.DueAt.Unix(), raw)
-}
-
-// keyOf is the key as its column holds it.
-func keyOf(j license.Job) *string {
-	if j.Key == "" {
-		return nil
-	}
-	return &j.Key
+	return t.putJob(j, raw, turn)
 }
 
 // UpdateJob replaces a job and counts its revision up.
@@ -139,18 +98,18 @@ func (t *txn) UpdateJob(ctx context.Context, j license.Job) error {
 	if err := t.mayWrite(); err != nil {
 		return err
 	}
-	was, err := t.unchangedJob(ctx, j.ID, j.Revision)
+	old, was, err := t.unchangedJob(ctx, j.ID, j.Revision)
 	switch {
 	case err != nil:
 		return err
-	case j.Kind != was.kind, j.Key != was.key, j.Channel != was.channel, j.License != was.license, !j.CreatedAt.Equal(was.createdAt):
+	case j.Kind != old.Kind, j.Key != old.Key, j.Channel != old.Channel, j.License != old.License, !j.CreatedAt.Equal(old.CreatedAt):
 		return license.Errorf(license.Internal, "the kind, key, channel, licence and time of creation of job %s cannot change", j.ID)
 	}
 	if err := j.Check(); err != nil {
 		return err
 	}
 	j.Revision++
-	raw, err := encodeJob(j)
+	raw, err := t.encodeJob(j)
 	if err != nil {
 		return err
 	}
@@ -165,9 +124,7 @@ func (t *txn) UpdateJob(ctx context.Context, j license.Job) error {
 	if err != nil {
 		return err
 	}
-	t.rememberJob(j.ID, headOfJob(j, turn))
-	return t.put("update jobs set revision = $2, parked = $3, turn = $4, due = $5, record = $6 where id = $1",
-		j.ID, j.Revision, parked, turn, j.DueAt.Unix(), raw)
+	return t.putJob(j, raw, turn)
 }
 
 // DeleteJob removes a job.
@@ -175,7 +132,7 @@ func (t *txn) DeleteJob(ctx context.Context, j license.Job) error {
 	if err := t.mayWrite(); err != nil {
 		return err
 	}
-	was, err := t.unchangedJob(ctx, j.ID, j.Revision)
+	_, was, err := t.unchangedJob(ctx, j.ID, j.Revision)
 	if err != nil {
 		return err
 	}
@@ -184,8 +141,7 @@ func (t *txn) DeleteJob(ctx context.Context, j license.Job) error {
 			return err
 		}
 	}
-	delete(t.jobs, j.ID)
-	return t.put("delete from jobs where id = $1", j.ID)
+	return t.put(jobPlace(j.ID), &cell{key: was.key})
 }
 
 // enter is called before a job begins to wait. It says whether it is its turn, and
@@ -194,58 +150,95 @@ func (t *txn) enter(ctx context.Context, key, id string) (bool, error) {
 	if key == "" {
 		return true, nil
 	}
-	oldest, err := t.waiting(ctx, "select id from jobs where key = $1 and not parked order by id limit 1", key)
+	oldest, err := t.firstOf(ctx, key, "")
 	if err != nil || oldest != "" && oldest < id {
 		return false, err
 	}
-	return true, t.setTurn(oldest, false)
+	return true, t.setTurn(ctx, oldest, false)
 }
 
 // leave is called before a job waits no longer: the next one of its key moves up.
-func (t *txn) leave(ctx context.Context, was jobHead, id string) error {
+func (t *txn) leave(ctx context.Context, was *cell, id string) error {
 	if was.key == "" || !was.turn {
 		return nil
 	}
-	next, err := t.waiting(ctx, "select id from jobs where key = $1 and not parked and id > $2 order by id limit 1", was.key, id)
+	next, err := t.firstOf(ctx, was.key, id)
 	if err != nil {
 		return err
 	}
-	return t.setTurn(next, true)
+	return t.setTurn(ctx, next, true)
 }
 
-// waiting returns the id of a job, empty where there is none.
-func (t *txn) waiting(ctx context.Context, sql string, args ...any) (id string, err error) {
-	err = t.d.ask(ctx, func(rows pgx.Rows) error { return rows.Scan(&id) }, sql, args...)
-	return id, err
+// firstOf returns the id of the first job that waits for a key behind another, empty
+// where there is none.
+func (t *txn) firstOf(ctx context.Context, key, behind string) (first string, err error) {
+	of := place{kind: kindTurns, a: key}
+	places, whole, err := t.several(ctx, of, jobPlace, func(p place) bool {
+		c, ok := t.cells[p]
+		if !ok {
+			c, ok = t.d.cells[p]
+		}
+		return ok && (c.key == key || c.untold)
+	})
+	if err != nil {
+		return "", err
+	}
+	for _, p := range places {
+		c := t.known(p)
+		switch {
+		case p.a <= behind, first != "" && p.a > first:
+			continue
+		case c != nil && c.untold:
+			return "", errRehearsed
+		case c == nil || c.there && !c.parked: // it lies there unchanged
+			first = p.a
+		}
+	}
+	if base := t.known(of); whole || first != "" && first <= base.ids[len(base.ids)-1] {
+		return first, nil
+	}
+	if err := t.ranging(); err != nil {
+		return "", err
+	}
+	first = ""
+	err = t.d.ask(ctx, func(rows pgx.Rows) error { return rows.Scan(&first) },
+		"select id from jobs where key = $1 and not parked and id > $2 order by id limit 1", key, behind)
+	return first, err
 }
 
-func (t *txn) setTurn(id string, turn bool) error {
+func (t *txn) setTurn(ctx context.Context, id string, turn bool) error {
 	if id == "" {
 		return nil
 	}
-	if h, ok := t.jobs[id]; ok {
-		h.turn = turn
-		t.jobs[id] = h
+	c, err := t.at(ctx, jobPlace(id))
+	if err != nil {
+		return err
 	}
-	return t.put("update jobs set turn = $2 where id = $1", id, turn)
+	changed := *c
+	changed.turn = turn
+	return t.put(jobPlace(id), &changed)
 }
 
 // DueJobs returns the jobs that can be tried at now.
 func (t *txn) DueJobs(ctx context.Context, now time.Time, limit int) ([]license.Job, time.Time, error) {
-	if err := t.readable(); err != nil {
+	if err := t.ranging(); err != nil {
 		return nil, time.Time{}, err
 	}
 	most := store.Page{Limit: limit}.Size()
 	var dues []int64
-	rows, err := t.rows(ctx, func(rows pgx.Rows) (r row, err error) {
-		var due int64
-		err = rows.Scan(&due, &r.key, &r.raw)
-		dues = append(dues, due)
-		return r, err
-	}, `(select due, id, record from jobs where turn and due <= $1 order by due, id limit $2)
-		union all (select due, id, '' from jobs where turn and due > $1 order by due, id limit 1) order by 1, 2`, now.Unix(), most+1)
+	g := make(gathered)
+	rows, err := t.rows(ctx, func(rows pgx.Rows) (row, error) {
+		p, c, err := scanJobCell(rows)
+		g.found(p, c)
+		dues = append(dues, c.due)
+		return row{key: p.a, raw: c.raw}, err
+	}, `(select id, revision, key, parked, turn, due, record from jobs where turn and due <= $1 order by due, id limit $2)
+		union all (select id, revision, key, parked, turn, due, record from jobs where turn and due > $1 order by due, id limit 1) order by due, id`, now.Unix(), most+1)
 	if err != nil {
 		return nil, time.Time{}, err
+	}
+	if t.writable {
+		t.learned(g) // mostly they are changed now
 	}
 	var out []license.Job
 	for i, r := range rows {
@@ -256,7 +249,6 @@ func (t *txn) DueJobs(ctx context.Context, now time.Time, limit int) ([]license.
 		if err != nil {
 			return nil, time.Time{}, err
 		}
-		t.rememberJob(j.ID, headOfJob(j, true))
 		out = append(out, j)
 	}
 	return out, time.Time{}, nil
@@ -264,7 +256,7 @@ func (t *txn) DueJobs(ctx context.Context, now time.Time, limit int) ([]license.
 
 // Jobs lists jobs in the order of their ids.
 func (t *txn) Jobs(ctx context.Context, f store.JobFilter, p store.Page) ([]license.Job, string, error) {
-	if err := t.readable(); err != nil {
+	if err := t.ranging(); err != nil {
 		return nil, "", err
 	}
 	read := t.byID("select id, record from jobs where id > $1 order by id limit $2")
@@ -289,7 +281,7 @@ func (t *txn) Jobs(ctx context.Context, f store.JobFilter, p store.Page) ([]lice
 // CountJobs counts jobs, those of each state to store.MaxJobCount.
 func (t *txn) CountJobs(ctx context.Context) (store.JobCounts, error) {
 	var n store.JobCounts
-	if err := t.readable(); err != nil {
+	if err := t.ranging(); err != nil {
 		return n, err
 	}
 	var due *int64

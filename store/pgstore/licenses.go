@@ -82,7 +82,8 @@ func (t *txn) License(ctx context.Context, id string) (license.License, error) {
 	if !canBe(id) {
 		return license.License{}, noLicense()
 	}
-	return t.readLicense(ctx, "select id, record from licenses where id = $1", id)
+	c, err := t.at(ctx, place{kind: kindLicense, a: id})
+	return t.licenseOf(id, c, err)
 }
 
 // LicenseByCode returns the licence whose code has the given index.
@@ -93,38 +94,47 @@ func (t *txn) LicenseByCode(ctx context.Context, index []byte) (license.License,
 	if len(index) == 0 {
 		return license.License{}, noLicense()
 	}
-	return t.readLicense(ctx, "select id, record from licenses where code = $1", index)
+	owner, err := t.at(ctx, place{kind: kindCode, a: string(index)})
+	if err != nil || len(owner.ids) == 0 {
+		return license.License{}, cmp.Or(err, noLicense())
+	}
+	c, err := t.at(ctx, place{kind: kindLicense, a: owner.ids[0]})
+	return t.licenseOf(owner.ids[0], c, err)
 }
 
-func (t *txn) readLicense(ctx context.Context, sql string, arg any) (license.License, error) {
-	l, err := one[license.License](ctx, t, "licenses", sql, arg)
-	if err == nil && l == nil {
+// licenseOf reads the record of a licence.
+func (t *txn) licenseOf(id string, c *cell, err error) (license.License, error) {
+	if err == nil && !c.there {
 		err = noLicense()
 	}
 	if err != nil {
 		return license.License{}, err
 	}
-	t.remember(*l)
-	return *l, nil
-}
-
-// one reads the record that a statement returns beside its key, nil where there is none.
-func one[T any](ctx context.Context, t *txn, table, sql string, args ...any) (*T, error) {
-	rows, err := t.rows(ctx, scanID, sql, args...)
-	if err != nil || len(rows) == 0 {
-		return nil, err
+	l, err := decode[license.License]("licenses", id, c.raw)
+	if err == nil {
+		t.remember(l)
 	}
-	v, err := decode[T](table, rows[0].key, rows[0].raw)
-	return &v, err
+	return l, err
 }
 
-// exists reports whether a statement returns anything.
-func (t *txn) exists(ctx context.Context, sql string, args ...any) (is bool, err error) {
-	err = t.d.ask(ctx, func(pgx.Rows) error {
-		is = true
-		return nil
-	}, sql, args...)
-	return is, err
+// licenseColumns are those beside the record of a licence by which it is found.
+type licenseColumns struct {
+	code                              []byte
+	standing                          class
+	ends                              int64
+	customer, instance, last4, ordered *string
+}
+
+// putLicense stores a licence.
+func (t *txn) putLicense(l license.License) error {
+	raw, err := t.encode(utcLicense(l))
+	if err != nil {
+		return err
+	}
+	t.remember(l)
+	return t.put(place{kind: kindLicense, a: l.ID}, &cell{there: true, revision: l.Revision, raw: raw, row: &licenseColumns{
+		bytes.Clone(l.Code.Index), classOf(l), endOf(l), found(l.Customer), found(l.Instance), found(l.Code.Last4), found(l.Order),
+	}})
 }
 
 // CreateLicense stores a new licence with revision 1.
@@ -135,26 +145,26 @@ func (t *txn) CreateLicense(ctx context.Context, l license.License) error {
 	if strings.Contains(l.ID, "/") {
 		return license.FieldErrorf("id", "id holds a slash")
 	}
-	var id, code bool
-	if err := t.d.ask(ctx, func(rows pgx.Rows) error { return rows.Scan(&id, &code) },
-		"select exists (select 1 from licenses where id = $1), exists (select 1 from licenses where code = $2)", l.ID, l.Code.Index); err != nil {
+	at, byCode := place{kind: kindLicense, a: l.ID}, place{kind: kindCode, a: string(l.Code.Index)}
+	if err := t.fetch(ctx, at, byCode); err != nil {
 		return err
 	}
+	was, err1 := t.at(ctx, at)
+	owner, err2 := t.at(ctx, byCode)
 	switch {
-	case id:
+	case err1 != nil || err2 != nil:
+		return cmp.Or(err1, err2)
+	case was.there:
 		return license.Errorf(store.Exists, "there is a licence with this id already")
-	case code:
+	case len(owner.ids) > 0:
 		return license.Errorf(store.Exists, "there is a licence with this code already")
 	}
 	l.Revision = t.firstRevision(l.Revision)
-	raw, err := encode(utcLicense(l))
-	if err != nil {
+	if err := t.putLicense(l); err != nil {
 		return err
 	}
-	t.remember(l)
-	return t.put(`insert into licenses (id, code, revision, standing, ends, customer, instance, last4, ordered, record)
-		values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
-		l.ID, bytes.Clone(l.Code.Index), l.Revision, classOf(l), endOf(l), found(l.Customer), found(l.Instance), found(l.Code.Last4), found(l.Order), raw)
+	t.cells[byCode] = &cell{there: true, ids: []string{l.ID}}
+	return nil
 }
 
 // UpdateLicense replaces a licence and counts its revision up.
@@ -176,19 +186,13 @@ func (t *txn) UpdateLicense(ctx context.Context, l license.License) error {
 		return license.Errorf(license.Internal, "the channel and code of licence %s cannot change", l.ID)
 	}
 	l.Revision++
-	raw, err := encode(utcLicense(l))
-	if err != nil {
-		return err
-	}
-	t.remember(l)
-	return t.put(`update licenses set revision = $2, standing = $3, ends = $4, customer = $5, instance = $6, last4 = $7, ordered = $8, record = $9 where id = $1`,
-		l.ID, l.Revision, classOf(l), endOf(l), found(l.Customer), found(l.Instance), found(l.Code.Last4), found(l.Order), raw)
+	return t.putLicense(l)
 }
 
 // Licenses lists licences, in the order of their ends where the filter is one of
 // states or ends and names nothing by which they are found, else in that of their ids.
 func (t *txn) Licenses(ctx context.Context, f store.Filter, p store.Page) ([]license.License, string, error) {
-	if err := t.readable(); err != nil {
+	if err := t.ranging(); err != nil {
 		return nil, "", err
 	}
 	var out []license.License

@@ -21,14 +21,18 @@ func (t *txn) Order(ctx context.Context, channel, id, line string) (license.Orde
 	if !canBe(channel, id, line) {
 		return license.Order{}, noOrder()
 	}
-	o, err := one[license.Order](ctx, t, "orders", "select id, record from orders where channel = $1 and id = $2 and line = $3", channel, id, line)
-	if err == nil && o == nil {
+	c, err := t.at(ctx, orderPlace(channel, id, line))
+	if err == nil && !c.there {
 		err = noOrder()
 	}
 	if err != nil {
 		return license.Order{}, err
 	}
-	return *o, nil
+	return decode[license.Order]("orders", id, c.raw)
+}
+
+func orderPlace(channel, id, line string) place {
+	return place{kind: kindOrder, a: channel, b: id, c: line}
 }
 
 // checkLink refuses what cannot be the licence that an order is linked to.
@@ -39,35 +43,38 @@ func checkLink(o license.Order) error {
 	return checkKey("license", o.License)
 }
 
-// linkOf is the licence as its column holds it.
-func linkOf(o license.Order) *string {
-	if o.License == "" {
-		return nil
-	}
-	return &o.License
-}
-
-const orderExists = "select 1 from orders where channel = $1 and id = $2 and line = $3"
-
 // CreateOrder stores a new line of an order with revision 1.
 func (t *txn) CreateOrder(ctx context.Context, o license.Order) error {
 	if err := cmp.Or(t.mayWrite(), checkKey("channel", o.Channel), checkKey("id", o.ID), checkKey("line", o.Line), checkLink(o)); err != nil {
 		return err
 	}
-	there, err := t.exists(ctx, orderExists, o.Channel, o.ID, o.Line)
-	switch {
-	case err != nil:
+	if err := t.freeOrder(ctx, o.Channel, o.ID, o.Line); err != nil {
 		return err
-	case there:
-		return license.Errorf(store.Exists, "there is this order line already")
 	}
 	o.Revision = t.firstRevision(o.Revision)
-	raw, err := encode(utcOrder(o))
+	return t.putOrder(o, o.Line)
+}
+
+// freeOrder fails where there is such an order line.
+func (t *txn) freeOrder(ctx context.Context, channel, id, line string) error {
+	c, err := t.at(ctx, orderPlace(channel, id, line))
+	if err == nil && c.there {
+		err = license.Errorf(store.Exists, "there is this order line already")
+	}
+	return err
+}
+
+// putOrder stores an order line, which was called by another name where was is not its
+// own.
+func (t *txn) putOrder(o license.Order, was string) error {
+	raw, err := t.encode(utcOrder(o))
+	if err == nil && was != o.Line {
+		err = t.put(orderPlace(o.Channel, o.ID, was), &cell{})
+	}
 	if err != nil {
 		return err
 	}
-	return t.put("insert into orders (channel, id, line, revision, license, record) values ($1, $2, $3, $4, $5, $6)",
-		o.Channel, o.ID, o.Line, o.Revision, linkOf(o), raw)
+	return t.put(orderPlace(o.Channel, o.ID, o.Line), &cell{there: true, revision: o.Revision, raw: raw, link: orNull(o.License)})
 }
 
 // unchanged fails unless there is an order line of that revision.
@@ -75,17 +82,13 @@ func (t *txn) unchanged(ctx context.Context, o license.Order) error {
 	if !canBe(o.Channel, o.ID, o.Line) {
 		return noOrder()
 	}
-	revision, ok := int64(0), false
-	err := t.d.ask(ctx, func(rows pgx.Rows) error {
-		ok = true
-		return rows.Scan(&revision)
-	}, "select revision from orders where channel = $1 and id = $2 and line = $3", o.Channel, o.ID, o.Line)
+	was, err := t.at(ctx, orderPlace(o.Channel, o.ID, o.Line))
 	switch {
 	case err != nil:
 		return err
-	case !ok:
+	case !was.there:
 		return noOrder()
-	case o.Revision != revision:
+	case o.Revision != was.revision:
 		return license.Errorf(license.Conflict, "the order line was changed since it was read")
 	}
 	return nil
@@ -99,7 +102,8 @@ func (t *txn) UpdateOrder(ctx context.Context, o license.Order) error {
 	if err := t.unchanged(ctx, o); err != nil {
 		return err
 	}
-	return t.replaceOrder(o, o.Line)
+	o.Revision++
+	return t.putOrder(o, o.Line)
 }
 
 // RenameOrder replaces a line of an order under another name.
@@ -110,31 +114,18 @@ func (t *txn) RenameOrder(ctx context.Context, o license.Order, line string) err
 	if err := t.unchanged(ctx, o); err != nil {
 		return err
 	}
-	there, err := t.exists(ctx, orderExists, o.Channel, o.ID, line)
-	switch {
-	case err != nil:
+	if err := t.freeOrder(ctx, o.Channel, o.ID, line); err != nil {
 		return err
-	case there:
-		return license.Errorf(store.Exists, "there is this order line already")
 	}
-	return t.replaceOrder(o, line)
-}
-
-func (t *txn) replaceOrder(o license.Order, line string) error {
 	was := o.Line
 	o.Line = line
 	o.Revision++
-	raw, err := encode(utcOrder(o))
-	if err != nil {
-		return err
-	}
-	return t.put("update orders set line = $4, revision = $5, license = $6, record = $7 where channel = $1 and id = $2 and line = $3",
-		o.Channel, o.ID, was, line, o.Revision, linkOf(o), raw)
+	return t.putOrder(o, was)
 }
 
 // Orders lists lines of orders in the order of their channels, ids and lines.
 func (t *txn) Orders(ctx context.Context, f store.OrderFilter, p store.Page) ([]license.Order, string, error) {
-	if err := t.readable(); err != nil {
+	if err := t.ranging(); err != nil {
 		return nil, "", err
 	}
 	where, more := "", []any(nil)

@@ -18,7 +18,6 @@ package pgstore
 
 import (
 	"context"
-	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -64,6 +63,11 @@ type Store struct {
 	queue   queue
 	stopped chan struct{}  // closed when the writer has ended
 	views   sync.WaitGroup // Views that have begun
+
+	// known is the newest head of the audit log that the writer has seen committed,
+	// and asked the connection over which it has.
+	known license.AuditHead
+	asked *pgx.Conn
 
 	commits, updates, undone, failed, again atomic.Int64
 
@@ -158,7 +162,7 @@ func (s *Store) view(ctx context.Context, fn func(ctx context.Context, tx store.
 	defer t.end()
 	err = fn(s.nest(ctx), t)
 	if d.failure == nil && d.begun {
-		d.send(ctx, "commit")
+		_ = d.ask(ctx, nil, "commit") // which keeps its failure
 	}
 	return err, d.failure
 }
@@ -172,7 +176,7 @@ func (s *Store) Update(ctx context.Context, fn func(ctx context.Context, tx stor
 	if s.readOnly {
 		return license.Errorf(license.ReadOnly, "the store was opened for reading only")
 	}
-	r := &request{turn: make(chan *txn), back: make(chan struct{}), done: make(chan struct{})}
+	r := newRequest()
 	if !s.queue.push(r) {
 		return store.ErrClosed
 	}
@@ -182,6 +186,9 @@ func (s *Store) Update(ctx context.Context, fn func(ctx context.Context, tx stor
 	ended := ctx.Done()
 	for {
 		select {
+		case t := <-r.practice:
+			r.rehearse(inner, t, fn)
+			ended = nil
 		case t := <-r.turn:
 			r.run(inner, t, fn)
 			ended = nil
@@ -236,164 +243,3 @@ func (s *Store) prepare(ctx context.Context, upgrading func(from, to int)) error
 	return migrate(ctx, conn.Conn(), s.readOnly, upgrading)
 }
 
-// beginRead and beginWrite begin the transactions of Views and of groups.
-const (
-	beginRead  = "begin isolation level serializable, read only"
-	beginWrite = "begin isolation level serializable" // not read write, which a server that takes no changes is asked for in vain
-)
-
-// session is one database transaction: that of a View, or of a group of functions
-// that run one after the other.
-type session struct {
-	conn    *pgx.Conn
-	limit   time.Duration
-	queue   []statement // what is to be sent, in order
-	begun   bool        // something was sent
-	rounds  int         // how often what was queued was sent
-	carried bool        // others share it: it does not end with the ctx of one
-	group   int64       // by which it is known what was committed together
-	failure error       // why nothing more can be done in the transaction
-
-	head       license.AuditHead // of the audit log, with what the group has added
-	headLoaded bool
-}
-
-type statement struct {
-	sql  string
-	args []any
-}
-
-// queueMost is how many statements are held back at most.
-const queueMost = 500
-
-func newSession(conn *pgx.Conn, limit time.Duration, begin string) *session {
-	return &session{conn: conn, limit: limit, group: rand.Int64(), queue: []statement{{sql: begin}}} //nolint:gosec // a name, not a secret
-}
-
-// ask sends what is queued and one statement more, all in one round trip, and
-// gives each row that this one returns to row.
-func (d *session) ask(ctx context.Context, row func(pgx.Rows) error, sql string, args ...any) error {
-	if d.failure != nil {
-		return d.failure
-	}
-	if d.carried {
-		ctx = context.WithoutCancel(ctx)
-	}
-	ctx, cancel := context.WithTimeout(ctx, d.limit)
-	defer cancel()
-	d.begun = true
-	rows, batch, err := d.start(ctx, sql, args)
-	var ours error
-	if err == nil {
-		for rows.Next() {
-			if ours == nil && row != nil {
-				ours = row(rows)
-			}
-		}
-		rows.Close()
-		err = rows.Err()
-	}
-	if batch != nil {
-		if closeErr := batch.Close(); err == nil {
-			err = closeErr
-		}
-	}
-	if err != nil {
-		d.failure = err
-		return err
-	}
-	return ours
-}
-
-func (d *session) start(ctx context.Context, sql string, args []any) (pgx.Rows, pgx.BatchResults, error) {
-	if len(d.queue) == 0 {
-		rows, err := d.conn.Query(ctx, sql, args...) //nolint:rowserrcheck // ask does
-		return rows, nil, err
-	}
-	b := &pgx.Batch{}
-	for _, q := range d.queue {
-		b.Queue(q.sql, q.args...)
-	}
-	b.Queue(sql, args...)
-	before := len(d.queue)
-	d.rounds++
-	clear(d.queue)
-	d.queue = d.queue[:0]
-	results := d.conn.SendBatch(ctx, b)
-	for range before {
-		if _, err := results.Exec(); err != nil {
-			return nil, results, err
-		}
-	}
-	rows, err := results.Query() //nolint:rowserrcheck // ask does
-	return rows, results, err
-}
-
-// send sends what is queued and one statement more that returns nothing.
-func (d *session) send(ctx context.Context, sql string, args ...any) {
-	_ = d.ask(ctx, nil, sql, args...) // which keeps its failure
-}
-
-// flush sends what is queued.
-func (d *session) flush() {
-	if n := len(d.queue); n > 0 {
-		last := d.queue[n-1]
-		d.queue = d.queue[:n-1]
-		if n == 1 {
-			d.rounds++
-		}
-		d.send(context.Background(), last.sql, last.args...)
-	}
-}
-
-// loadHead reads the head of the audit log.
-func (d *session) loadHead(ctx context.Context, locked bool) error {
-	if d.headLoaded {
-		return nil
-	}
-	sql := "select seq, hash from head"
-	if locked {
-		sql = "select seq, hash from head for update"
-	}
-	found := false
-	err := d.ask(ctx, func(rows pgx.Rows) error {
-		var hash []byte
-		if err := rows.Scan(&d.head.Seq, &hash); err != nil {
-			return err
-		}
-		found = copy(d.head.Hash[:], hash) == len(d.head.Hash) && len(hash) == len(d.head.Hash)
-		return nil
-	}, sql)
-	if err == nil && !found {
-		err = license.Errorf(license.Damaged, "the head of the audit log cannot be read")
-	}
-	d.headLoaded = err == nil
-	return err
-}
-
-// request is a function that waits for its turn.
-type request struct {
-	turn chan *txn // the writer's: run now, on this
-	back chan struct{}
-	done chan struct{} // closed when the group has ended
-	err  error
-
-	state atomic.Int32
-	left  bool // it will not run again: it panicked or ended its goroutine
-	wrote bool
-}
-
-// States of a request.
-const (
-	waiting int32 = iota
-	begun
-	givenUp
-)
-
-// run runs fn and gives the turn back, also where fn panics or ends the goroutine.
-func (r *request) run(ctx context.Context, t *txn, fn func(ctx context.Context, tx store.Tx) error) {
-	r.left = true
-	defer func() { r.back <- struct{}{} }()
-	r.err = fn(ctx, t)
-	r.left = false
-}

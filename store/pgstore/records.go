@@ -100,7 +100,7 @@ func (t *txn) codecOf(kind store.RecordKind) (recordCodec, error) {
 				line, err := parseLine(r)
 				return json.RawMessage(line.Raw()), err
 			},
-			func(_ context.Context, data []byte) error { return t.putEvent(data) },
+			t.putEvent,
 		}, nil
 	}
 	return recordCodec{}, license.FieldErrorf("kind", "there is no kind of record %q", kind)
@@ -110,11 +110,11 @@ func (t *txn) createList(ctx context.Context, l license.StatusList) error {
 	if err := cmp.Or(t.mayWrite(), checkKey("id", l.ID)); err != nil {
 		return err
 	}
-	there, err := t.exists(ctx, "select 1 from status_lists where id = $1", l.ID)
+	c, err := t.at(ctx, listPlace(l.ID))
 	switch {
 	case err != nil:
 		return err
-	case there:
+	case c.there:
 		return license.Errorf(store.Exists, "there is a status list with this id already")
 	}
 	return t.PutStatusList(ctx, l)
@@ -205,7 +205,7 @@ func (t *txn) byMark(ctx context.Context, after string, n int) ([]row, error) {
 
 // Records lists all records of a kind.
 func (t *txn) Records(ctx context.Context, kind store.RecordKind, p store.Page) ([]store.Record, string, error) {
-	if err := t.readable(); err != nil {
+	if err := t.ranging(); err != nil {
 		return nil, "", err
 	}
 	c, err := t.codecOf(kind)
@@ -223,7 +223,7 @@ func (t *txn) Records(ctx context.Context, kind store.RecordKind, p store.Page) 
 			return true, nil
 		}
 		data, err := encode(v)
-		out = append(out, store.Record{Kind: kind, Data: json.RawMessage(data)})
+		out = append(out, store.Record{Kind: kind, Data: data})
 		return true, err
 	})
 	if err != nil {

@@ -12,47 +12,49 @@ import (
 
 func noList() error { return license.Errorf(license.NotFound, "there is no such status list") }
 
-func (t *txn) rememberList(id string) {
-	if !t.writable {
-		return
-	}
-	if t.lists == nil {
-		t.lists = make(map[string]bool)
-	}
-	t.lists[id] = true
-}
-
 // LastStatusList returns the status list whose id is the greatest.
 func (t *txn) LastStatusList(ctx context.Context) (license.StatusList, error) {
-	return t.oneList(ctx, "select id, record from status_lists order by id desc limit 1")
+	if err := t.readable(); err != nil {
+		return license.StatusList{}, err
+	}
+	places, _, err := t.several(ctx, place{kind: kindLastList}, listPlace, func(place) bool { return true })
+	if err != nil {
+		return license.StatusList{}, err
+	}
+	last := ""
+	for _, p := range places {
+		last = max(last, p.a)
+	}
+	return t.list(ctx, last)
 }
 
 // StatusList returns a status list.
 func (t *txn) StatusList(ctx context.Context, id string) (license.StatusList, error) {
-	if !canBe(id) {
-		return license.StatusList{}, cmp.Or(t.readable(), noList())
-	}
-	return t.oneList(ctx, "select id, record from status_lists where id = $1", id)
-}
-
-func (t *txn) oneList(ctx context.Context, sql string, args ...any) (license.StatusList, error) {
 	if err := t.readable(); err != nil {
 		return license.StatusList{}, err
 	}
-	l, err := one[license.StatusList](ctx, t, "status_lists", sql, args...)
-	if err == nil && l == nil {
+	return t.list(ctx, id)
+}
+
+func listPlace(id string) place { return place{kind: kindList, a: id} }
+
+func (t *txn) list(ctx context.Context, id string) (license.StatusList, error) {
+	if !canBe(id) {
+		return license.StatusList{}, noList()
+	}
+	c, err := t.at(ctx, listPlace(id))
+	if err == nil && !c.there {
 		err = noList()
 	}
 	if err != nil {
 		return license.StatusList{}, err
 	}
-	t.rememberList(l.ID)
-	return *l, nil
+	return decode[license.StatusList]("status_lists", id, c.raw)
 }
 
 // StatusLists returns all of them in the order of their ids.
 func (t *txn) StatusLists(ctx context.Context) ([]license.StatusList, error) {
-	if err := t.readable(); err != nil {
+	if err := t.ranging(); err != nil {
 		return nil, err
 	}
 	rows, err := t.rows(ctx, scanID, "select id, record from status_lists order by id")
@@ -76,12 +78,11 @@ func (t *txn) PutStatusList(_ context.Context, l license.StatusList) error {
 		return err
 	}
 	l.SignedAt = l.SignedAt.UTC()
-	raw, err := encode(l)
+	raw, err := t.encode(l)
 	if err != nil {
 		return err
 	}
-	t.rememberList(l.ID)
-	return t.put("insert into status_lists (id, record) values ($1, $2) on conflict (id) do update set record = excluded.record", l.ID, raw)
+	return t.put(listPlace(l.ID), &cell{there: true, raw: raw})
 }
 
 const maxIndex = 1<<31 - 1
@@ -95,11 +96,19 @@ func (t *txn) StatusEntry(ctx context.Context, list string, index int) (license.
 	if index < 0 || index > maxIndex || !canBe(list) {
 		return e, nil
 	}
-	err := t.d.ask(ctx, func(rows pgx.Rows) (err error) {
-		e, err = scanEntry(rows)
-		return err
-	}, "select idx, status, final_at from statuses where list = $1 and idx = $2", list, index)
-	return e, err
+	c, err := t.at(ctx, entryPlace(list, index))
+	if err != nil || !c.there {
+		return e, err
+	}
+	e.Status = license.ListStatus(c.status)
+	if c.final != nil {
+		e.FinalAt = time.Unix(*c.final, 0).UTC()
+	}
+	return e, nil
+}
+
+func entryPlace(list string, index int) place {
+	return place{kind: kindEntry, a: list, n: int64(index)}
 }
 
 func scanEntry(rows pgx.Rows) (e license.StatusEntry, err error) {
@@ -115,7 +124,7 @@ func scanEntry(rows pgx.Rows) (e license.StatusEntry, err error) {
 
 // StatusEntries returns all that are not the zero Status, by index.
 func (t *txn) StatusEntries(ctx context.Context, list string) ([]license.StatusEntry, error) {
-	if err := t.readable(); err != nil {
+	if err := t.ranging(); err != nil {
 		return nil, err
 	}
 	if !canBe(list) {
@@ -141,19 +150,14 @@ func (t *txn) PutStatusEntry(ctx context.Context, list string, e license.StatusE
 	if e.Index < 0 || e.Index > maxIndex {
 		return license.FieldErrorf("index", "the index %d is out of range", e.Index)
 	}
-	if !t.lists[list] {
-		there, err := t.exists(ctx, "select 1 from status_lists where id = $1", list)
-		if err == nil && !there {
+	if of := t.known(listPlace(list)); of == nil || !of.untold { // else the function has written it
+		of, err := t.at(ctx, listPlace(list))
+		if err == nil && !of.there {
 			err = noList()
 		}
 		if err != nil {
 			return err
 		}
-		t.rememberList(list)
 	}
-	if e.Status == license.StatusValid {
-		return t.put("delete from statuses where list = $1 and idx = $2", list, e.Index)
-	}
-	return t.put(`insert into statuses (list, idx, status, final_at) values ($1, $2, $3, $4)
-		on conflict (list, idx) do update set status = excluded.status, final_at = excluded.final_at`, list, e.Index, int16(e.Status), secondsOf(e.FinalAt))
+	return t.put(entryPlace(list, e.Index), &cell{there: e.Status != license.StatusValid, status: int16(e.Status), final: secondsOf(e.FinalAt)})
 }

@@ -1,7 +1,7 @@
 package pgstore
 
 import (
-	"slices"
+	"context"
 	"strings"
 	"unicode/utf8"
 
@@ -10,28 +10,24 @@ import (
 )
 
 // txn is a store.Tx: one function's view of a session that it may share with
-// others.
+// others. What the function writes lies in cells of its own, before those of the
+// session, and becomes a part of the session if the function succeeds.
 type txn struct {
 	d        *session
 	writable bool
 	ended    bool
-	loading  bool // records come with their revisions: PutRecord
+	loading  bool       // records come with their revisions: PutRecord
+	practice *rehearsal // what is written is for nobody
 
-	// What the function has written lies in the session's queue from mark on,
-	// behind a savepoint, until something of it is sent. Where nothing was, it can
-	// be dropped, or kept without the savepoint.
-	wrotes bool
-	mark   int
-	sent   int // of the session, when the savepoint was queued
-	head   license.AuditHead
+	cells cells
+	changes
+	wrotes  bool
+	spilled bool // some of it was sent, behind a savepoint
 
-	// What was read or written, so that a record that was read just before it is
-	// replaced is not read again.
-	licenses map[string]licenseHead
-	installs map[installKey]int64
-	jobs     map[string]jobHead
-	lists    map[string]bool
-	values   map[string][]byte
+	head     license.AuditHead // with what the function has added
+	appended int
+
+	licenses map[string]licenseHead // of licences that were read or written, to compare
 }
 
 var _ store.Tx = (*txn)(nil)
@@ -41,7 +37,9 @@ var (
 	errViewOnly = license.Errorf(license.Internal, "a View cannot write")
 )
 
-func newTxn(d *session, writable bool) *txn { return &txn{d: d, writable: writable, head: d.head} }
+func newTxn(d *session, writable bool) *txn {
+	return &txn{d: d, writable: writable, cells: make(cells)}
+}
 
 // end makes a Tx that outlives its function harmless.
 func (t *txn) end() { t.ended = true }
@@ -59,52 +57,197 @@ func (t *txn) mayWrite() error {
 		return errEnded
 	case !t.writable:
 		return errViewOnly
+	case t.practice != nil:
+		return nil
 	}
 	return t.d.failure
 }
 
-// put has a statement sent with the next one that returns something, or with the commit.
-func (t *txn) put(sql string, args ...any) error {
-	if t.d.failure != nil {
-		return t.d.failure
+// known returns what is known of a place, nil where it has to be asked for.
+func (t *txn) known(p place) *cell {
+	c, ok := t.cells[p]
+	if ok || !t.writable {
+		return c
 	}
-	if !t.wrotes {
-		t.wrotes, t.mark, t.sent = true, len(t.d.queue), t.d.rounds
-		t.d.queue = append(t.d.queue, statement{sql: "savepoint f"})
-	}
-	t.d.queue = append(t.d.queue, statement{sql, args})
-	if len(t.d.queue) >= queueMost {
-		t.d.flush()
-	}
-	return t.d.failure
+	t.d.mu.RLock()
+	defer t.d.mu.RUnlock()
+	return t.d.cells[p]
 }
 
-func (t *txn) wrote() bool { return t.wrotes }
+// at returns what is at a place.
+func (t *txn) at(ctx context.Context, p place) (*cell, error) {
+	if err := t.fetch(ctx, p); err != nil {
+		return nil, err
+	}
+	c := t.known(p)
+	if c == nil || c.untold { // in a rehearsal
+		return nil, errRehearsed
+	}
+	return c, nil
+}
 
-// held reports whether nothing of what the function wrote was sent yet.
-func (t *txn) held() bool { return t.sent == t.d.rounds }
+// fetch has it known what is at some places.
+func (t *txn) fetch(ctx context.Context, places ...place) error {
+	asked := make([]place, 0, len(places))
+	for _, p := range places {
+		if t.known(p) == nil {
+			asked = append(asked, p)
+		}
+	}
+	switch {
+	case len(asked) == 0:
+		return nil
+	case t.practice != nil:
+		return t.practice.fetch(asked)
+	case t.writable && !t.spilled:
+		return t.d.learn(ctx, asked)
+	}
+	g, err := t.d.gather(ctx, asked)
+	if err != nil {
+		return err
+	}
+	if !t.writable { // a View may read any number
+		t.cells = cells(g)
+		return nil
+	}
+	trim(t.cells, &t.changes)
+	t.learned(g)
+	return nil
+}
+
+// learned keeps what was read, but what is known already, which is newer. Where the
+// function has sent something it is its own knowledge, since it may be undone.
+func (t *txn) learned(g gathered) {
+	for p, c := range g {
+		switch {
+		case t.known(p) != nil:
+		case t.spilled:
+			t.cells[p] = c
+		default:
+			t.d.mu.Lock()
+			t.d.cells[p] = c
+			t.d.mu.Unlock()
+		}
+	}
+}
+
+// several returns the records that a place names: those that lie in the database, and
+// those of that kind that were written since and belong to it. They may have
+// changed, or be gone. whole is false where there may be others.
+func (t *txn) several(ctx context.Context, of place, record func(id string) place, belongs func(p place) bool) (out []place, whole bool, err error) {
+	base, err := t.at(ctx, of)
+	if err != nil {
+		return nil, false, err
+	}
+	seen := make(map[place]struct{}, len(base.ids))
+	take := func(p place) {
+		if _, twice := seen[p]; !twice {
+			seen[p] = struct{}{}
+			out = append(out, p)
+		}
+	}
+	for _, id := range base.ids {
+		take(record(id))
+	}
+	if t.writable {
+		k := record("").kind
+		t.d.mu.RLock()
+		defer t.d.mu.RUnlock()
+		for _, written := range [][]place{t.written[k], t.d.written[k]} {
+			for _, p := range written {
+				if belongs(p) {
+					take(p)
+				}
+			}
+		}
+	}
+	return out, base.whole, nil
+}
+
+// dirtyMost is how many records are held back at most.
+const dirtyMost = 2000
+
+// put has a record written, or removed where c is not there.
+func (t *txn) put(p place, c *cell) error {
+	if t.practice != nil {
+		c = &cell{untold: true}
+	}
+	t.wrotes = true
+	t.cells[p] = c
+	t.changes.add(p)
+	return t.unburden()
+}
+
+// unburden sends what was written where it is much.
+func (t *txn) unburden() error {
+	if t.practice != nil || len(t.dirty)+len(t.lines)+len(t.d.dirty)+len(t.d.lines) < dirtyMost {
+		return t.mayWrite()
+	}
+	t.spill()
+	return t.d.send(context.Background())
+}
+
+// spill has all that was written sent with the next statement that is waited for:
+// that of the functions before, and behind a savepoint that of this one.
+func (t *txn) spill() {
+	t.d.queueChanges(t.d.cells, &t.d.changes)
+	if t.any() {
+		t.save()
+		t.d.queueChanges(t.cells, &t.changes)
+	}
+}
+
+func (t *txn) save() {
+	if !t.spilled {
+		t.spilled = true
+		t.d.later("savepoint f")
+	}
+}
+
+// ranging is called before a table is asked for more than single records: what was
+// written has to be there.
+func (t *txn) ranging() error {
+	switch {
+	case t.ended:
+		return errEnded
+	case t.practice != nil:
+		return errRehearsed
+	case t.writable:
+		t.spill()
+	}
+	return nil
+}
 
 // keep makes what the function wrote a part of its group.
 func (t *txn) keep() {
-	switch {
-	case !t.wrotes:
-	case t.held():
-		t.d.queue = slices.Delete(t.d.queue, t.mark, t.mark+1)
-	default:
-		t.d.queue = append(t.d.queue, statement{sql: "release savepoint f"})
+	d := t.d
+	if t.spilled {
+		d.later("release savepoint f")
+	}
+	for p, c := range t.cells {
+		d.cells[p] = c
+	}
+	for k, places := range t.written {
+		for _, p := range places {
+			if _, is := t.dirty[p]; is {
+				d.changes.add(p)
+			} else {
+				d.written[k] = append(d.written[k], p)
+			}
+		}
+	}
+	d.lines = append(d.lines, t.lines...)
+	d.drops, d.old = d.drops+t.drops, max(d.old, t.old)
+	if t.appended > 0 {
+		d.head = t.head
 	}
 }
 
 // undo takes back what the function wrote.
 func (t *txn) undo() {
-	t.d.head = t.head
-	switch {
-	case !t.wrotes:
-	case t.held():
-		clear(t.d.queue[t.mark:])
-		t.d.queue = t.d.queue[:t.mark]
-	default:
-		t.d.queue = append(t.d.queue[:0], statement{sql: "rollback to savepoint f"}, statement{sql: "release savepoint f"})
+	if t.spilled {
+		t.d.later("rollback to savepoint f")
+		t.d.later("release savepoint f")
 	}
 }
 

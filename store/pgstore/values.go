@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -19,17 +20,23 @@ func (t *txn) Pending(ctx context.Context, channel string, index []byte) (licens
 	if err := t.readable(); err != nil {
 		return license.Pending{}, err
 	}
-	var p *license.Pending
-	if canBe(channel) && len(index) > 0 {
-		var err error
-		if p, err = one[license.Pending](ctx, t, "pending", "select channel, record from pending where channel = $1 and code = $2", channel, index); err != nil {
-			return license.Pending{}, err
-		}
+	if !canBe(channel) || len(index) == 0 {
+		return license.Pending{}, notPending()
 	}
-	if p == nil {
-		return license.Pending{}, license.Errorf(license.NotFound, "nothing is pending for this code")
+	c, err := t.at(ctx, pendingPlace(channel, index))
+	if err == nil && !c.there {
+		err = notPending()
 	}
-	return *p, nil
+	if err != nil {
+		return license.Pending{}, err
+	}
+	return decode[license.Pending]("pending", channel, c.raw)
+}
+
+func notPending() error { return license.Errorf(license.NotFound, "nothing is pending for this code") }
+
+func pendingPlace(channel string, index []byte) place {
+	return place{kind: kindPending, a: channel, b: string(index)}
 }
 
 // PutPending stores or replaces it.
@@ -37,12 +44,11 @@ func (t *txn) PutPending(_ context.Context, p license.Pending) error {
 	if err := cmp.Or(t.mayWrite(), checkKey("channel", p.Channel), checkBytes("code", p.CodeIndex)); err != nil {
 		return err
 	}
-	raw, err := encode(utcPending(p))
+	raw, err := t.encode(utcPending(p))
 	if err != nil {
 		return err
 	}
-	return t.put("insert into pending (channel, code, record) values ($1, $2, $3) on conflict (channel, code) do update set record = excluded.record",
-		p.Channel, bytes.Clone(p.CodeIndex), raw)
+	return t.put(pendingPlace(p.Channel, p.CodeIndex), &cell{there: true, raw: raw})
 }
 
 // DeletePending removes it.
@@ -53,56 +59,41 @@ func (t *txn) DeletePending(_ context.Context, channel string, index []byte) err
 	if !canBe(channel) || len(index) == 0 {
 		return nil
 	}
-	return t.put("delete from pending where channel = $1 and code = $2", channel, bytes.Clone(index))
+	return t.put(pendingPlace(channel, index), &cell{})
 }
 
-// rememberValue keeps what was read of a value, nil where there is none.
-func (t *txn) rememberValue(name string, data []byte) {
-	if !t.writable {
-		return
-	}
-	if t.values == nil {
-		t.values = make(map[string][]byte)
-	}
-	t.values[name] = bytes.Clone(data)
-}
+func valuePlace(name string) place { return place{kind: kindValue, a: name} }
 
 // Value returns a small named value.
 func (t *txn) Value(ctx context.Context, name string) ([]byte, error) {
 	if err := t.readable(); err != nil {
 		return nil, err
 	}
-	var data []byte
-	if canBe(name) {
-		rows, err := t.rows(ctx, scanID, "select name, data from vals where name = $1", name)
-		if err != nil {
-			return nil, err
-		}
-		if len(rows) > 0 {
-			data = append([]byte{}, rows[0].raw...)
-		}
-		t.rememberValue(name, data)
+	if !canBe(name) {
+		return nil, noValue(name)
 	}
-	if data == nil {
-		return nil, license.Errorf(license.NotFound, "there is no value %q", name)
+	c, err := t.at(ctx, valuePlace(name))
+	if err == nil && !c.there {
+		err = noValue(name)
 	}
-	return data, nil
+	if err != nil {
+		return nil, err
+	}
+	return append([]byte{}, c.raw...), nil
 }
 
-// SetValue stores, replaces or, when value is nil, removes it. What is the same
-// already is not written.
+func noValue(name string) error { return license.Errorf(license.NotFound, "there is no value %q", name) }
+
+// SetValue stores, replaces or, when value is nil, removes it. What is known to be the
+// same already is not written.
 func (t *txn) SetValue(_ context.Context, name string, value []byte) error {
 	if err := cmp.Or(t.mayWrite(), checkKey("name", name)); err != nil {
 		return err
 	}
-	if was, ok := t.values[name]; ok && bytes.Equal(was, value) && (was == nil) == (value == nil) {
+	if was := t.known(valuePlace(name)); was != nil && !was.untold && was.there == (value != nil) && bytes.Equal(was.raw, value) {
 		return nil
 	}
-	t.rememberValue(name, value)
-	if value == nil {
-		return t.put("delete from vals where name = $1", name)
-	}
-	return t.put("insert into vals (name, data) values ($1, $2) on conflict (name) do update set data = excluded.data", name, append([]byte{}, value...))
+	return t.put(valuePlace(name), &cell{there: value != nil, raw: append([]byte{}, value...)})
 }
 
 // Values lists the values whose name begins with prefix.
@@ -111,9 +102,21 @@ func (t *txn) Values(ctx context.Context, prefix string, p store.Page) ([]store.
 		return nil, "", err
 	}
 	var out []store.Value
-	read := t.byID("select name, data from vals where name > $1 and name >= $3 and starts_with(name, $3) order by name limit $2", prefix)
-	if !utf8.ValidString(prefix) || strings.IndexByte(prefix, 0) >= 0 {
+	at := prefixPlace(prefix)
+	read := t.byID("select name, data from vals where name > $1 and name >= $3 and name < $4 order by name limit $2", at.a, at.b)
+	switch {
+	case !utf8.ValidString(prefix) || strings.IndexByte(prefix, 0) >= 0:
 		read = func(context.Context, string, int) ([]row, error) { return nil, nil }
+	case at.b == "":
+		read = t.byID("select name, data from vals where name > $1 and name >= $3 order by name limit $2", at.a)
+	case t.writable && p.Cursor == "":
+		out, all, err := t.fewValues(ctx, at, p.Size())
+		if err != nil || all {
+			return out, "", err
+		}
+	}
+	if err := t.ranging(); err != nil {
+		return nil, "", err
 	}
 	next, err := walk(ctx, "values", p, read, func(r row) (bool, error) {
 		out = append(out, store.Value{Name: r.key, Data: append([]byte{}, r.raw...)})
@@ -123,6 +126,47 @@ func (t *txn) Values(ctx context.Context, prefix string, p store.Page) ([]store.
 		return nil, "", err
 	}
 	return out, next, nil
+}
+
+// prefixPlace is where the values lie whose names begin with prefix: b is the first
+// text behind them, empty where there is none.
+func prefixPlace(prefix string) place {
+	p := place{kind: kindPrefix, a: prefix}
+	runes := []rune(prefix)
+	for n := len(runes); n > 0; n-- {
+		next := runes[n-1] + 1
+		if next == 0xD800 {
+			next = 0xE000 // what lies between is no text
+		}
+		if next <= utf8.MaxRune {
+			p.b = string(append(runes[:n-1:n-1], next))
+			break
+		}
+	}
+	return p
+}
+
+// fewValues lists values whose names begin alike, where there are no more than n, by
+// what is known of them.
+func (t *txn) fewValues(ctx context.Context, at place, n int) (out []store.Value, all bool, err error) {
+	places, whole, err := t.several(ctx, at, valuePlace, func(p place) bool { return strings.HasPrefix(p.a, at.a) })
+	if err != nil || !whole {
+		return nil, false, err
+	}
+	slices.SortFunc(places, func(a, b place) int { return cmp.Compare(a.a, b.a) })
+	for _, p := range places {
+		c, err := t.at(ctx, p)
+		if err != nil {
+			return nil, false, err
+		}
+		if c.there {
+			out = append(out, store.Value{Name: p.a, Data: append([]byte{}, c.raw...)})
+		}
+	}
+	if len(out) > n {
+		return nil, false, nil
+	}
+	return out, true, nil
 }
 
 // dropAtOnce is how many old marks one MarkSeen drops: more than one, so that old
@@ -138,19 +182,23 @@ func (t *txn) MarkSeen(ctx context.Context, key []byte, until, now time.Time) er
 	if until.Unix() < 0 {
 		return license.FieldErrorf("until", "a mark cannot be kept until before 1970")
 	}
-	there, err := t.exists(ctx, "select 1 from marks where until = $1 and key = $2", until.UnixMilli(), key)
+	c, err := t.at(ctx, markPlace(until.UnixMilli(), key))
 	switch {
 	case err != nil:
 		return err
-	case there:
+	case c.there:
 		return license.Errorf(store.Exists, "this message was taken already")
 	}
-	return cmp.Or(t.putMark(until.UnixMilli(), key), t.put(
-		"delete from marks where (until, key) in (select until, key from marks where until < $1 order by until, key limit $2)", max(now.UnixMilli(), 0), dropAtOnce))
+	t.drops, t.old = t.drops+dropAtOnce, max(t.old, now.UnixMilli())
+	return t.putMark(until.UnixMilli(), key)
+}
+
+func markPlace(until int64, key []byte) place {
+	return place{kind: kindMark, a: string(key), n: until}
 }
 
 func (t *txn) putMark(until int64, key []byte) error {
-	return t.put("insert into marks (until, key) values ($1, $2) on conflict (until, key) do nothing", until, bytes.Clone(key))
+	return t.put(markPlace(until, key), &cell{there: true})
 }
 
 // scanMark reads a mark, whose place is its until and its key.
