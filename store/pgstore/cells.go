@@ -160,8 +160,8 @@ func partN(p place) int64   { return p.n }
 func bytesA(p place) []byte { return []byte(p.a) }
 func bytesB(p place) []byte { return []byte(p.b) }
 
-func argA(p place) []any         { return []any{p.a} }
-func arrayA(ps []place) []any    { return []any{column(ps, partA)} }
+func argA(p place) []any             { return []any{p.a} }
+func arrayA(ps []place) []any        { return []any{column(ps, partA)} }
 func keyOnly(k kind, a string) place { return place{kind: k, a: a} }
 
 // gather reads what is at some places, in one round trip.

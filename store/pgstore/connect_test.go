@@ -105,7 +105,7 @@ func open(t *testing.T, at string, o pgstore.Options) *pgstore.Store {
 	return s
 }
 
-func connect(t *testing.T, at string) *pgx.Conn {
+func connect(t testing.TB, at string) *pgx.Conn {
 	t.Helper()
 	conn, err := pgx.Connect(t.Context(), at)
 	if err != nil {

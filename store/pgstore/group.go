@@ -9,8 +9,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-
-	)
+)
 
 // queue holds what waits for the writer.
 type queue struct {

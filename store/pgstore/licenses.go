@@ -119,9 +119,9 @@ func (t *txn) licenseOf(id string, c *cell, err error) (license.License, error) 
 
 // licenseColumns are those beside the record of a licence by which it is found.
 type licenseColumns struct {
-	code                              []byte
-	standing                          class
-	ends                              int64
+	code                               []byte
+	standing                           class
+	ends                               int64
 	customer, instance, last4, ordered *string
 }
 

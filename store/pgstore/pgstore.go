@@ -242,4 +242,3 @@ func (s *Store) prepare(ctx context.Context, upgrading func(from, to int)) error
 	}
 	return migrate(ctx, conn.Conn(), s.readOnly, upgrading)
 }
-

@@ -34,10 +34,15 @@ var errRehearsed = license.Errorf(license.Internal, "the rehearsal is over")
 
 type rehearsal struct {
 	mu      sync.Mutex
-	running int             // functions that neither wait nor have ended
-	waiting []*rehearsing   // those that wait
-	idle    chan struct{}   // has a token when none runs
+	running int           // functions that neither wait nor have ended
+	waiting []*rehearsing // those that wait
+	idle    chan struct{} // has a token when none runs
 	over    bool
+
+	// lists are the status lists that functions have written. The others see them, so
+	// that each draws a place of its own, as they will in their turn: then what
+	// stands at those places is known.
+	lists cells
 }
 
 type rehearsing struct {
@@ -47,7 +52,7 @@ type rehearsing struct {
 
 // rehearse has the functions of a group rehearse.
 func (d *session) rehearse(ctx context.Context, members []*request) {
-	p := &rehearsal{idle: make(chan struct{}, 1)}
+	p := &rehearsal{idle: make(chan struct{}, 1), lists: make(cells)}
 	for _, r := range members {
 		if r.hasLeft() || !r.begin() {
 			continue
@@ -120,6 +125,19 @@ func (p *rehearsal) fetch(places []place) error {
 	p.stop()
 	p.mu.Unlock()
 	return <-w.ready
+}
+
+// list returns a status list as another function has written it.
+func (p *rehearsal) list(at place) *cell {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.lists[at]
+}
+
+func (p *rehearsal) putList(at place, c *cell) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.lists[at] = c
 }
 
 // leave is called when a function has ended.

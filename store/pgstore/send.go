@@ -122,14 +122,16 @@ var sendings = [kinds]sending{
 	kindValue: {
 		put: `insert into vals (name, data) select unnest($1::text[]), unnest($2::bytea[])
 			on conflict (name) do update set data = excluded.data`,
-		columns:    func(r rowsOf) []any { return []any{r.texts(partA), columnOf(r, func(c *cell) []byte { return bytes.Clone(c.raw) })} },
+		columns: func(r rowsOf) []any {
+			return []any{r.texts(partA), columnOf(r, func(c *cell) []byte { return bytes.Clone(c.raw) })}
+		},
 		remove:     "delete from vals where name = any ($1)",
 		removeKeys: arrayA,
 	},
 }
 
 const (
-	putLines = `insert into audit (seq, license, grp, line) select unnest($1::bigint[]), unnest($2::text[]), $3::bigint, unnest($4::bytea[])`
+	putLines  = `insert into audit (seq, license, grp, line) select unnest($1::bigint[]), unnest($2::text[]), $3::bigint, unnest($4::bytea[])`
 	dropMarks = "delete from marks where (until, key) in (select until, key from marks where until < $1 order by until, key limit $2)"
 )
 

@@ -78,7 +78,7 @@ func (t *txn) PutStatusList(_ context.Context, l license.StatusList) error {
 		return err
 	}
 	l.SignedAt = l.SignedAt.UTC()
-	raw, err := t.encode(l)
+	raw, err := encode(l)
 	if err != nil {
 		return err
 	}
@@ -150,14 +150,12 @@ func (t *txn) PutStatusEntry(ctx context.Context, list string, e license.StatusE
 	if e.Index < 0 || e.Index > maxIndex {
 		return license.FieldErrorf("index", "the index %d is out of range", e.Index)
 	}
-	if of := t.known(listPlace(list)); of == nil || !of.untold { // else the function has written it
-		of, err := t.at(ctx, listPlace(list))
-		if err == nil && !of.there {
-			err = noList()
-		}
-		if err != nil {
-			return err
-		}
+	of, err := t.at(ctx, listPlace(list))
+	if err == nil && !of.there {
+		err = noList()
+	}
+	if err != nil {
+		return err
 	}
 	return t.put(entryPlace(list, e.Index), &cell{there: e.Status != license.StatusValid, status: int16(e.Status), final: secondsOf(e.FinalAt)})
 }

@@ -69,6 +69,11 @@ func (t *txn) known(p place) *cell {
 	if ok || !t.writable {
 		return c
 	}
+	if p.kind == kindList && t.practice != nil {
+		if c := t.practice.list(p); c != nil {
+			return c
+		}
+	}
 	t.d.mu.RLock()
 	defer t.d.mu.RUnlock()
 	return t.d.cells[p]
@@ -169,7 +174,11 @@ const dirtyMost = 2000
 
 // put has a record written, or removed where c is not there.
 func (t *txn) put(p place, c *cell) error {
-	if t.practice != nil {
+	switch {
+	case t.practice != nil && p.kind == kindList:
+		t.practice.putList(p, c)
+		return nil
+	case t.practice != nil:
 		c = &cell{untold: true}
 	}
 	t.wrotes = true

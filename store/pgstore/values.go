@@ -82,7 +82,9 @@ func (t *txn) Value(ctx context.Context, name string) ([]byte, error) {
 	return append([]byte{}, c.raw...), nil
 }
 
-func noValue(name string) error { return license.Errorf(license.NotFound, "there is no value %q", name) }
+func noValue(name string) error {
+	return license.Errorf(license.NotFound, "there is no value %q", name)
+}
 
 // SetValue stores, replaces or, when value is nil, removes it. What is known to be the
 // same already is not written.
