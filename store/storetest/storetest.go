@@ -56,7 +56,7 @@ func (s suite) run(t *testing.T) {
 		{"Transactions", map[string]func(t *testing.T){
 			"Undo": s.undo, "UndoKeepsOthers": s.undoKeepsOthers, "SeesOwnWrites": s.seesOwnWrites,
 			"ViewCannotWrite": s.viewCannotWrite, "Nested": s.nested, "EndedTx": s.endedTx,
-			"Panic": s.panics, "ViewIsStable": s.viewIsStable, "Reason": s.reasonComesBack,
+			"Panic": s.panics, "Together": s.together, "TogetherPages": s.togetherPages, "TogetherPanics": s.togetherPanics, "ViewIsStable": s.viewIsStable, "Reason": s.reasonComesBack,
 		}},
 		{"Contention", map[string]func(t *testing.T){
 			"Counter": s.counter, "LostUpdate": s.lostUpdate, "WriteSkew": s.writeSkew, "Transfers": s.transfers,
