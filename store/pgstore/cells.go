@@ -2,6 +2,7 @@ package pgstore
 
 import (
 	"context"
+	"sync/atomic"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -37,6 +38,8 @@ type place struct {
 
 // cell is what is known of a place. It is never changed, only replaced.
 type cell struct {
+	read atomic.Pointer[any] // the record, once it was read from raw
+
 	there    bool
 	untold   bool // written in a rehearsal: nobody knows what
 	revision int64
@@ -205,19 +208,22 @@ func (d *session) gather(ctx context.Context, asked []place) (gathered, error) {
 	return g, nil
 }
 
-// learn reads what is at some places and keeps it. What is known already is newer.
+// learn reads what is at some places and keeps it.
 func (d *session) learn(ctx context.Context, asked []place) error {
 	g, err := d.gather(ctx, asked)
 	if err != nil {
 		return err
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
+	d.learned(g)
+	return nil
+}
+
+// learned keeps what was read. What is known already is newer.
+func (d *session) learned(g gathered) {
 	trim(d.cells, &d.changes)
 	for p, c := range g {
 		if _, ok := d.cells[p]; !ok {
 			d.cells[p] = c
 		}
 	}
-	return nil
 }

@@ -24,6 +24,15 @@ func decodeInstall(r row) (license.Install, error) {
 	return i, err
 }
 
+// readInstall is decodeInstall for what is known of a place.
+func readInstall(id string, c *cell) (license.Install, error) {
+	i, err := decodeCell[license.Install]("installs", id, c)
+	if len(c.add) > 0 {
+		i.Answer = bytes.Clone(c.add)
+	}
+	return i, err
+}
+
 // putInstall stores an install. Its answer lies beside the record: it has to come
 // back byte for byte, because signing it again has to give the same signature.
 func (t *txn) putInstall(i license.Install) error {
@@ -54,7 +63,7 @@ func (t *txn) Install(ctx context.Context, licenseID, installID string) (license
 	if err != nil {
 		return license.Install{}, err
 	}
-	return decodeInstall(row{installID, c.raw, c.add})
+	return readInstall(installID, c)
 }
 
 // CreateInstall stores a new install with revision 1.
@@ -141,7 +150,7 @@ func (t *txn) installsOf(ctx context.Context, k kind, licenseID string) ([]licen
 		if !c.there || k == kindLive && !c.live {
 			continue
 		}
-		i, err := decodeInstall(row{p.b, c.raw, c.add})
+		i, err := readInstall(p.b, c)
 		if err != nil {
 			return nil, err
 		}

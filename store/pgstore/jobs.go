@@ -174,11 +174,8 @@ func (t *txn) leave(ctx context.Context, was *cell, id string) error {
 func (t *txn) firstOf(ctx context.Context, key, behind string) (first string, err error) {
 	of := place{kind: kindTurns, a: key}
 	places, whole, err := t.several(ctx, of, jobPlace, func(p place) bool {
-		c, ok := t.cells[p]
-		if !ok {
-			c, ok = t.d.cells[p]
-		}
-		return ok && (c.key == key || c.untold)
+		c := t.known(p)
+		return c != nil && (c.key == key || c.untold)
 	})
 	if err != nil {
 		return "", err
@@ -214,9 +211,7 @@ func (t *txn) setTurn(ctx context.Context, id string, turn bool) error {
 	if err != nil {
 		return err
 	}
-	changed := *c
-	changed.turn = turn
-	return t.put(jobPlace(id), &changed)
+	return t.put(jobPlace(id), &cell{there: true, revision: c.revision, raw: c.raw, key: c.key, parked: c.parked, turn: turn, due: c.due})
 }
 
 // DueJobs returns the jobs that can be tried at now.

@@ -110,7 +110,7 @@ func (t *txn) licenseOf(id string, c *cell, err error) (license.License, error) 
 	if err != nil {
 		return license.License{}, err
 	}
-	l, err := decode[license.License]("licenses", id, c.raw)
+	l, err := decodeCell[license.License]("licenses", id, c)
 	if err == nil {
 		t.remember(l)
 	}

@@ -69,6 +69,8 @@ type Store struct {
 	known license.AuditHead
 	asked *pgx.Conn
 
+	size size
+
 	commits, updates, undone, failed, again atomic.Int64
 
 	closeOnce sync.Once
@@ -151,8 +153,8 @@ func (s *Store) View(ctx context.Context, fn func(ctx context.Context, tx store.
 // returned.
 func (s *Store) view(ctx context.Context, fn func(ctx context.Context, tx store.Tx) error) (err, failure error) {
 	patience, cancel := context.WithTimeout(ctx, s.limit)
+	defer cancel()
 	conn, err := s.reads.Acquire(patience)
-	cancel()
 	if err != nil {
 		return nil, &connectError{err}
 	}
@@ -163,6 +165,9 @@ func (s *Store) view(ctx context.Context, fn func(ctx context.Context, tx store.
 	err = fn(s.nest(ctx), t)
 	if d.failure == nil && d.begun {
 		_ = d.ask(ctx, nil, "commit") // which keeps its failure
+	}
+	if d.failure == nil && d.begun {
+		s.size.look(patience, conn.Conn())
 	}
 	return err, d.failure
 }
@@ -203,14 +208,16 @@ func (s *Store) Update(ctx context.Context, fn func(ctx context.Context, tx stor
 	}
 }
 
-// Stats returns counters since the store was opened. How large the database is is
-// not known here.
+// Stats returns counters since the store was opened, and how large the database was
+// when a View looked last: all of it, with what others keep in it.
 func (s *Store) Stats() store.Stats {
 	return store.Stats{
 		Commits: s.commits.Load(),
 		Updates: s.updates.Load(),
 		Undone:  s.undone.Load(),
 		Failed:  s.failed.Load(),
+
+		SizeBytes: s.size.bytes.Load(),
 	}
 }
 

@@ -40,6 +40,21 @@ func decode[T any](table, key string, raw []byte) (v T, err error) {
 	return v, nil
 }
 
+// decodeCell is decode for what is known of a place, which is read once.
+func decodeCell[T interface{ Clone() T }](table, key string, c *cell) (T, error) {
+	if p := c.read.Load(); p != nil {
+		if v, is := (*p).(T); is {
+			return v.Clone(), nil
+		}
+	}
+	v, err := decode[T](table, key, c.raw)
+	if err == nil {
+		var kept any = v.Clone()
+		c.read.Store(&kept)
+	}
+	return v, err
+}
+
 func unreadable(table, key string) *license.Error {
 	return license.Errorf(license.Internal, "the record %q in %s cannot be read", key, table)
 }

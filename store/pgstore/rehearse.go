@@ -33,6 +33,8 @@ const (
 var errRehearsed = license.Errorf(license.Internal, "the rehearsal is over")
 
 type rehearsal struct {
+	d *session // of which nothing is touched but under mu, and until it is over
+
 	mu      sync.Mutex
 	running int           // functions that neither wait nor have ended
 	waiting []*rehearsing // those that wait
@@ -52,7 +54,7 @@ type rehearsing struct {
 
 // rehearse has the functions of a group rehearse.
 func (d *session) rehearse(ctx context.Context, members []*request) {
-	p := &rehearsal{idle: make(chan struct{}, 1), lists: make(cells)}
+	p := &rehearsal{d: d, idle: make(chan struct{}, 1), lists: make(cells)}
 	for _, r := range members {
 		if r.hasLeft() || !r.begin() {
 			continue
@@ -92,7 +94,7 @@ func (d *session) rehearse(ctx context.Context, members []*request) {
 		for _, w := range waiting {
 			asked = append(asked, w.places...)
 		}
-		err := d.learn(ctx, asked)
+		err := p.learn(ctx, asked)
 		for _, w := range waiting {
 			w.ready <- err
 		}
@@ -100,6 +102,18 @@ func (d *session) rehearse(ctx context.Context, members []*request) {
 			return
 		}
 	}
+}
+
+// learn reads what functions wait for.
+func (p *rehearsal) learn(ctx context.Context, asked []place) error {
+	g, err := p.d.gather(ctx, asked)
+	if err != nil {
+		return err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.d.learned(g)
+	return nil
 }
 
 // end ends the rehearsal for those that have not.
@@ -127,17 +141,34 @@ func (p *rehearsal) fetch(places []place) error {
 	return <-w.ready
 }
 
-// list returns a status list as another function has written it.
-func (p *rehearsal) list(at place) *cell {
+// known returns what is known of a place.
+func (p *rehearsal) known(at place) *cell {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.lists[at]
+	switch c := p.lists[at]; {
+	case p.over: // others have the session by now
+		return nil
+	case c != nil:
+		return c
+	}
+	return p.d.cells[at]
 }
 
-func (p *rehearsal) putList(at place, c *cell) {
+// putList has the others see a status list that a function has written.
+func (p *rehearsal) putList(at place, c *cell) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.over {
+		return errRehearsed
+	}
 	p.lists[at] = c
+	return nil
+}
+
+func (p *rehearsal) ended() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.over
 }
 
 // leave is called when a function has ended.

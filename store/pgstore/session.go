@@ -3,7 +3,6 @@ package pgstore
 import (
 	"context"
 	"math/rand/v2"
-	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -33,7 +32,6 @@ type session struct {
 	headLoaded bool
 	before     license.AuditHead // what it was when it was loaded
 
-	mu    sync.RWMutex // of cells, which functions that rehearse read at once
 	cells cells
 	changes
 }

@@ -69,13 +69,9 @@ func (t *txn) known(p place) *cell {
 	if ok || !t.writable {
 		return c
 	}
-	if p.kind == kindList && t.practice != nil {
-		if c := t.practice.list(p); c != nil {
-			return c
-		}
+	if t.practice != nil {
+		return t.practice.known(p)
 	}
-	t.d.mu.RLock()
-	defer t.d.mu.RUnlock()
 	return t.d.cells[p]
 }
 
@@ -129,9 +125,7 @@ func (t *txn) learned(g gathered) {
 		case t.spilled:
 			t.cells[p] = c
 		default:
-			t.d.mu.Lock()
 			t.d.cells[p] = c
-			t.d.mu.Unlock()
 		}
 	}
 }
@@ -156,9 +150,11 @@ func (t *txn) several(ctx context.Context, of place, record func(id string) plac
 	}
 	if t.writable {
 		k := record("").kind
-		t.d.mu.RLock()
-		defer t.d.mu.RUnlock()
-		for _, written := range [][]place{t.written[k], t.d.written[k]} {
+		lists := [][]place{t.written[k]}
+		if t.practice == nil { // else nothing was written before
+			lists = append(lists, t.d.written[k])
+		}
+		for _, written := range lists {
 			for _, p := range written {
 				if belongs(p) {
 					take(p)
@@ -176,9 +172,11 @@ const dirtyMost = 2000
 func (t *txn) put(p place, c *cell) error {
 	switch {
 	case t.practice != nil && p.kind == kindList:
-		t.practice.putList(p, c)
-		return nil
+		return t.practice.putList(p, c)
 	case t.practice != nil:
+		if t.practice.ended() {
+			return errRehearsed
+		}
 		c = &cell{untold: true}
 	}
 	t.wrotes = true
