@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"net"
+	neturl "net/url"
 	"path/filepath"
 	"slices"
 	"sync/atomic"
@@ -289,14 +291,114 @@ func BenchmarkChange(b *testing.B) {
 	}
 }
 
-// benchStore is a store with b.N licences.
-func benchStore(b *testing.B, url string) *pgstore.Store {
+// BenchmarkDaemons makes changes through one store, through two on one database, and
+// through one that is 0.3 ms away each way.
+func BenchmarkDaemons(b *testing.B) {
+	c := pgtest.New(b)
+	for _, name := range []string{"activate", "renew", "refresh"} {
+		w := works[name]
+		run := func(writers int, open func(b *testing.B) []*pgstore.Store) func(b *testing.B) {
+			return func(b *testing.B) {
+				all := open(b)
+				b.ResetTimer()
+				spread(b, writers, 0, int64(b.N), func(n int64) error {
+					return all[n%int64(len(all))].Update(b.Context(), func(ctx context.Context, tx store.Tx) error { return w.store(ctx, tx, n) })
+				})
+				b.StopTimer()
+				b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "changes/s")
+				commits := int64(0)
+				for _, s := range all {
+					commits += s.Stats().Commits
+				}
+				b.ReportMetric(float64(b.N)/float64(commits), "changes/commit")
+			}
+		}
+		for _, writers := range []int{1, 16, 64} {
+			b.Run(fmt.Sprintf("%s/one/%d", name, writers), run(writers, func(b *testing.B) []*pgstore.Store {
+				b.Helper()
+				return []*pgstore.Store{benchStore(b, c.Schema(b))}
+			}))
+			b.Run(fmt.Sprintf("%s/two/%d", name, writers), run(writers, func(b *testing.B) []*pgstore.Store {
+				b.Helper()
+				at := c.Schema(b)
+				return []*pgstore.Store{benchStore(b, at), openBench(b, at)}
+			}))
+			b.Run(fmt.Sprintf("%s/far/%d", name, writers), run(writers, func(b *testing.B) []*pgstore.Store {
+				b.Helper()
+				at := c.Schema(b)
+				benchStore(b, at)
+				return []*pgstore.Store{openBench(b, away(b, at, 300*time.Microsecond))}
+			}))
+		}
+	}
+}
+
+// away returns the URL of a proxy to the server that url names on a unix socket, which
+// holds up what it passes on.
+func away(b *testing.B, url string, by time.Duration) string {
+	b.Helper()
+	u, err := neturl.Parse(url)
+	if err != nil {
+		b.Fatal(err)
+	}
+	q := u.Query()
+	server := filepath.Join(q.Get("host"), ".s.PGSQL.5432")
+	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // a benchmark's
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = l.Close() })
+	pass := func(to, from net.Conn) {
+		defer to.Close() //nolint:errcheck // it ends
+		buf := make([]byte, 1<<20)
+		for {
+			n, err := from.Read(buf)
+			if err != nil {
+				return
+			}
+			time.Sleep(by)
+			if _, err := to.Write(buf[:n]); err != nil {
+				return
+			}
+		}
+	}
+	go func() {
+		for {
+			in, err := l.Accept()
+			if err != nil {
+				return
+			}
+			out, err := net.Dial("unix", server) //nolint:noctx // a benchmark's
+			if err != nil {
+				_ = in.Close()
+				continue
+			}
+			go pass(in, out)
+			go pass(out, in)
+		}
+	}()
+	host, port, _ := net.SplitHostPort(l.Addr().String())
+	q.Set("host", host)
+	q.Set("port", port)
+	q.Set("sslmode", "disable")
+	u.RawQuery = q.Encode()
+	return u.String()
+}
+
+func openBench(b *testing.B, url string) *pgstore.Store {
 	b.Helper()
 	s, err := pgstore.Open(b.Context(), url, pgstore.Options{})
 	if err != nil {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { _ = s.Close() })
+	return s
+}
+
+// benchStore is a store with b.N licences.
+func benchStore(b *testing.B, url string) *pgstore.Store {
+	b.Helper()
+	s := openBench(b, url)
 	fill(b, s)
 	return s
 }

@@ -88,7 +88,8 @@ func (c *changes) sent() {
 	c.lines, c.drops, c.old = nil, 0, 0
 }
 
-func (c *changes) add(p place) {
+// wrote notes that a record was written.
+func (c *changes) wrote(p place) {
 	if c.dirty == nil {
 		c.dirty = make(map[place]struct{})
 	}

@@ -105,13 +105,13 @@ func open(t *testing.T, at string, o pgstore.Options) *pgstore.Store {
 	return s
 }
 
-func connect(t testing.TB, at string) *pgx.Conn {
-	t.Helper()
-	conn, err := pgx.Connect(t.Context(), at)
+func connect(tb testing.TB, at string) *pgx.Conn {
+	tb.Helper()
+	conn, err := pgx.Connect(tb.Context(), at)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() { _ = conn.Close(context.WithoutCancel(t.Context())) })
+	tb.Cleanup(func() { _ = conn.Close(context.WithoutCancel(tb.Context())) })
 	return conn
 }
 

@@ -54,11 +54,11 @@ func (q *queue) close() {
 	q.signal()
 }
 
-// take returns the next group, and whether there can be more.
-func (q *queue) take() (members []*request, more bool) {
+// take adds to a group those that wait, and reports whether there can be more.
+func (q *queue) take(members []*request) (all []*request, more bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	n := min(len(q.waiting), groupMost)
+	n := min(len(q.waiting), groupMost-len(members))
 	members = append(members, q.waiting[:n]...)
 	q.waiting = q.waiting[n:]
 	if len(q.waiting) > 0 {
@@ -83,7 +83,7 @@ func (s *Store) write() {
 		for range yields {
 			runtime.Gosched()
 		}
-		members, more := s.queue.take()
+		members, more := s.queue.take(nil)
 		if len(members) > 0 {
 			s.commit(members)
 		}
@@ -128,7 +128,10 @@ func (s *Store) commit(members []*request) {
 			if turns++; turns == mostTurns {
 				break
 			}
-			pause(min(turns, 4))
+			if turns > 2 { // at first the other is likely to gather its next group
+				pause(min(turns, 4))
+			}
+			members, _ = s.queue.take(members) // those that came while another had the turn
 			continue
 		}
 		if attempt++; attempt == mostAttempts {

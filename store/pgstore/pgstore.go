@@ -6,9 +6,10 @@
 // that wait in a daemon are made in one database transaction, function after
 // function, which takes the turn (it locks the head of the chain) with its first
 // statement and is committed once. A daemon that has to wait for another's turn
-// has nothing to throw away yet. What a function writes is sent together with
-// what it reads next, or with the commit, and a function that fails is undone
-// alone. Reading goes by connections of its own and waits for nobody.
+// has next to nothing to throw away yet. What functions write is held in memory
+// and sent with the commit, by one statement for each table; before they run, functions that wait
+// together rehearse, so that what they read is read for all of them at once. A function that fails is
+// undone alone. Reading goes by connections of its own and waits for nobody.
 //
 // All of it runs at SERIALIZABLE, and is run again after a conflict. Neither
 // LISTEN nor advisory locks, extensions or sequences are used.

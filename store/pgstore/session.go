@@ -87,7 +87,7 @@ func (d *session) send(ctx context.Context) error {
 
 func (d *session) exchange(ctx context.Context, queue []statement, ours *error) error {
 	if len(queue) == 1 {
-		rows, err := d.conn.Query(ctx, queue[0].sql, queue[0].args...) //nolint:rowserrcheck // take does
+		rows, err := d.conn.Query(ctx, queue[0].sql, queue[0].args...)
 		if err != nil {
 			return err
 		}
@@ -99,7 +99,7 @@ func (d *session) exchange(ctx context.Context, queue []statement, ours *error) 
 	}
 	results := d.conn.SendBatch(ctx, b)
 	for _, q := range queue {
-		rows, err := results.Query() //nolint:rowserrcheck // take does
+		rows, err := results.Query()
 		if err == nil {
 			err = q.take(rows, ours)
 		}

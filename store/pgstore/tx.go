@@ -2,6 +2,7 @@ package pgstore
 
 import (
 	"context"
+	"maps"
 	"strings"
 	"unicode/utf8"
 
@@ -181,7 +182,7 @@ func (t *txn) put(p place, c *cell) error {
 	}
 	t.wrotes = true
 	t.cells[p] = c
-	t.changes.add(p)
+	t.wrote(p)
 	return t.unburden()
 }
 
@@ -231,13 +232,11 @@ func (t *txn) keep() {
 	if t.spilled {
 		d.later("release savepoint f")
 	}
-	for p, c := range t.cells {
-		d.cells[p] = c
-	}
+	maps.Copy(d.cells, t.cells)
 	for k, places := range t.written {
 		for _, p := range places {
 			if _, is := t.dirty[p]; is {
-				d.changes.add(p)
+				d.wrote(p)
 			} else {
 				d.written[k] = append(d.written[k], p)
 			}
