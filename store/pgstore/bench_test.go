@@ -299,6 +299,7 @@ func BenchmarkDaemons(b *testing.B) {
 		w := works[name]
 		run := func(writers int, open func(b *testing.B) []*pgstore.Store) func(b *testing.B) {
 			return func(b *testing.B) {
+				b.Helper()
 				all := open(b)
 				b.ResetTimer()
 				spread(b, writers, 0, int64(b.N), func(n int64) error {
@@ -343,13 +344,13 @@ func away(b *testing.B, url string, by time.Duration) string {
 	}
 	q := u.Query()
 	server := filepath.Join(q.Get("host"), ".s.PGSQL.5432")
-	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // a benchmark's
+	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { _ = l.Close() })
 	pass := func(to, from net.Conn) {
-		defer to.Close() //nolint:errcheck // it ends
+		defer to.Close()
 		buf := make([]byte, 1<<20)
 		for {
 			n, err := from.Read(buf)
@@ -368,7 +369,7 @@ func away(b *testing.B, url string, by time.Duration) string {
 			if err != nil {
 				return
 			}
-			out, err := net.Dial("unix", server) //nolint:noctx // a benchmark's
+			out, err := net.Dial("unix", server)
 			if err != nil {
 				_ = in.Close()
 				continue
