@@ -85,10 +85,14 @@ func (c *Cluster) URL() string {
 	return "postgres:///postgres?" + url.Values{"host": {c.dir}, "port": {cmp.Or(c.port, "5432")}, "user": {"postgres"}}.Encode()
 }
 
-// Schema returns the URL of a new schema of the cluster, which is dropped when tb ends.
+// Schema returns the URL of a new schema of the cluster, which lasts as long as that.
 func (c *Cluster) Schema(tb testing.TB) string {
 	tb.Helper()
-	return schemaAt(tb, c.URL())
+	name := newName()
+	if err := c.Do("create schema " + name); err != nil {
+		tb.Fatalf("make a schema for the test: %v", err)
+	}
+	return within(tb, c.URL(), name)
 }
 
 // start makes a cluster and waits until it answers.
@@ -233,12 +237,10 @@ func binaries() (string, error) {
 	return filepath.Dir(slices.MaxFunc(found, func(a, b string) int { return len(a) - len(b) + 2*bytes.Compare([]byte(a), []byte(b)) })), nil
 }
 
-// schemaAt makes a schema on a server and returns the URL that leads to it.
+// schemaAt makes a schema on a server, which is dropped when tb ends.
 func schemaAt(tb testing.TB, at string) string {
 	tb.Helper()
-	var random [8]byte
-	_, _ = rand.Read(random[:]) // never fails
-	name := "test_" + hex.EncodeToString(random[:])
+	name := newName()
 	do := func(sql string) error {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(tb.Context()), time.Minute) // also when the test has ended
 		defer cancel()
@@ -257,6 +259,18 @@ func schemaAt(tb testing.TB, at string) string {
 			tb.Logf("drop the schema of the test: %v", err)
 		}
 	})
+	return within(tb, at, name)
+}
+
+func newName() string {
+	var random [8]byte
+	_, _ = rand.Read(random[:]) // never fails
+	return "test_" + hex.EncodeToString(random[:])
+}
+
+// within returns the URL of a schema of a server.
+func within(tb testing.TB, at, name string) string {
+	tb.Helper()
 	u, err := url.Parse(at)
 	if err != nil {
 		tb.Fatalf("%s is no URL", EnvURL)

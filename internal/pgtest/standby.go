@@ -55,7 +55,35 @@ func (c *Cluster) follow() (*Cluster, error) {
 		return nil, err
 	}
 	// It is asked for only now, so that the copy does not ask for itself.
-	return s, errors.Join(c.Do("alter system set synchronous_standby_names = '"+name+"'"), c.Do("select pg_reload_conf()"))
+	return s, c.waitFor(s)
+}
+
+// Take makes s, which was stopped and not killed, and had all that c has, a
+// synchronous standby of c, and starts it.
+func (c *Cluster) Take(s *Cluster) error {
+	if s.name == "" {
+		s.name = strings.ToLower(filepath.Base(s.dir))
+		s.args = append(s.args, "-c", "cluster_name="+s.name)
+	}
+	signal := filepath.Join(s.dir, "data", "standby.signal")
+	settings := filepath.Join(s.dir, "data", "postgresql.auto.conf")
+	if err := errors.Join(os.WriteFile(signal, nil, 0o600), own(signal)); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(settings, os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(f, "synchronous_standby_names = ''\nprimary_conninfo = 'host=%s port=%s user=postgres'\n", c.dir, cmp.Or(c.port, "5432"))
+	if err := errors.Join(err, f.Close(), s.Start()); err != nil {
+		return err
+	}
+	return errors.Join(c.waitFor(s), c.Await(s))
+}
+
+// waitFor has c ask for s at each commit.
+func (c *Cluster) waitFor(s *Cluster) error {
+	return errors.Join(c.Do("alter system set synchronous_standby_names = '"+s.name+"'"), c.Do("select pg_reload_conf()"))
 }
 
 // Await waits until s, a standby of c, has what c has and c waits for it with each commit.

@@ -3,6 +3,7 @@ package pgstore
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"net"
@@ -10,9 +11,11 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/seed-357fa782/licensed/license"
@@ -36,11 +39,19 @@ func badURL(format string, args ...any) error {
 
 // checkURL returns the URL with what it has to say and does not.
 func checkURL(url string) (string, error) {
-	u, err := neturl.Parse(url)
+	one, several, ports := splitHosts(url)
+	u, err := neturl.Parse(one)
 	if err != nil {
 		return "", badURL("it cannot be read; write postgres://user@host/database") // its error would show it
 	}
 	q := u.Query()
+	if several != "" && (q.Has("host") || q.Has("port")) {
+		return "", badURL("it names hosts in two places")
+	}
+	if several != "" {
+		q.Set("host", several)
+		q.Set("port", ports)
+	}
 	_, has := u.User.Password()
 	switch {
 	case u.Scheme != "postgres" && u.Scheme != "postgresql":
@@ -62,6 +73,32 @@ func checkURL(url string) (string, error) {
 	}
 	u.RawQuery = q.Encode()
 	return u.String(), nil
+}
+
+// splitHosts takes several hosts out of a URL, which no URL of others has. Each
+// host has a port, that of PostgreSQL where it names none.
+func splitHosts(url string) (rest, hosts, ports string) {
+	scheme, after, found := strings.Cut(url, "://")
+	end := strings.IndexAny(after, "/?#")
+	if end < 0 {
+		end = len(after)
+	}
+	at := strings.LastIndex(after[:end], "@") + 1
+	if !found || !strings.Contains(after[at:end], ",") || strings.Contains(after[end:], "@") {
+		return url, "", ""
+	}
+	var names, numbers []string
+	for host := range strings.SplitSeq(after[at:end], ",") {
+		port := "5432"
+		if i := strings.LastIndex(host, ":"); i > strings.LastIndex(host, "]") {
+			host, port = host[:i], host[i+1:]
+		}
+		if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+			return url, "", "" // which says so, and shows nothing: it may be of a password
+		}
+		names, numbers = append(names, strings.Trim(host, "[]")), append(numbers, port)
+	}
+	return scheme + "://" + after[:at] + after[end:], strings.Join(names, ","), strings.Join(numbers, ",")
 }
 
 // local reports whether no host of a list lies beyond this machine.
@@ -119,6 +156,7 @@ func pools(ctx context.Context, url string, o *Options) (reads, writes *pgxpool.
 	config.MinConns, config.MinIdleConns = 0, 0
 	forWrites := config.Copy()
 	config.MaxConns, forWrites.MaxConns = int32(o.Connections-1), 1
+	neverCancel(forWrites)
 	if reads, err = pgxpool.NewWithConfig(ctx, config); err != nil {
 		return nil, nil, asError(err)
 	}
@@ -127,6 +165,44 @@ func pools(ctx context.Context, url string, o *Options) (reads, writes *pgxpool.
 		return nil, nil, asError(err)
 	}
 	return reads, writes, nil
+}
+
+var errNeverCancel = errors.New("a change is not cancelled")
+
+// neverCancel has the connections of a pool never ask their server to break off
+// what they have given up, which the driver does on a connection of its own. A
+// commit that waits for a synchronous standby, and is cancelled, is there without
+// it: everybody would see it, and none of them would wait.
+func neverCancel(config *pgxpool.Config) {
+	before := config.BeforeConnect
+	config.BeforeConnect = func(ctx context.Context, c *pgx.ConnConfig) error {
+		if before != nil {
+			if err := before(ctx, c); err != nil {
+				return err
+			}
+		}
+		var mu sync.Mutex
+		var conn net.Conn // the last that was dialled
+		connected := false
+		dial := c.DialFunc
+		c.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			mu.Lock()
+			defer mu.Unlock()
+			if connected { // what it asks for is given up, and need not be waited for
+				return nil, errors.Join(errNeverCancel, conn.Close())
+			}
+			var err error
+			conn, err = dial(ctx, network, addr)
+			return conn, err
+		}
+		c.AfterConnect = func(context.Context, *pgconn.PgConn) error {
+			mu.Lock()
+			defer mu.Unlock()
+			connected = true
+			return nil
+		}
+		return nil
+	}
 }
 
 func milliseconds(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }

@@ -24,6 +24,14 @@ func TestCheck(t *testing.T) {
 		"postgresql:///licensed?host=/run/postgresql":                       "",
 		"postgres://licensed@127.0.0.1:5432/licensed?sslmode=disable":       "",
 		"postgres://licensed@a,b/licensed":                                  "",
+		"postgres://licensed@a:5432,b:5433/licensed":                        "",
+		"postgres://a,b:5433":                                               "",
+		"postgres://licensed@[::1]:5432,[fe80::1]/licensed":                 "",
+		"postgres://licensed@a:5432,b:port/licensed":                        "cannot be read",
+		"postgres://licensed@a,b/licensed?host=c":                           "two places",
+		"postgres://licensed:hunter2@a:5432,b:5433/licensed":                "password",
+		"postgres://licensed:hunter2@a:5432,b:hunter2/licensed":             "cannot be read",
+		"postgres://licensed:hunter2,/@a/licensed":                          "cannot be read",
 		"postgres://licensed:hunter2@db.example.com/licensed":               "password",
 		"postgres://licensed@db.example.com/licensed?password=hunter2":      "password",
 		"postgres://licensed@db.example.com/licensed?sslmode=prefer":        "plain text",
@@ -43,7 +51,7 @@ func TestCheck(t *testing.T) {
 		case want == "" && err == nil:
 		case want == "" || !errors.As(err, &ours) || ours.Reason != license.BadRequest || ours.Field != "store" || !strings.Contains(err.Error(), want):
 			t.Errorf("%s: error is %v, want one about %q", at, err, want)
-		case strings.Contains(at, ":hunter2@") && strings.Contains(err.Error(), "hunter2"):
+		case strings.Contains(at, ":hunter2") && strings.Contains(err.Error(), "hunter2"):
 			t.Errorf("%s: the error shows the password: %v", at, err)
 		}
 	}
@@ -115,39 +123,46 @@ func connect(tb testing.TB, at string) *pgx.Conn {
 	return conn
 }
 
-// TestPassword has the password of a role changed while the store is open.
-func TestPassword(t *testing.T) {
+// withPassword is a cluster that asks the role merchant for a password, and its URL
+// for that role. exec runs a statement as the superuser.
+func withPassword(t *testing.T) (at string, exec func(sql string)) {
+	t.Helper()
 	c := pgtest.New(t)
-	at, err := url.Parse(c.URL())
+	u, err := url.Parse(c.URL())
 	if err != nil {
 		t.Fatal(err)
 	}
-	conn := connect(t, c.URL())
-	exec := func(sql string) {
+	exec = func(sql string) {
 		t.Helper()
-		if _, err := conn.Exec(t.Context(), sql); err != nil {
+		if err := c.Do(sql); err != nil {
 			t.Fatal(err)
 		}
 	}
 	exec("create role merchant login password 'hunter2'")
 	exec("create schema merchant authorization merchant")
-	access := filepath.Join(at.Query().Get("host"), "data", "pg_hba.conf")
+	access := filepath.Join(u.Query().Get("host"), "data", "pg_hba.conf")
 	if err := os.WriteFile(access, []byte("local all merchant scram-sha-256\nlocal all all trust\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	exec("select pg_reload_conf()")
-	q := at.Query()
+	q := u.Query()
 	q.Set("user", "merchant")
-	at.RawQuery = q.Encode()
+	u.RawQuery = q.Encode()
 	for { // the reload takes its time
-		free, err := pgx.Connect(t.Context(), at.String())
+		free, err := pgx.Connect(t.Context(), u.String())
 		if err != nil {
-			break
+			return u.String(), exec
 		}
 		if err := free.Close(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 	}
+}
+
+// TestPassword has the password of a role changed while the store is open, and the
+// file that holds it wrong for a while.
+func TestPassword(t *testing.T) {
+	at, exec := withPassword(t)
 	file := filepath.Join(t.TempDir(), "password")
 	write := func(password string) {
 		t.Helper()
@@ -156,18 +171,44 @@ func TestPassword(t *testing.T) {
 		}
 	}
 	write("hunter3")
-	if s, err := pgstore.Open(t.Context(), at.String(), pgstore.Options{PasswordFile: file}); err == nil || strings.Contains(err.Error(), "hunter") {
+	if s, err := pgstore.Open(t.Context(), at, pgstore.Options{PasswordFile: file}); err == nil || strings.Contains(err.Error(), "hunter") {
 		t.Errorf("the wrong password: %v, %v", s, err)
 	}
 	write("hunter2")
-	s := open(t, at.String(), pgstore.Options{PasswordFile: file})
-	if err := s.Update(t.Context(), issueEvent); err != nil {
+	s := open(t, at, pgstore.Options{PasswordFile: file})
+	view := func() error {
+		return s.View(t.Context(), func(ctx context.Context, tx store.Tx) error { _, err := tx.AuditHead(ctx); return err })
+	}
+	if err := errors.Join(view(), s.Update(t.Context(), issueEvent)); err != nil {
 		t.Error(err)
 	}
 	exec("alter role merchant password 'hunter4'")
-	write("hunter4")
-	exec("select pg_terminate_backend(pid) from pg_stat_activity where usename = 'merchant'")
-	if err := s.Update(t.Context(), issueEvent); err != nil {
-		t.Errorf("with the new password: %v", err)
+	const hangUp = "select pg_terminate_backend(pid, 10000) from pg_stat_activity where usename = 'merchant'"
+	for what, mistake := range map[string]func(){
+		"the old password": func() { write("hunter2") },
+		"an empty file":    func() { write("") },
+		"no file": func() {
+			if err := os.Remove(file); err != nil {
+				t.Error(err)
+			}
+		},
+	} {
+		mistake()
+		exec(hangUp)
+		for _, err := range []error{view(), s.Update(t.Context(), issueEvent)} {
+			if !canTryAgain(err) || strings.Contains(err.Error(), "hunter") {
+				t.Errorf("with %s: %v", what, err)
+			}
+		}
+		write("hunter4")
+		if err := errors.Join(view(), s.Update(t.Context(), issueEvent)); err != nil {
+			t.Errorf("with the new password after %s: %v", what, err)
+		}
 	}
+}
+
+// canTryAgain reports whether an error says that nothing was done, and when to try again.
+func canTryAgain(err error) bool {
+	var ours *license.Error
+	return errors.As(err, &ours) && ours.Reason == license.ReadOnly && ours.RetryAfter > 0
 }

@@ -3,9 +3,6 @@ package pgstore_test
 import (
 	"context"
 	"errors"
-	"fmt"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -21,48 +18,9 @@ import (
 func TestKilled(t *testing.T) {
 	c := pgtest.New(t)
 	url := c.Schema(t)
-	daemons := []*pgstore.Store{open(t, url, pgstore.Options{}), open(t, url, pgstore.Options{})}
-	const workers = 6
-	var answered, failed [workers]map[string]bool
-	var done atomic.Int64
-	stop := make(chan struct{})
-	progress := make(chan struct{}, 1)
-	var wg sync.WaitGroup
-	for w := range workers {
-		answered[w], failed[w] = map[string]bool{}, map[string]bool{}
-		wg.Go(func() {
-			for i := 0; ; i++ {
-				select {
-				case <-stop:
-					return
-				default:
-				}
-				name := fmt.Sprintf("lic_%d_%d", w, i)
-				err := daemons[w%2].Update(t.Context(), func(ctx context.Context, tx store.Tx) error {
-					_, err := tx.Append(ctx, license.AuditEvent{At: benchTime, Action: license.ActionIssue, License: name})
-					return errors.Join(err, tx.SetValue(ctx, name, []byte("x")))
-				})
-				if err == nil {
-					answered[w][name] = true
-					done.Add(1)
-					select {
-					case progress <- struct{}{}:
-					default:
-					}
-					continue
-				}
-				failed[w][name] = errors.Is(err, license.ReadOnly) // else nobody knows
-				var ours *license.Error
-				if !errors.As(err, &ours) || ours.RetryAfter == 0 {
-					t.Errorf("the error is not one to try again after: %v", err)
-				}
-			}
-		})
-	}
+	w := begin(t, open(t, url, pgstore.Options{}), open(t, url, pgstore.Options{}))
 	for range 2 {
-		for want := done.Load() + 20; done.Load() < want; {
-			<-progress
-		}
+		w.goOn(20)
 		if err := c.Kill(); err != nil {
 			t.Log(err) // the guard tells how the server ended
 		}
@@ -70,50 +28,8 @@ func TestKilled(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for want := done.Load() + 20; done.Load() < want; {
-		<-progress
-	}
-	close(stop)
-	wg.Wait()
-	there := map[string]int{}
-	if err := daemons[0].View(t.Context(), func(ctx context.Context, tx store.Tx) error {
-		clear(there)
-		var head license.AuditHead
-		for p := (store.Page{Limit: store.MaxPage}); ; {
-			lines, next, err := tx.EventLines(ctx, store.EventFilter{}, p)
-			if err != nil {
-				return err
-			}
-			for _, raw := range lines {
-				line, err := license.ParseAuditLine(raw)
-				if err != nil {
-					return err
-				}
-				var fault *license.AuditFault
-				if head, fault = head.Follow(line); fault != nil {
-					return fault
-				}
-				there[line.License]++
-			}
-			if p.Cursor = next; next == "" {
-				return nil
-			}
-		}
-	}); err != nil {
-		t.Fatal(err)
-	}
-	for w := range workers {
-		for name := range answered[w] {
-			if there[name] != 1 {
-				t.Errorf("%s was answered and is there %d times", name, there[name])
-			}
-		}
-		for name, sure := range failed[w] {
-			if sure && there[name] != 0 || there[name] > 1 {
-				t.Errorf("%s failed and is there %d times", name, there[name])
-			}
-		}
-	}
+	w.goOn(20)
+	w.check()
 }
 
 // TestGone stops the database: everything fails with something to try again after,

@@ -276,10 +276,12 @@ func (s *Store) settle(lost *lostError) error {
 	defer conn.Release()
 	d := s.turn(conn.Conn())
 	group, ok, err := d.groupAt(ctx, lost.after.Seq)
+	// Committed, because that waits for a synchronous standby, as the lost one would
+	// have: a server that was started again has what its standby may not have.
 	if d.failure == nil {
-		_ = d.ask(ctx, nil, "rollback") // else the connection is closed
+		_ = d.ask(ctx, nil, "commit")
 	}
-	if err != nil {
+	if err != nil || d.failure != nil {
 		return unsure
 	}
 	switch {
