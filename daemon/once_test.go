@@ -213,6 +213,35 @@ func TestAnswerIsMadeAgain(t *testing.T) {
 	}
 }
 
+// A call that had nothing to change and whose answer was lost is answered when it is
+// repeated. What was changed since by others stays.
+func TestLostAnswerOfNoChange(t *testing.T) {
+	t.Parallel()
+	m := start(t, config, nil)
+	l := m.issue()
+	rs, text := m.staff(http.MethodPost, at(adminwire.PathResume, l.ID), "", adminwire.HeaderKey, "resume")
+	if rs.StatusCode != http.StatusOK || decode[adminwire.Edited](t, text).Changed {
+		t.Fatalf("HTTP %d: %s", rs.StatusCode, text)
+	}
+	m.loseAnswers()
+	events := m.events()
+	rs, text = m.staff(http.MethodPost, at(adminwire.PathResume, l.ID), "", adminwire.HeaderKey, "resume")
+	if rs.StatusCode != http.StatusOK {
+		t.Fatalf("HTTP %d: %s", rs.StatusCode, text)
+	}
+	if e := decode[adminwire.Edited](t, text); e.Changed || e.License.ID != l.ID {
+		t.Errorf("it is answered with %s", text)
+	}
+	if d := cmp.Diff(events, m.events()); d != "" {
+		t.Errorf("something was changed (-before +after):\n%s", d)
+	}
+	m.must(http.MethodPost, at(adminwire.PathSuspend, l.ID), nil)
+	rs, text = m.staff(http.MethodPost, at(adminwire.PathResume, l.ID), "", adminwire.HeaderKey, "resume")
+	if e := decode[adminwire.Edited](t, text); rs.Header.Get(adminwire.HeaderReplayed) != "true" || e.Changed {
+		t.Errorf("a third time it is answered with %s", text)
+	}
+}
+
 // What is kept of a call holds neither its key nor a code in clear.
 func TestKeptAnswersAreSealed(t *testing.T) {
 	t.Parallel()

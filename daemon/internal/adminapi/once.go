@@ -41,11 +41,23 @@ func (v *visit) once(key string) {
 		return
 	}
 	defer end()
-	if kept != nil && (kept.Answer != nil || !v.route.again) {
+	if kept != nil && (kept.Answer != nil || !v.route.again && !v.idle(kept)) {
 		v.replay(kept)
 		return
 	}
 	v.first()
+}
+
+// idle reports whether an earlier call has changed nothing, and nobody was told. It
+// is made again then.
+func (v *visit) idle(kept *authority.Kept) bool {
+	switch v.route.answer { // of these everything that they change is in Made
+	case "Edited":
+		return !v.route.beside && len(kept.Made.Changed) == 0
+	case "OrderEdited":
+		return !v.route.beside && len(kept.Made.Orders) == 0
+	}
+	return false
 }
 
 // digest reads the body, and leaves it to be read again.
