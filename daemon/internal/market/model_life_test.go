@@ -86,6 +86,7 @@ func as(ctx context.Context, who string) context.Context {
 type life struct {
 	m         *modelled
 	n         int
+	daemon    int // whose life it is
 	fate      place
 	spared    atomic.Int32 // how often it still gets past that place
 	process   *faultstore.Process
@@ -118,11 +119,12 @@ func (r *report) String() string {
 	return r.last
 }
 
-// start begins the next life on the store, with nothing of the last one's memory.
-func (m *modelled) start() error {
+// start begins the next life of a daemon on the store, with nothing of the last
+// one's memory.
+func (m *modelled) start(daemon int) error {
 	m.mu.Lock()
 	m.lives++
-	l := &life{m: m, n: m.lives, process: faultstore.NewProcess(m.db), ended: make(chan struct{})}
+	l := &life{m: m, n: m.lives, daemon: daemon, process: faultstore.NewProcess(m.db), ended: make(chan struct{})}
 	m.mu.Unlock()
 	name := fmt.Sprint("life ", l.n)
 	r := m.draw(name)
@@ -163,7 +165,7 @@ func (m *modelled) start() error {
 		pause = 4 * time.Hour
 	}
 	l.run(longest, pause, r.IntN(2) == 0)
-	m.living.Store(l)
+	m.living[daemon].Store(l)
 	if m.over.Load() { // whoever ends the game may not have seen it
 		l.die(place{})
 	}
@@ -219,14 +221,14 @@ func (l *life) run(longest, pause time.Duration, reopen bool) {
 		if l.m.over.Load() {
 			return
 		}
-		if err := l.m.next(reopen); err != nil {
+		if err := l.m.next(l.daemon, reopen && len(l.m.living) == 1); err != nil {
 			l.m.errorf("start again: %v", err)
 		}
 	})
 }
 
-// next starts the daemon again, on the file as it was left or on the open store.
-func (m *modelled) next(reopen bool) error {
+// next starts a daemon again, on the file as it was left or on the open store.
+func (m *modelled) next(daemon int, reopen bool) error {
 	if reopen {
 		m.mu.Lock()
 		err := m.db.Close()
@@ -238,7 +240,7 @@ func (m *modelled) next(reopen bool) error {
 			return err
 		}
 	}
-	if err := m.start(); err != nil {
+	if err := m.start(daemon); err != nil {
 		return err
 	}
 	m.mu.Lock()
@@ -270,10 +272,14 @@ func (l *life) die(at place) {
 
 func (l *life) dead() bool { return l.gone.Load() }
 
-// alive is the present life, nil while there is none.
+// alive is the present life of the daemon whose turn it is among those that run, nil
+// while there is none.
 func (m *modelled) alive() *life {
-	if l := m.living.Load(); !l.dead() {
-		return l
+	first := int(m.turn.Add(1))
+	for n := range m.living {
+		if l := m.living[(first+n)%len(m.living)].Load(); !l.dead() {
+			return l
+		}
 	}
 	return nil
 }
@@ -290,9 +296,12 @@ func (m *modelled) awake() *life {
 	return nil
 }
 
-// kill kills the daemon, and waits until it runs again.
+// kill kills all daemons, and waits until one runs again.
 func (m *modelled) kill() {
-	m.awake().die(place{})
+	m.awake()
+	for n := range m.living {
+		m.living[n].Load().die(place{})
+	}
 	m.awake()
 }
 

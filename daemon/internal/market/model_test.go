@@ -17,6 +17,8 @@ import (
 const (
 	modelSeeds = 25
 	modelSteps = 400
+
+	modelOfDaemons = 6 // games with several daemons
 )
 
 // TestModel plays random lives against a marketplace that gets everything wrong
@@ -35,7 +37,25 @@ func TestModel(t *testing.T) {
 		t.Run(strconv.FormatUint(seed+1, 10), func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				m := newModel(t, seed+1, ring)
+				m := newModel(t, seed+1, ring, 1)
+				m.play(modelSteps)
+				all.add(m)
+			})
+		})
+	}
+}
+
+// TestModelOfDaemons plays with three daemons on one store, which are killed one by
+// one, and called in turn by everybody.
+func TestModelOfDaemons(t *testing.T) {
+	ring := modelRing(t)
+	var all tally
+	t.Cleanup(func() { t.Logf("killed %v", all.deaths) })
+	for seed := range uint64(modelOfDaemons) {
+		t.Run(strconv.FormatUint(seed+1, 10), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				m := newModel(t, seed+1, ring, 3)
 				m.play(modelSteps)
 				all.add(m)
 			})

@@ -60,9 +60,10 @@ type modelled struct {
 	step    atomic.Int64
 	calm    atomic.Bool // nobody is killed any more
 	over    atomic.Bool
-	living  atomic.Pointer[life]
-	carried atomic.Int64   // calls of the marketplace
-	behind  sync.WaitGroup // everything that was begun and not waited for
+	living  []atomic.Pointer[life] // of each daemon
+	turn    atomic.Int64           // whose it is to be called
+	carried atomic.Int64           // calls of the marketplace
+	behind  sync.WaitGroup         // everything that was begun and not waited for
 
 	bought    []*purchase
 	last      *purchase // to which something happened
@@ -129,7 +130,8 @@ func dialect(r *rand.Rand) (d sandbox.Dialect) {
 	return d
 }
 
-func newModel(t *testing.T, seed uint64, ring *keys.Ring) *modelled {
+// newModel has so many daemons on one store.
+func newModel(t *testing.T, seed uint64, ring *keys.Ring, daemons int) *modelled {
 	t.Helper()
 	begin := time.Now()
 	now := func() time.Time { return modelBegin.Add(time.Since(begin)) }
@@ -137,7 +139,7 @@ func newModel(t *testing.T, seed uint64, ring *keys.Ring) *modelled {
 		t: t, seed: seed, random: rand.New(rand.NewPCG(seed, 1)), keys: ring, key: koogallery.NewAccessKey("the key"),
 		path:   filepath.Join(t.TempDir(), "test.db"),
 		deaths: make(map[place]int), moves: make(map[string]int), seen: make(map[string]int),
-		files: make(map[string][]byte), sales: make(map[string]*sale),
+		files: make(map[string][]byte), sales: make(map[string]*sale), living: make([]atomic.Pointer[life], daemons),
 	}
 	bad := sandbox.Misbehaviour{Faults: make(map[sandbox.Fault]float64), MaxDelay: 30 * time.Minute}
 	for _, f := range sandbox.Faults() {
@@ -177,7 +179,9 @@ func newModel(t *testing.T, seed uint64, ring *keys.Ring) *modelled {
 	}
 	m.db, err = boltstore.Open(m.path, boltstore.Options{})
 	m.must(err)
-	m.must(m.start())
+	for n := range m.living {
+		m.must(m.start(n))
+	}
 	return m
 }
 
@@ -187,8 +191,10 @@ func (m *modelled) end() {
 	if err := m.s.Close(); err != nil {
 		m.errorf("close the sandbox: %v", err)
 	}
-	if l := m.living.Load(); l != nil {
-		l.die(place{})
+	for n := range m.living {
+		if l := m.living[n].Load(); l != nil {
+			l.die(place{})
+		}
 	}
 	m.behind.Wait()
 	if err := m.db.Close(); err != nil {
