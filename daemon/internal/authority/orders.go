@@ -327,10 +327,15 @@ func (a *Authority) orderActivated(ctx context.Context, tx store.Tx, actor licen
 	return auditOrder(ctx, tx, actor, action, was, is, now, "")
 }
 
+// clockDifference is by how much the clocks of daemons on one store may differ where
+// one has to be told from the other what came first.
+const clockDifference = 5 * time.Minute
+
 // heardLater reports whether an order was heard of only when its code was in use,
-// and has never stood there.
+// and has never stood there. One that was heard of at about the same time counts as
+// heard of later: what daemons note are whole seconds of their own clocks.
 func heardLater(o license.Order, l license.License) bool {
-	return !l.ActivatedAt.IsZero() && o.SeenAt.After(l.ActivatedAt) &&
+	return !l.ActivatedAt.IsZero() && o.SeenAt.After(l.ActivatedAt.Add(-clockDifference)) &&
 		!slices.ContainsFunc(o.History, func(c license.StageChange) bool { return c.Stage == license.StageActivated })
 }
 

@@ -388,13 +388,23 @@ func TestRedeliveryOfAnInstance(t *testing.T) {
 }
 
 // An order that is entered when its code is in use already is found by the next
-// comparison.
+// comparison, be it in the same second, or by a daemon whose clock is behind.
 func TestOrderHeardOfLater(t *testing.T) {
 	t.Parallel()
+	for name, after := range map[string]time.Duration{"an hour later": time.Hour, "in the same second": 0, "by a clock that is behind": -time.Minute} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			orderHeardOfLater(t, after)
+		})
+	}
+}
+
+func orderHeardOfLater(t *testing.T, after time.Duration) {
+	t.Helper()
 	w := newWorld(t)
 	c, _ := w.sell("PL001")
 	w.must(w.install("m").activate(c), "")
-	w.pass(time.Hour)
+	w.pass(after)
 	w.addOrder(authority.NewOrder{ID: "CS1", Product: "OFFI1", Stage: license.StageDelivered, Offline: true})
 	w.wantStage("entered", "CS1", license.StageDelivered)
 	for range 2 {
