@@ -137,13 +137,14 @@ func (m *modelled) start(daemon int) error {
 		}
 	})
 	up, err := market.NewUpstream(market.UpstreamOptions{
-		AccessKeyID: "ak", SecretAccessKey: "sk", BaseURLs: []string{"https://mkt.example.com"}, Now: m.options.Now, Transport: l,
+		AccessKeyID: "ak", SecretAccessKey: "sk", BaseURLs: []string{"https://mkt.example.com"}, Now: m.clock(daemon), Transport: l,
 	})
 	if err != nil {
 		return err
 	}
 	began := time.Now()
 	o := m.options
+	o.Now = m.clock(daemon)
 	o.Store, o.Random, o.Uptime = l.process, m.source(name), func() time.Duration { return time.Since(began) }
 	o.Channels = []authority.Channel{{Name: channel, Upstream: up, Desk: up, Meter: up}}
 	if l.authority, err = authority.New(o); err != nil {
@@ -156,7 +157,7 @@ func (m *modelled) start(daemon int) error {
 		return err
 	}
 	entry, mux := m.entry, http.NewServeMux()
-	entry.Authority, entry.Log = l.authority, slog.New(slog.NewTextHandler(&l.log, &slog.HandlerOptions{Level: slog.LevelError}))
+	entry.Now, entry.Authority, entry.Log = o.Now, l.authority, slog.New(slog.NewTextHandler(&l.log, &slog.HandlerOptions{Level: slog.LevelError}))
 	mux.Handle("POST /marketplace/"+channel, market.Callbacks(entry))
 	mux.Handle("GET /marketplace/"+channel, market.CallbacksV1(entry))
 	l.handler = mux
@@ -170,6 +171,11 @@ func (m *modelled) start(daemon int) error {
 		l.die(place{})
 	}
 	return nil
+}
+
+// clock is that of a daemon. Those of several differ.
+func (m *modelled) clock(daemon int) func() time.Time {
+	return func() time.Time { return m.options.Now().Add(time.Duration(daemon%3-1) * 20 * time.Second * time.Duration(min(len(m.living)-1, 1))) }
 }
 
 // doom says where a life ends, and when at the latest. The first ones of all games
