@@ -175,7 +175,9 @@ func (m *modelled) start(daemon int) error {
 
 // clock is that of a daemon. Those of several differ.
 func (m *modelled) clock(daemon int) func() time.Time {
-	return func() time.Time { return m.options.Now().Add(time.Duration(daemon%3-1) * 20 * time.Second * time.Duration(min(len(m.living)-1, 1))) }
+	return func() time.Time {
+		return m.options.Now().Add(time.Duration(daemon%3-1) * 20 * time.Second * time.Duration(min(len(m.living)-1, 1)))
+	}
 }
 
 // doom says where a life ends, and when at the latest. The first ones of all games
