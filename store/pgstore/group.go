@@ -179,7 +179,7 @@ func (s *Store) attempt(members []*request) (failure error) {
 	if len(members) >= rehearseFrom {
 		d.rehearse(ctx, members)
 	}
-	wrote := false
+	wrote, succeeded := false, false
 	for _, r := range members {
 		if d.failure != nil {
 			return d.behind()
@@ -200,13 +200,13 @@ func (s *Store) attempt(members []*request) (failure error) {
 			t.undo()
 		} else {
 			t.keep()
-			wrote = wrote || r.wrote
+			wrote, succeeded = wrote || r.wrote, true
 		}
 	}
 	if d.failure != nil {
 		return d.behind()
 	}
-	return s.finish(ctx, d, wrote)
+	return s.finish(ctx, d, wrote, succeeded)
 }
 
 // turn begins the transaction of a group, which asks for the turn with its first
@@ -230,9 +230,10 @@ func (d *session) behind() error {
 	return d.failure
 }
 
-// finish commits. Where nothing was written only the lock on the head is in the
-// log, which need not be on disk: a refusal does not make the disk sync.
-func (s *Store) finish(ctx context.Context, d *session, wrote bool) error {
+// finish commits. Where every function failed only the lock on the head is in the
+// log, which need not be on disk: a refusal does not make the disk sync. One that
+// succeeded without writing may tell of what a standby does not have yet.
+func (s *Store) finish(ctx context.Context, d *session, wrote, succeeded bool) error {
 	if !d.begun && !wrote {
 		return nil // nothing was asked for
 	}
@@ -240,9 +241,10 @@ func (s *Store) finish(ctx context.Context, d *session, wrote bool) error {
 		return d.behind()
 	}
 	s.known, s.asked = d.before, d.conn
-	if wrote {
+	switch {
+	case wrote:
 		d.queueChanges(d.cells, &d.changes)
-	} else {
+	case !succeeded:
 		d.later("set local synchronous_commit = off")
 	}
 	if d.head != d.before {
