@@ -131,6 +131,9 @@ func TestFrozenProcess(t *testing.T) {
 	s := open(t, url, pgstore.Options{IdleTimeout: 300 * time.Millisecond})
 	runs := 0
 	err := s.Update(t.Context(), func(ctx context.Context, tx store.Tx) error {
+		if _, err := tx.AuditHead(ctx); err != nil { // which takes the turn
+			return err
+		}
 		if runs++; runs == 1 {
 			_, _ = os.Stdout.WriteString("inside\n")
 			if _, err := os.Stdin.Read(make([]byte, 1)); err != nil && !errors.Is(err, io.EOF) {
