@@ -19,6 +19,7 @@ import (
 	"github.com/seed-357fa782/licensed/license"
 	"github.com/seed-357fa782/licensed/store"
 	"github.com/seed-357fa782/licensed/store/backup"
+	"github.com/seed-357fa782/licensed/store/dump"
 	"github.com/seed-357fa782/licensed/store/open"
 )
 
@@ -49,7 +50,7 @@ func (p *program) dbCommand() *cli.Command {
 				Flags: []cli.Flag{configFlag(), yesFlag(), outputFlag(formTable, formJSON)}, Action: p.dbRestore,
 			},
 			{
-				Name: "check", Usage: "check every record of the store, while the daemon is stopped", UsageText: "licensectl db check --config FILE",
+				Name: "check", Usage: "check every record of the store, while the daemon is stopped; of a database at any time", UsageText: "licensectl db check --config FILE",
 				Description: "Example:\n  licensectl db check --config /etc/licensed.yaml",
 				Flags:       []cli.Flag{configFlag(), outputFlag(formTable, formJSON)}, Action: p.dbCheck,
 			},
@@ -201,7 +202,7 @@ func (p *program) dbRestore(c *cli.Context) error {
 	}
 	to, ok := strings.CutPrefix(cfg.Store, "bolt:")
 	if !ok {
-		return usagef("db restore is for the embedded store; use the tools of the database for this one")
+		return usagef("db restore is for the embedded store: a database is restored with its own tools, or by licensectl load of a dump into an empty one; the daemons that start then look what was lost")
 	}
 	if err := there(args[0], "backup"); err != nil {
 		return err
@@ -249,6 +250,15 @@ func openStore(ctx context.Context, cfg config.Config, opts ...open.Option) (sto
 	return open.Open(ctx, cfg.Store, append(opts, using(cfg))...)
 }
 
+// readOnlyDatabase has a database read beside the daemons that run on it, and nothing changed
+// in it. A file that nobody has open is brought up to date first.
+func readOnlyDatabase(cfg config.Config) []open.Option {
+	if cfg.InDatabase() {
+		return []open.Option{open.ReadOnly()}
+	}
+	return nil
+}
+
 // using has a database used as the configuration says.
 func using(cfg config.Config) open.Option {
 	d := cfg.Database
@@ -268,28 +278,28 @@ func (p *program) dbCheck(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	s, err := openStore(c.Context, cfg)
+	s, err := openStore(c.Context, cfg, readOnlyDatabase(cfg)...)
 	if err != nil {
 		return err
 	}
 	bar := p.progress("checking %s")
 	bar.show(cfg.Store)
-	checker, ok := s.(interface{ Check(context.Context) error })
-	if ok {
+	if checker, ok := s.(interface{ Check(context.Context) error }); ok {
 		err = checker.Check(c.Context)
+	}
+	var sum dump.Summary
+	if err == nil {
+		sum, err = dump.Digest(c.Context, s, nil)
 	}
 	bar.done()
 	size := s.Stats().SizeBytes
 	if err := errors.Join(err, s.Close()); err != nil {
 		return fmt.Errorf("check %s: %w", cfg.Store, err)
 	}
-	if !ok {
-		return usagef("db check is for the embedded store; use the tools of the database for this one")
-	}
 	if f == formJSON {
-		return writeJSON(p.out, map[string]any{"store": cfg.Store, "bytes": size, "sound": true})
+		return writeJSON(p.out, map[string]any{"store": cfg.Store, "bytes": size, "sound": true, "records": sum.Records, "digest": sum.Digest})
 	}
-	return p.say("%s%s: every record is sound", cfg.Store, sizeText(size))
+	return p.say("%s%s: every record is sound\n%s\ndigest %s", cfg.Store, sizeText(size), sum, sum.Digest)
 }
 
 // created makes the file that a command writes, or takes standard output for "-".

@@ -18,9 +18,9 @@ func (p *program) dumpCommand() *cli.Command {
 	return &cli.Command{
 		Name: "dump", Category: "Service", Usage: "write every record of the store as JSON Lines",
 		UsageText: "licensectl dump [--config FILE] [-o DUMP] [--yes]",
-		Description: "Asks the running daemon, or with --config reads the store of one that is stopped. The text is what licensectl load takes, into\n" +
+		Description: "Asks the running daemon, or with --config reads the store of one that is stopped, or a database whose daemons go on. The text is what licensectl load takes, into\n" +
 			"a store of another kind, too. Codes are in it as the store has them, sealed under the data key in the folder keys of the data\n" +
-			"folder, which is not in it. It holds names of customers, and where each install stands in the status lists: keep it as the store.\n\n" +
+			"folder, which is not in it. The digest of all records that it prints is what load prints, and db check of either store. It holds names of customers, and where each install stands in the status lists: keep it as the store.\n\n" +
 			"Examples:\n  licensectl dump -o merchant.jsonl\n  licensectl dump --config licensed.yaml | zstd >merchant.jsonl.zst",
 		Flags: []cli.Flag{configFlag(), fileFlag("dump"), yesFlag()}, Action: p.dump,
 	}
@@ -44,64 +44,67 @@ func (p *program) dump(c *cli.Context) (err error) {
 		return err
 	}
 	defer abort()
-	if err := p.dumpTo(c, w); err != nil {
+	sum, err := p.dumpTo(c, w)
+	if err != nil {
 		return err
 	}
 	if err := commit(); err != nil {
 		return err
 	}
+	p.note("%d records, digest %s", sum.Total(), sum.Digest)
 	if path != "" && path != "-" {
 		p.note("wrote the dump %s; its codes need the folder keys of the data folder", path)
 	}
 	return nil
 }
 
-func (p *program) dumpTo(c *cli.Context, w io.Writer) error {
+func (p *program) dumpTo(c *cli.Context, w io.Writer) (dump.Summary, error) {
 	if c.String("config") == "" {
 		admin, err := p.connect(c)
 		if err != nil {
-			return err
+			return dump.Summary{}, err
 		}
 		return p.provedDump(w, func(w io.Writer) error { return admin.Dump(c.Context, w) })
 	}
 	cfg, err := p.configured(c)
 	if err != nil {
-		return err
+		return dump.Summary{}, err
 	}
-	s, err := openStore(c.Context, cfg)
+	s, err := openStore(c.Context, cfg, readOnlyDatabase(cfg)...)
 	if errors.Is(err, license.Conflict) {
-		return errors.Join(errDaemon, err)
+		return dump.Summary{}, errors.Join(errDaemon, err)
 	}
 	if err != nil {
-		return err
+		return dump.Summary{}, err
 	}
 	bar := p.progress("%d records written")
-	_, err = dump.Write(c.Context, s, w, dump.Options{
+	sum, err := dump.Write(c.Context, s, w, dump.Options{
 		Version: buildinfo.Version(), Now: p.now(), Progress: func(n int64) { bar.show(n) },
 	})
 	bar.done()
-	return errors.Join(err, s.Close())
+	return sum, errors.Join(err, s.Close())
 }
 
 // provedDump passes on what is received, and reads it on the way: a connection
 // that breaks can look like the end.
-func (p *program) provedDump(w io.Writer, receive func(io.Writer) error) error {
+func (p *program) provedDump(w io.Writer, receive func(io.Writer) error) (sum dump.Summary, err error) {
 	r, in := io.Pipe()
 	proved := make(chan error, 1)
 	go func() {
-		_, err := dump.Verify(r)
+		var err error
+		sum, err = dump.Verify(r)
 		_, _ = io.Copy(io.Discard, r) // who writes must not wait
 		proved <- err
 	}()
 	bar := p.progress("%d MiB received")
-	err := receive(&metered{w: io.MultiWriter(w, in), bar: bar})
+	err = receive(&metered{w: io.MultiWriter(w, in), bar: bar})
 	bar.done()
 	_ = in.Close() // always nil
 	damage := <-proved
 	if err != nil {
-		return err
+		return sum, err
 	}
-	return damage
+	return sum, damage
 }
 
 func (p *program) loadCommand() *cli.Command {
@@ -120,6 +123,7 @@ func (p *program) loadCommand() *cli.Command {
 type loadReport struct {
 	Store   string           `json:"store"`
 	Records map[string]int64 `json:"records"`
+	Digest  string           `json:"digest"`
 }
 
 func (p *program) load(c *cli.Context) error {
@@ -157,13 +161,13 @@ func (p *program) load(c *cli.Context) error {
 		return fmt.Errorf("load: %w", err)
 	}
 	if f == formJSON {
-		r := loadReport{cfg.Store, map[string]int64{}}
+		r := loadReport{cfg.Store, map[string]int64{}, sum.Digest}
 		for kind, n := range sum.Records {
 			r.Records[string(kind)] = n
 		}
 		return writeJSON(p.out, r)
 	}
-	return p.say("loaded %d records into %s: %s", sum.Total(), cfg.Store, sum)
+	return p.say("loaded %d records into %s: %s\neach was read back, and the digest of all is that of the dump: %s", sum.Total(), cfg.Store, sum, sum.Digest)
 }
 
 // provedFile opens a dump and reads it to its end first, so that nothing is stored

@@ -60,7 +60,7 @@ type Options struct {
 func Write(ctx context.Context, s store.Store, w io.Writer, o Options) (Manifest, error) {
 	b, ok := s.(store.Backuper)
 	if !ok {
-		return Manifest{}, license.Errorf(license.BadRequest, "this kind of store makes no backups of itself; use the tools of its database, or dump")
+		return Manifest{}, license.Errorf(license.BadRequest, "this kind of store makes no backups of itself: a database is backed up with pg_dump, or by base backups and its write-ahead log; licensectl dump writes every record as text")
 	}
 	m := Manifest{Form: Form, Version: o.Version, MadeAt: o.Now.UTC().Truncate(time.Second), BlockSize: blockSize, Blocks: []string{}}
 	out := &blockWriter{ctx: ctx, w: w, block: make([]byte, 0, blockSize), pause: o.Pause}

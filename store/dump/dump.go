@@ -17,6 +17,8 @@
 //
 //	{"end":{"records":{"license":1},"sha256":"…"}}
 //
+// The digest of all records that a Summary has is not in it: it follows from them.
+//
 // So a dump that was cut short or changed is refused with the line named. Codes
 // are in it only as the store has them: sealed under the data key, which is not in
 // it. A reader takes the forms up to its own, and refuses members that it does not
@@ -80,6 +82,9 @@ type end struct {
 type Summary struct {
 	Records map[store.RecordKind]int64
 	Lines   int64 // all of them
+	// Digest is of all records, whatever their order: the same for two stores that
+	// hold the same ones. Hexadecimal digits.
+	Digest string
 }
 
 // Total is how many records there are.
@@ -101,22 +106,27 @@ type Options struct {
 // Write writes a dump of one consistent state of s to w. Reading and writing go
 // on meanwhile, and memory does not grow with the store. Where a store that is
 // being changed grows by more than 512 MiB until w has taken the dump, it is given
-// up with license.Conflict.
+// up with license.Conflict, and so is one whose state the database does not keep so long.
 func Write(ctx context.Context, s store.Store, w io.Writer, o Options) (Summary, error) {
-	out := &writer{w: w, sum: sha256.New(), counts: make(map[store.RecordKind]int64)}
+	out := &writer{w: w, sum: sha256.New(), counts: make(map[store.RecordKind]int64), digests: make(digests)}
+	begun := false
 	err := s.View(ctx, func(ctx context.Context, tx store.Tx) error {
+		if begun { // a database that lost the state which was read; what is written cannot be taken back
+			return license.Errorf(license.Conflict, "the database broke off the reading of its state: it was restarted, or the dump is taken too slowly; begin again")
+		}
 		switch st, err := stateIn(ctx, tx); {
 		case err != nil:
 			return err
 		case st != nil:
 			return ErrUnfinished
 		}
+		begun = true
 		return out.all(ctx, s, tx, o)
 	})
 	if err != nil {
 		return Summary{}, fmt.Errorf("dump the store: %w", err)
 	}
-	return Summary{Records: out.counts, Lines: out.n + 2}, nil
+	return Summary{Records: out.counts, Lines: out.n + 2, Digest: out.digests.String()}, nil
 }
 
 // ErrUnfinished is the error of a store that is not loaded to its end.
@@ -130,10 +140,11 @@ func Unfinished(ctx context.Context, s store.Store) (bool, error) {
 
 // writer writes lines.
 type writer struct {
-	w      io.Writer
-	sum    hash.Hash
-	n      int64
-	counts map[store.RecordKind]int64
+	w       io.Writer
+	sum     hash.Hash
+	n       int64
+	counts  map[store.RecordKind]int64
+	digests digests
 }
 
 func (w *writer) line(v any, sum bool) error {
@@ -169,6 +180,7 @@ func (w *writer) all(ctx context.Context, s store.Store, tx store.Tx, o Options)
 			for _, r := range records {
 				w.n++
 				w.counts[kind]++
+				w.digests.add(kind, r.Data)
 				if err := w.line(line{w.n, kind, checksum(kind, r.Data), r.Data}, true); err != nil {
 					return err
 				}

@@ -55,7 +55,8 @@ func Verify(r io.Reader) (Summary, error) {
 // off goes on where it stopped. Each batch of records is one transaction. Until
 // the last line was read and fits, the store says that it is unfinished. A line
 // that is damaged is license.Damaged, one that s refuses keeps its reason; both
-// are named, and what came before their batch is stored.
+// are named, and what came before their batch is stored. At the end every record is
+// read back and the digest of all compared with that of the dump.
 func Load(ctx context.Context, s store.Store, r io.Reader, o LoadOptions) (Summary, error) {
 	in := newReader(r)
 	id, err := in.header()
@@ -86,6 +87,9 @@ func Load(ctx context.Context, s store.Store, r io.Reader, o LoadOptions) (Summa
 	}
 	if done > in.n {
 		return in.summary(), license.Errorf(license.Conflict, "the store holds %d records of this dump, which has %d", done, in.n)
+	}
+	if err := compare(ctx, s, in.digests); err != nil {
+		return in.summary(), err
 	}
 	return in.summary(), finish(ctx, s)
 }
@@ -172,18 +176,21 @@ func finish(ctx context.Context, s store.Store) error {
 
 // reader reads a dump and compares it with itself.
 type reader struct {
-	in     *bufio.Reader
-	sum    hash.Hash
-	n      int64 // records
-	lines  int64
-	counts map[store.RecordKind]int64
+	in      *bufio.Reader
+	sum     hash.Hash
+	n       int64 // records
+	lines   int64
+	counts  map[store.RecordKind]int64
+	digests digests
 }
 
 func newReader(r io.Reader) *reader {
-	return &reader{in: bufio.NewReaderSize(r, 256<<10), sum: sha256.New(), counts: make(map[store.RecordKind]int64)}
+	return &reader{in: bufio.NewReaderSize(r, 256<<10), sum: sha256.New(), counts: make(map[store.RecordKind]int64), digests: make(digests)}
 }
 
-func (r *reader) summary() Summary { return Summary{Records: r.counts, Lines: r.lines} }
+func (r *reader) summary() Summary {
+	return Summary{Records: r.counts, Lines: r.lines, Digest: r.digests.String()}
+}
 
 func (r *reader) damaged(format string, args ...any) error {
 	return license.Errorf(license.Damaged, "line %d of the dump %s", r.lines, fmt.Sprintf(format, args...))
@@ -260,6 +267,7 @@ func (r *reader) record() (line, bool, error) {
 	}
 	r.n++
 	r.counts[l.Kind]++
+	r.digests.add(l.Kind, l.Data)
 	_, _ = r.sum.Write(raw) // never fails
 	return l, true, nil
 }

@@ -32,9 +32,9 @@ func allRecords(t *testing.T, st store.Store) (out []store.Record) {
 	return out
 }
 
-// fillAll makes records of every kind, and changes them, so that their
+// FillAll makes records of every kind, and changes them, so that their
 // revisions are not those of new ones.
-func fillAll(ctx context.Context, tx store.Tx) error {
+func FillAll(ctx context.Context, tx store.Tx) error {
 	l := newLicense("lic_1")
 	second := newLicense("lic_2")
 	second.Code.Index = []byte("another-code")
@@ -76,7 +76,7 @@ func fillAll(ctx context.Context, tx store.Tx) error {
 // What Records lists, PutRecord makes again, exactly.
 func (s suite) records(t *testing.T) {
 	from, to := s.open(t), s.open(t)
-	update(t, from, fillAll)
+	update(t, from, FillAll)
 	want := allRecords(t, from)
 	kinds := make(map[store.RecordKind]int)
 	for _, r := range want {
@@ -132,7 +132,7 @@ func (s suite) records(t *testing.T) {
 // A record that is there already, or cannot be read, changes nothing.
 func (s suite) recordRefused(t *testing.T) {
 	st := s.open(t)
-	update(t, st, fillAll)
+	update(t, st, FillAll)
 	before := allRecords(t, st)
 	update(t, st, func(ctx context.Context, tx store.Tx) error {
 		for _, r := range before {
