@@ -161,6 +161,9 @@ func listenUnix(path string) (net.Listener, error) {
 	return l, nil
 }
 
+// readyWithin is how long the store has to answer until the daemon is not ready.
+const readyWithin = 5 * time.Second
+
 // opsMux answers whoever watches the daemon.
 func (d *Daemon) opsMux() *http.ServeMux {
 	mux := http.NewServeMux()
@@ -175,7 +178,9 @@ func (d *Daemon) opsMux() *http.ServeMux {
 			say(w, http.StatusServiceUnavailable, "not serving")
 			return
 		}
-		err := d.authority.Ready(r.Context())
+		ctx, cancel := context.WithTimeout(r.Context(), readyWithin)
+		defer cancel()
+		err := d.authority.Ready(ctx)
 		if errors.Is(err, license.Clock) { // that has been told
 			say(w, http.StatusServiceUnavailable, "the clock is not trusted")
 			return
@@ -248,6 +253,7 @@ func (d *Daemon) status(ctx context.Context) adminwire.Status {
 	for _, m := range d.config.Marketplaces {
 		s.Channels = append(s.Channels, m.Name)
 	}
+	s.StoreFindings = d.storeFindings(ctx)
 	s.Marketplaces, s.Webhooks = d.marketplaces(ctx), d.webhookLines(ctx)
 	s.Backups = d.backups.status(d.now())
 	if n, err := d.authority.TransfersWaiting(ctx); err == nil {

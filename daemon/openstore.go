@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/seed-357fa782/licensed/internal/adminwire"
 	"github.com/seed-357fa782/licensed/internal/durable"
 	"github.com/seed-357fa782/licensed/license"
 	"github.com/seed-357fa782/licensed/store"
@@ -64,4 +65,22 @@ func (d *Daemon) reachStore(ctx context.Context) (store.Store, error) {
 		case <-time.After(databaseAgain):
 		}
 	}
+}
+
+// storeFindings are what the database says of itself, for the admin API; none where
+// the store is a file.
+func (d *Daemon) storeFindings(ctx context.Context) []adminwire.StoreFinding {
+	examined, is := d.store.(store.Examined)
+	if !is {
+		return nil
+	}
+	found, err := examined.Examine(ctx, d.now)
+	if err != nil {
+		return []adminwire.StoreFinding{{Level: store.FindingFail, Detail: "the database does not answer: " + err.Error(), Mend: "see that it runs and can be reached from here; the daemon goes on by itself"}}
+	}
+	out := []adminwire.StoreFinding{}
+	for _, f := range found {
+		out = append(out, adminwire.StoreFinding(f))
+	}
+	return out
 }

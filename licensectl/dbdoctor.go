@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/seed-357fa782/licensed/internal/config"
+	"github.com/seed-357fa782/licensed/store"
 	"github.com/seed-357fa782/licensed/store/backup"
 	"github.com/seed-357fa782/licensed/store/open"
 )
@@ -20,7 +21,7 @@ func storeFileCheck(ctx context.Context, c config.Config) []check {
 	const name = "store"
 	path, isFile := strings.CutPrefix(c.Store, "bolt:")
 	if !isFile {
-		return nil
+		return databaseStoppedChecks(ctx, c)
 	}
 	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -38,10 +39,41 @@ func storeFileCheck(ctx context.Context, c config.Config) []check {
 	return []check{{Name: name, Result: checkOK, Detail: c.Store + sizeText(info.Size()) + ", of a format that this version knows; licensectl db check reads every record"}}
 }
 
+// databaseStoppedChecks looks at the database of a daemon that is stopped, and changes
+// nothing in it.
+func databaseStoppedChecks(ctx context.Context, c config.Config) []check {
+	const name = "database"
+	s, err := open.Open(ctx, c.Store, using(c), open.ReadOnly())
+	if err != nil {
+		return []check{{name, checkFail, oneLine(withCause(err)), "see that the database runs, can be reached from here and takes the role and its password; its tables are made when the daemon starts"}}
+	}
+	var found []store.Finding
+	if examined, is := s.(store.Examined); is {
+		found, err = examined.Examine(ctx, time.Now) //nolint:forbidigo // its clock is compared with this one
+	}
+	if err := errors.Join(err, s.Close()); err != nil {
+		return []check{{name, checkFail, oneLine(withCause(err)), "the log of the database says more"}}
+	}
+	list := make([]check, 0, len(found))
+	for _, f := range found {
+		list = append(list, check{name, f.Level, oneLine(f.Detail), f.Mend})
+	}
+	return list
+}
+
+// withCause is an error with what it comes from, on this machine.
+func withCause(err error) string {
+	text, _ := explain(context.Background(), err)
+	return text
+}
+
 // backupFilesCheck judges the backups of a daemon that is stopped by their files.
 func backupFilesCheck(c config.Config, now time.Time) check {
 	const name = "backups"
-	if !c.Backup.Enabled() {
+	switch {
+	case c.InDatabase():
+		return databaseBackups()
+	case !c.Backup.Enabled():
 		return noBackups()
 	}
 	files, err := backup.List(c.Backup.Dir)

@@ -97,7 +97,8 @@ func (p *program) doctor(ctx context.Context, admin *adminclient.Client, server 
 			list = append(list, folderChecks(s.DataDir, fileSystem)...)
 		}
 	}
-	list = append(list, storeCheck(s), backupsCheck(s))
+	list = append(append(list, storeCheck(s)), databaseChecks(s.StoreFindings)...)
+	list = append(list, backupsCheck(s))
 	list = append(list, restoreChecks(s)...)
 	list = append(list, diskCheck(s)...)
 	list = append(list, marketplaceChecks(s)...)
@@ -309,6 +310,14 @@ func storeCheck(s adminwire.Status) check {
 	return check{Name: "store", Result: checkOK, Detail: cmp.Or(s.Store, "it is not named") + sizeText(s.StoreBytes)}
 }
 
+// databaseChecks says what the database that is the store says of itself.
+func databaseChecks(found []adminwire.StoreFinding) (list []check) {
+	for _, f := range found {
+		list = append(list, check{"database", f.Level, oneLine(f.Detail), f.Mend})
+	}
+	return list
+}
+
 func noBackups() check {
 	return check{
 		"backups", checkWarn, "none are made by schedule",
@@ -316,10 +325,16 @@ func noBackups() check {
 	}
 }
 
+func databaseBackups() check {
+	return check{Name: "backups", Result: checkOK, Detail: "are those that the database's administrator makes; licensed makes none of a database"}
+}
+
 // backupsCheck says how old the newest backup is.
 func backupsCheck(s adminwire.Status) check {
 	const name = "backups"
 	switch b := s.Backups; {
+	case b == nil && s.StoreFindings != nil:
+		return databaseBackups()
 	case b == nil:
 		return noBackups()
 	case b.Failure != "":

@@ -343,6 +343,8 @@ type Status struct {
 	Ops        string    `json:"ops" doc:"Address of the operations listener."`
 	Store      string    `json:"store"`
 	StoreBytes int64     `json:"store_bytes"`
+	// StoreFindings is what a database that is the store says of itself.
+	StoreFindings []StoreFinding `json:"store_findings" doc:"What the database says of itself; null where the store is a file."`
 	Products   []string  `json:"products"`
 	Channels   []string  `json:"channels"`
 	Keys       KeyHealth `json:"keys"`
@@ -362,6 +364,13 @@ type Status struct {
 	Restore      *RestoreLine `json:"restore" doc:"Reconcile mode, in which a restored store finds out what it lost; null where it is not open."`
 	MarksFailing string       `json:"marks_failing,omitempty" doc:"Why the marks beside the store cannot be written."`
 	Backups      *Backups     `json:"backups" doc:"The backups that the daemon makes by itself; null where none are configured."`
+}
+
+// StoreFinding is something about the database that is the store.
+type StoreFinding struct {
+	Level  string `json:"level" doc:"ok, warn or fail."`
+	Detail string `json:"detail"`
+	Mend   string `json:"mend,omitempty" doc:"What to do about it."`
 }
 
 // Clock is how the daemon's clock stands to the newest change that was made
