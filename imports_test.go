@@ -138,6 +138,10 @@ var importRules = []importRule{
 		why: "one library each; its reader is for the merchant's programs, not for customers",
 	},
 	{pkg: "internal/proofpage", allow: []string{"license/..."}, why: "it shows a signed form, and asks nobody"},
+	{
+		pkg: "internal/teststore", allow: []string{"store", "store/boltstore", "store/pgstore", "internal/pgtest", "github.com/jackc/pgx/v5/..."},
+		why: "it chooses a backend for tests",
+	},
 	{pkg: "internal/pgtest", allow: []string{"github.com/jackc/pgx/v5/..."}, why: "one library each, below the stores"},
 
 	{
@@ -155,7 +159,7 @@ var importRules = []importRule{
 // testOnly are packages that only tests import.
 var testOnly = []string{
 	"client/clienttest", "store/storetest", "store/faultstore",
-	"internal/certtest", "internal/deptest", "internal/pgtest", "internal/pipenet", "test/...",
+	"internal/certtest", "internal/deptest", "internal/pgtest", "internal/pipenet", "internal/teststore", "test/...",
 }
 
 // measures is a program for developers, which starts a PostgreSQL as tests do. Nobody
@@ -167,8 +171,8 @@ var importers = map[string][]string{
 	"store/open":      {"daemon", "licensectl"},
 	"store/dump":      {"daemon", "licensectl", "bench/..."},
 	"store/backup":    {"daemon", "licensectl", "bench/..."},
-	"store/boltstore": {"store/open", "store/backup", "bench/..."},
-	"store/pgstore":   {"store/open", "bench/..."},
+	"store/boltstore": {"store/open", "store/backup", "internal/teststore", "bench/..."},
+	"store/pgstore":   {"store/open", "internal/teststore", "bench/..."},
 	"daemon":          {"cmd/licensed", "licensectl", "bench/..."},
 
 	"client/qr":        {"licensectl", "examples/...", "test/..."}, // and products that want it

@@ -16,12 +16,16 @@ import (
 
 	"github.com/seed-357fa782/licensed/daemon"
 	"github.com/seed-357fa782/licensed/internal/adminwire"
+	"github.com/seed-357fa782/licensed/internal/teststore"
 	"github.com/seed-357fa782/licensed/license"
 	"github.com/seed-357fa782/licensed/license/token"
 	"github.com/seed-357fa782/licensed/license/wire"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	teststore.Main()
+	goleak.VerifyTestMain(m)
+}
 
 // What is wrong with a request is said in the documented form, and changes nothing.
 func TestBadRequests(t *testing.T) {

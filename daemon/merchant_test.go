@@ -19,9 +19,12 @@ import (
 
 	"github.com/seed-357fa782/licensed/daemon"
 	"github.com/seed-357fa782/licensed/internal/adminwire"
+	"github.com/seed-357fa782/licensed/internal/teststore"
 	"github.com/seed-357fa782/licensed/license"
 	"github.com/seed-357fa782/licensed/license/token"
 	"github.com/seed-357fa782/licensed/license/wire"
+	"github.com/seed-357fa782/licensed/store"
+	"github.com/seed-357fa782/licensed/store/open"
 )
 
 // merchant is a running daemon with a folder of its own.
@@ -32,6 +35,7 @@ type merchant struct {
 	c   *http.Client
 
 	edit func(*daemon.Options) // nil for none
+	url  string                // of its database; "" where its store is a file
 }
 
 const config = `
@@ -53,6 +57,9 @@ func start(t *testing.T, yaml string, files map[string]string, edit ...func(*dae
 	m := &merchant{t: t, dir: dir, c: &http.Client{}}
 	for _, f := range edit {
 		m.edit = f
+	}
+	if teststore.Postgres(t) && !strings.Contains(yaml, "\nstore:") && !strings.Contains(yaml, "\nbackup:") {
+		m.url = teststore.URL(t)
 	}
 	files = withDefault(files, "licensed.yaml", yaml)
 	for name, content := range files {
@@ -76,7 +83,39 @@ func (m *merchant) options() daemon.Options {
 	if m.edit != nil {
 		m.edit(&o)
 	}
+	if m.url != "" {
+		set := map[string]string{"store": m.url, "database.max_connections": "6"}
+		maps.Copy(set, o.Set)
+		o.Set = set
+	}
 	return o
+}
+
+// open opens the store of the daemon, which is stopped.
+func (m *merchant) open() store.Store {
+	m.t.Helper()
+	url := m.url
+	if url == "" {
+		url = "bolt:" + filepath.Join(m.dir, "licensed-data", "licensed.db")
+	}
+	s, err := open.Open(m.t.Context(), url)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	return s
+}
+
+// stored is all that the store of the daemon, which is stopped, holds, as bytes.
+func (m *merchant) stored() []byte {
+	m.t.Helper()
+	if m.url != "" {
+		return teststore.Raw(m.t, m.url)
+	}
+	data, err := os.ReadFile(filepath.Join(m.dir, "licensed-data", "licensed.db"))
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	return data
 }
 
 func (m *merchant) up() {

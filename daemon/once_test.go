@@ -22,7 +22,6 @@ import (
 	"github.com/seed-357fa782/licensed/license"
 	"github.com/seed-357fa782/licensed/license/wire"
 	"github.com/seed-357fa782/licensed/store"
-	"github.com/seed-357fa782/licensed/store/boltstore"
 )
 
 // staff sends a call to the admin socket and returns the answer as it is.
@@ -125,11 +124,8 @@ func TestIdempotencyKey(t *testing.T) {
 func (m *merchant) loseAnswers() {
 	m.t.Helper()
 	m.down()
-	s, err := boltstore.Open(filepath.Join(m.dir, "licensed-data", "licensed.db"), boltstore.Options{})
-	if err != nil {
-		m.t.Fatal(err)
-	}
-	err = s.Update(m.t.Context(), func(ctx context.Context, tx store.Tx) error {
+	s := m.open()
+	err := s.Update(m.t.Context(), func(ctx context.Context, tx store.Tx) error {
 		values, _, err := tx.Values(ctx, "idempotency/", store.Page{})
 		if err != nil {
 			return err
@@ -249,10 +245,7 @@ func TestKeptAnswersAreSealed(t *testing.T) {
 	_, text := m.staff(http.MethodPost, adminwire.PathLicenses, `{"product":"cad","for":"365d"}`, adminwire.HeaderKey, "a key of mine")
 	code := decode[adminwire.LicenseList](t, text).Licenses[0].Code
 	m.down()
-	data, err := os.ReadFile(filepath.Join(m.dir, "licensed-data", "licensed.db"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	data := m.stored()
 	m.up()
 	for _, secret := range []string{code, strings.ReplaceAll(code, "-", ""), "a key of mine"} {
 		if bytes.Contains(data, []byte(secret)) {

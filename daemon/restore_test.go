@@ -2,6 +2,7 @@ package daemon_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"net/http"
 	"os"
@@ -13,9 +14,12 @@ import (
 	"github.com/seed-357fa782/licensed/client"
 	"github.com/seed-357fa782/licensed/client/fingerprint"
 	"github.com/seed-357fa782/licensed/internal/adminwire"
+	"github.com/seed-357fa782/licensed/internal/teststore"
 	"github.com/seed-357fa782/licensed/license"
 	"github.com/seed-357fa782/licensed/license/token"
+	"github.com/seed-357fa782/licensed/store"
 	"github.com/seed-357fa782/licensed/store/backup"
+	"github.com/seed-357fa782/licensed/store/dump"
 )
 
 // machine is a computer with the product on it.
@@ -117,9 +121,16 @@ func asError(err *license.Error) error {
 func (m *merchant) backup() string {
 	m.t.Helper()
 	path := filepath.Join(m.t.TempDir(), "copy.backup")
-	_, text := m.call(http.MethodPost, adminwire.PathBackup)
+	how := adminwire.PathBackup
+	if m.url != "" {
+		how = adminwire.PathDump // a database has tools of its own; a dump is as good
+	}
+	_, text := m.call(http.MethodPost, how)
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		m.t.Fatal(err)
+	}
+	if m.url != "" {
+		return path
 	}
 	if _, err := backup.Verify(m.t.Context(), path, nil); err != nil {
 		m.t.Fatal(err)
@@ -131,11 +142,33 @@ func (m *merchant) backup() string {
 func (m *merchant) goBack(path string) {
 	m.t.Helper()
 	m.down()
-	_, _, err := backup.Restore(m.t.Context(), path, filepath.Join(m.dir, "licensed-data", "licensed.db"), backup.RestoreOptions{Now: time.Now()})
-	if err != nil {
-		m.t.Fatal(err)
-	}
+	m.putBack(path)
 	m.up()
+}
+
+// putBack puts a backup in the place of the store.
+func (m *merchant) putBack(path string) {
+	m.t.Helper()
+	if m.url == "" {
+		_, _, err := backup.Restore(m.t.Context(), path, filepath.Join(m.dir, "licensed-data", "licensed.db"), backup.RestoreOptions{Now: time.Now()})
+		m.ok(err)
+		return
+	}
+	teststore.Empty(m.t, m.url)
+	f, err := os.Open(path)
+	m.ok(err)
+	defer f.Close()
+	s := m.open()
+	_, err = dump.Load(m.t.Context(), s, f, dump.LoadOptions{})
+	m.ok(err)
+	m.ok(s.Update(m.t.Context(), func(ctx context.Context, tx store.Tx) error {
+		head, err := store.HeadOf(ctx, tx)
+		m.ok(err)
+		note, err := json.Marshal(backup.Restored{At: time.Now(), MadeAt: time.Now(), Version: "v1", Audit: head})
+		m.ok(err)
+		return tx.SetValue(ctx, store.ValueRestored, note)
+	}))
+	m.ok(s.Close())
 }
 
 func wantReason(t *testing.T, what string, err error, want license.Reason) {
@@ -259,6 +292,7 @@ func TestRestoreStory(t *testing.T) {
 
 // A file that was put back by hand, and one into whose folder no marks came.
 func TestRestoreByOtherMeans(t *testing.T) {
+	teststore.BoltOnly(t, "it is copied and put back by hand")
 	t.Parallel()
 	m := start(t, strings.Replace(config, "machines: 2", "machines: 1", 1), nil)
 	l := m.issue()
@@ -300,8 +334,7 @@ func TestRestoreByOtherMeans(t *testing.T) {
 	for _, name := range []string{"marks.json", "marks.jsonl"} {
 		m.ok(os.Remove(filepath.Join(m.dir, "licensed-data", name)))
 	}
-	_, _, err = backup.Restore(t.Context(), copied, db, backup.RestoreOptions{Now: time.Now()})
-	m.ok(err)
+	m.putBack(copied)
 	m.up()
 	if r, _ := m.restore(); !r.Open || r.Complete || r.MarkSeq != 0 {
 		t.Errorf("a restored store without marks: %+v", r)
@@ -350,7 +383,6 @@ func (m *merchant) goBackWithoutMarks(path string) {
 	for _, name := range []string{"marks.json", "marks.jsonl"} {
 		m.ok(os.Remove(filepath.Join(m.dir, "licensed-data", name)))
 	}
-	_, _, err := backup.Restore(m.t.Context(), path, filepath.Join(m.dir, "licensed-data", "licensed.db"), backup.RestoreOptions{Now: time.Now()})
-	m.ok(err)
+	m.putBack(path)
 	m.up()
 }

@@ -400,10 +400,7 @@ func TestV1KeepsSecrets(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.down()
-	stored, err := os.ReadFile(filepath.Join(r.dir, "licensed-data/licensed.db"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	stored := r.stored()
 	r.up() // to be stopped again
 	log := r.log.String()
 	if !strings.Contains(log, "OFFI9") || !strings.Contains(log, "business-1") {

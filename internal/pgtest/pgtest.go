@@ -44,8 +44,30 @@ func URL(tb testing.TB) string {
 	return schemaAt(tb, c.URL())
 }
 
+// Warm starts the private cluster before the first test asks for it: a test in a
+// bubble of testing/synctest, whose clock runs ahead, cannot wait for a server.
+func Warm() {
+	if os.Getenv(EnvURL) == "" {
+		_, _ = shared() // whoever needs it is told
+	}
+}
+
+// Schema returns the URL of a new, empty schema. Where it stays until the test
+// process ends, as it does in the private cluster, several tests can use it one after the
+// other.
+func Schema(tb testing.TB) (url string, stays bool) {
+	tb.Helper()
+	if os.Getenv(EnvURL) != "" {
+		return URL(tb), false
+	}
+	c, err := shared()
+	usable(tb, err)
+	url, _ = newSchema(tb, c.URL())
+	return url, true
+}
+
 // shared is the one cluster of a test process.
-var shared = sync.OnceValues(func() (*Cluster, error) { return start("-c", "fsync=off", "-c", "full_page_writes=off") }) //nolint:gochecknoglobals // one for a process
+var shared = sync.OnceValues(func() (*Cluster, error) { return start("-c", "fsync=off", "-c", "full_page_writes=off", "-c", "max_connections=400") }) //nolint:gochecknoglobals // one for a process
 
 // New starts a cluster of its own for a test that shows durability or stops the
 // server: its files are synced. It ends with tb.
@@ -237,8 +259,20 @@ func binaries() (string, error) {
 	return filepath.Dir(slices.MaxFunc(found, func(a, b string) int { return len(a) - len(b) + 2*bytes.Compare([]byte(a), []byte(b)) })), nil
 }
 
-// schemaAt makes a schema on a server, which is dropped when tb ends.
+// schemaAt makes a schema on a server, which is dropped when tb ends, and returns
+// the URL that leads to it.
 func schemaAt(tb testing.TB, at string) string {
+	tb.Helper()
+	url, drop := newSchema(tb, at)
+	tb.Cleanup(func() {
+		if err := drop(); err != nil {
+			tb.Logf("drop the schema of the test: %v", err)
+		}
+	})
+	return url
+}
+
+func newSchema(tb testing.TB, at string) (to string, drop func() error) {
 	tb.Helper()
 	name := newName()
 	do := func(sql string) error {
@@ -254,12 +288,7 @@ func schemaAt(tb testing.TB, at string) string {
 	if err := do("create schema " + name); err != nil {
 		tb.Fatalf("make a schema for the test: %v", err)
 	}
-	tb.Cleanup(func() {
-		if err := do("drop schema " + name + " cascade"); err != nil {
-			tb.Logf("drop the schema of the test: %v", err)
-		}
-	})
-	return within(tb, at, name)
+	return within(tb, at, name), func() error { return do("drop schema " + name + " cascade") }
 }
 
 func newName() string {

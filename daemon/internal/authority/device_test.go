@@ -127,7 +127,7 @@ func TestDeviceIsOneInstall(t *testing.T) {
 			if _, ok := i.Granted("another"); ok {
 				continue
 			}
-			_, _, err := m.a.RemoveInstall(t.Context(), license.Actor{Kind: license.ActorAdmin}, l.ID, i.ID, "")
+			_, _, err := m.a.RemoveInstall(m.t.Context(), license.Actor{Kind: license.ActorAdmin}, l.ID, i.ID, "")
 			m.must(err, "")
 		}
 		m.must(m.apply(id, "event-99", pc), license.Unauthorized)
@@ -155,7 +155,7 @@ func TestDeviceComesBackToFullInstance(t *testing.T) {
 		m.must(m.apply(id, "one again", "HW-1"), license.MachineLimit)
 		device, err := license.ParseDevice("HW-1")
 		m.must(err, "")
-		_, err = m.a.Identify(t.Context(), license.Actor{Kind: license.ActorAdmin}, authority.Identification{
+		_, err = m.a.Identify(m.t.Context(), license.Actor{Kind: license.ActorAdmin}, authority.Identification{
 			Ref: authority.OrderRef{ID: m.instance(id).ID}, Device: device,
 		})
 		m.must(err, license.MachineLimit)

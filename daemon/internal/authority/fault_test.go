@@ -1,30 +1,20 @@
 package authority_test
 
 import (
-	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/seed-357fa782/licensed/daemon/internal/authority"
+	"github.com/seed-357fa782/licensed/internal/teststore"
 	"github.com/seed-357fa782/licensed/license"
 	"github.com/seed-357fa782/licensed/license/token"
-	"github.com/seed-357fa782/licensed/store/boltstore"
 	"github.com/seed-357fa782/licensed/store/faultstore"
 )
 
 // faultWorld is a world whose store fails on demand.
 func faultWorld(t *testing.T, edit ...func(*license.Product)) (*world, *faultstore.Store) {
 	t.Helper()
-	s, err := boltstore.Open(filepath.Join(t.TempDir(), "test.db"), boltstore.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := s.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	f := faultstore.Wrap(s)
+	f := faultstore.Wrap(teststore.New(t))
 	return newWorldOn(t, f, edit...), f
 }
 

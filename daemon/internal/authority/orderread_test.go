@@ -75,7 +75,7 @@ func TestStaffOrderIsThatOfTheMarketplace(t *testing.T) {
 				if len(all) != 1 || all[0].Line != "CS1-1" || all[0].Stage != license.StageDelivered {
 					t.Errorf("the ledger holds %+v", all)
 				}
-				if _, added, err := m.a.AddOrder(t.Context(), admin, authority.NewOrder{ID: "CS1"}); err != nil || added {
+				if _, added, err := m.a.AddOrder(m.t.Context(), admin, authority.NewOrder{ID: "CS1"}); err != nil || added {
 					t.Errorf("entered again: %v, %v", added, err)
 				}
 				if n := len(m.ledger()); n != 1 {
@@ -208,7 +208,7 @@ func TestLinkWhileAnInstanceWaits(t *testing.T) {
 		synctest.Wait()
 		_, err := m.identify("CS1", "HW-1")
 		m.must(err, license.Conflict)
-		_, _, linked := m.a.LinkOrder(t.Context(), admin, authority.OrderRef{ID: "CS1"}, m.issue().License.ID)
+		_, _, linked := m.a.LinkOrder(m.t.Context(), admin, authority.OrderRef{ID: "CS1"}, m.issue().License.ID)
 		m.must(linked, license.Conflict)
 		if err.Error() != linked.Error() {
 			t.Errorf("%v, and %v", err, linked)

@@ -321,7 +321,7 @@ func TestOrderOfAnInstance(t *testing.T) {
 		if o.Stage != license.StageDelivered || len(o.History) != 2 || o.History[1].By.Name != "outbox" {
 			t.Errorf("%+v", o)
 		}
-		_, _, err := m.a.LinkOrder(t.Context(), admin, authority.OrderRef{ID: "CS1"}, "")
+		_, _, err := m.a.LinkOrder(m.t.Context(), admin, authority.OrderRef{ID: "CS1"}, "")
 		m.must(err, license.Conflict)
 	})
 }

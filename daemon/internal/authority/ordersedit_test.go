@@ -23,11 +23,11 @@ func TestPastedOrder(t *testing.T) {
 		if len(all) != 1 || all[0].ID != "CS1" || all[0].Line != "CS1-1" || all[0].Customer != "ACME" {
 			t.Errorf("the ledger holds %+v", all)
 		}
-		if o, err := m.a.Order(t.Context(), authority.OrderRef{ID: " CS1\n"}); err != nil || o.ID != "CS1" {
+		if o, err := m.a.Order(m.t.Context(), authority.OrderRef{ID: " CS1\n"}); err != nil || o.ID != "CS1" {
 			t.Errorf("%+v, %v", o, err)
 		}
 		for _, n := range []authority.NewOrder{{ID: "."}, {ID: ".."}, {ID: " .. "}, {ID: "CS2", Line: ".."}, {ID: " "}} {
-			_, _, err := m.a.AddOrder(t.Context(), admin, n)
+			_, _, err := m.a.AddOrder(m.t.Context(), admin, n)
 			m.must(err, license.BadRequest)
 		}
 	})
@@ -84,7 +84,7 @@ func TestOrderEdit(t *testing.T) {
 		m.addOrder(authority.NewOrder{ID: "CS1", Customer: "AMCE", Amount: 3, OrderedAt: begin})
 		ref := authority.OrderRef{ID: "CS1"}
 		edit := func(e authority.OrderEdit) (license.Order, bool, error) {
-			return m.a.EditOrder(t.Context(), admin, ref, e)
+			return m.a.EditOrder(m.t.Context(), admin, ref, e)
 		}
 		end := m.a.Now().Add(365 * day)
 		o, changed, err := edit(authority.OrderEdit{Customer: new("ACME"), Amount: new(0), Product: new("OFFI1"), ExpiresAt: &end, Note: "misread"})

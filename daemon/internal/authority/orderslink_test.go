@@ -3,16 +3,15 @@ package authority_test
 import (
 	"context"
 	"fmt"
-	"path/filepath"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/seed-357fa782/licensed/daemon/internal/authority"
+	"github.com/seed-357fa782/licensed/internal/teststore"
 	"github.com/seed-357fa782/licensed/license"
 	"github.com/seed-357fa782/licensed/store"
-	"github.com/seed-357fa782/licensed/store/boltstore"
 )
 
 // narrow is a store that notes which lists of orders an Update asks for that go
@@ -45,12 +44,7 @@ func (t narrowTx) Orders(ctx context.Context, f store.OrderFilter, p store.Page)
 // Whatever the staff looks for or a marketplace says, nobody who writes waits for it.
 func TestLookingForOrdersHoldsNobodyUp(t *testing.T) {
 	t.Parallel()
-	bolt, err := boltstore.Open(filepath.Join(t.TempDir(), "test.db"), boltstore.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = bolt.Close() })
-	s := &narrow{Store: bolt}
+	s := &narrow{Store: teststore.New(t)}
 	w := newWorldOn(t, s)
 	is, other := w.issue(), w.issue()
 	sold, _ := w.sell("PL001")
@@ -245,9 +239,9 @@ func TestUnlinkOfAnInstance(t *testing.T) {
 	inMarket(t, func(m *market) {
 		m.buy("CS1")
 		synctest.Wait()
-		_, _, err := m.a.LinkOrder(t.Context(), admin, authority.OrderRef{ID: "CS1"}, m.issue().License.ID)
+		_, _, err := m.a.LinkOrder(m.t.Context(), admin, authority.OrderRef{ID: "CS1"}, m.issue().License.ID)
 		m.must(err, license.Conflict)
-		_, _, err = m.a.LinkOrder(t.Context(), admin, authority.OrderRef{ID: "CS1"}, "")
+		_, _, err = m.a.LinkOrder(m.t.Context(), admin, authority.OrderRef{ID: "CS1"}, "")
 		m.must(err, license.Conflict)
 	})
 }

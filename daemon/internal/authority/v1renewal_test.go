@@ -26,7 +26,7 @@ func TestRenewalV1BesideAnOpenAPI(t *testing.T) {
 					})
 				}
 				at, key := m.sent()
-				if _, err := m.a.MessageV1(t.Context(), authority.Message{
+				if _, err := m.a.MessageV1(m.t.Context(), authority.Message{
 					Channel: "koogallery", Instance: h.Instance, Event: license.EventSetExpiry, ExpiresAt: end, Order: "CS10", SentAt: at, ReplayKey: key,
 				}); err != nil {
 					t.Fatal(err)

@@ -20,11 +20,11 @@ import (
 
 	"github.com/seed-357fa782/licensed/daemon/internal/authority"
 	folders "github.com/seed-357fa782/licensed/daemon/internal/custody"
+	"github.com/seed-357fa782/licensed/internal/teststore"
 	"github.com/seed-357fa782/licensed/keys"
 	"github.com/seed-357fa782/licensed/license"
 	"github.com/seed-357fa782/licensed/license/token"
 	"github.com/seed-357fa782/licensed/store"
-	"github.com/seed-357fa782/licensed/store/boltstore"
 )
 
 const issuer = "https://licence.example.com"
@@ -84,6 +84,7 @@ func TestMain(m *testing.M) {
 			panic(err)
 		}
 	}
+	teststore.Main()
 	os.Exit(inScratch(m.Run))
 }
 
@@ -102,16 +103,7 @@ func inScratch(run func() int) int {
 
 func newWorld(t *testing.T, edit ...func(*license.Product)) *world {
 	t.Helper()
-	s, err := boltstore.Open(filepath.Join(t.TempDir(), "test.db"), boltstore.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := s.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return newWorldOn(t, s, edit...)
+	return newWorldOn(t, teststore.New(t), edit...)
 }
 
 func newWorldOn(t *testing.T, s store.Store, edit ...func(*license.Product)) *world {

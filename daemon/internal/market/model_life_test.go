@@ -17,7 +17,6 @@ import (
 	"github.com/seed-357fa782/licensed/daemon/internal/authority"
 	"github.com/seed-357fa782/licensed/daemon/internal/market"
 	"github.com/seed-357fa782/licensed/koogallery"
-	"github.com/seed-357fa782/licensed/store/boltstore"
 	"github.com/seed-357fa782/licensed/store/faultstore"
 )
 
@@ -241,7 +240,7 @@ func (m *modelled) next(daemon int, reopen bool) error {
 		m.mu.Lock()
 		err := m.db.Close()
 		if err == nil {
-			m.db, err = boltstore.Open(m.path, boltstore.Options{})
+			m.db, err = m.open()
 		}
 		m.mu.Unlock()
 		if err != nil {

@@ -16,11 +16,12 @@ import (
 	"github.com/seed-357fa782/licensed/daemon/internal/authority"
 	"github.com/seed-357fa782/licensed/daemon/internal/custody"
 	"github.com/seed-357fa782/licensed/daemon/internal/market"
+	"github.com/seed-357fa782/licensed/internal/teststore"
 	"github.com/seed-357fa782/licensed/keys"
 	"github.com/seed-357fa782/licensed/koogallery"
 	"github.com/seed-357fa782/licensed/koogallery/sandbox"
 	"github.com/seed-357fa782/licensed/license"
-	"github.com/seed-357fa782/licensed/store/boltstore"
+	"github.com/seed-357fa782/licensed/store"
 )
 
 const (
@@ -55,7 +56,7 @@ type modelled struct {
 	keys    *keys.Ring
 	options authority.Options
 	entry   market.Options
-	path    string // of the store
+	open    func() (store.Store, error)
 
 	step    atomic.Int64
 	calm    atomic.Bool // nobody is killed any more
@@ -72,7 +73,7 @@ type modelled struct {
 	lastEvent int64 // of the sandbox that was looked at
 
 	mu     sync.Mutex
-	db     *boltstore.Store
+	db     store.Store
 	lives  int
 	deaths map[place]int
 	moves  map[string]int
@@ -137,7 +138,7 @@ func newModel(t *testing.T, seed uint64, ring *keys.Ring, daemons int) *modelled
 	now := func() time.Time { return modelBegin.Add(time.Since(begin)) }
 	m := &modelled{
 		t: t, seed: seed, random: rand.New(rand.NewPCG(seed, 1)), keys: ring, key: koogallery.NewAccessKey("the key"),
-		path:   filepath.Join(t.TempDir(), "test.db"),
+		open:   teststore.Opener(t),
 		deaths: make(map[place]int), moves: make(map[string]int), seen: make(map[string]int),
 		files: make(map[string][]byte), sales: make(map[string]*sale), living: make([]atomic.Pointer[life], daemons),
 	}
@@ -177,7 +178,7 @@ func newModel(t *testing.T, seed uint64, ring *keys.Ring, daemons int) *modelled
 	m.entry = market.Options{
 		Name: channel, Now: now, Desk: true, V1: true, AccessKeys: []string{m.key.Reveal()},
 	}
-	m.db, err = boltstore.Open(m.path, boltstore.Options{})
+	m.db, err = m.open()
 	m.must(err)
 	for n := range m.living {
 		m.must(m.start(n))

@@ -12,10 +12,10 @@ import (
 	"github.com/seed-357fa782/licensed/daemon/internal/authority"
 	"github.com/seed-357fa782/licensed/daemon/internal/custody"
 	"github.com/seed-357fa782/licensed/daemon/internal/market"
+	"github.com/seed-357fa782/licensed/internal/teststore"
 	"github.com/seed-357fa782/licensed/keys"
 	"github.com/seed-357fa782/licensed/license"
 	"github.com/seed-357fa782/licensed/store"
-	"github.com/seed-357fa782/licensed/store/boltstore"
 )
 
 // watched is an entry whose log a test reads, on a clock of its own.
@@ -41,15 +41,7 @@ func watch(t *testing.T) *watched {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.store, err = boltstore.Open(filepath.Join(t.TempDir(), "test.db"), boltstore.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := w.store.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	w.store = teststore.New(t)
 	w.a, err = authority.New(authority.Options{
 		Store: w.store, Custody: custody.Ring{Ring: ring}, Codes: ring.CodeKey(), Now: clock, Products: []license.Product{{ID: "cad"}},
 		Channels: []authority.Channel{{Name: "koogallery"}, {Name: "quiet"}},

@@ -26,14 +26,17 @@ import (
 	"github.com/seed-357fa782/licensed/daemon/internal/webhook"
 	"github.com/seed-357fa782/licensed/internal/adminwire"
 	"github.com/seed-357fa782/licensed/internal/pipenet"
+	"github.com/seed-357fa782/licensed/internal/teststore"
 	"github.com/seed-357fa782/licensed/keys"
 	"github.com/seed-357fa782/licensed/license"
 	"github.com/seed-357fa782/licensed/store"
-	"github.com/seed-357fa782/licensed/store/boltstore"
 	"github.com/seed-357fa782/licensed/store/faultstore"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	teststore.Main()
+	goleak.VerifyTestMain(m)
+}
 
 const (
 	issuer = "https://licence.example.com"
@@ -76,7 +79,7 @@ func (l *logText) String() string {
 // newWorld makes one. In a bubble its clock is that of the bubble.
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	s, err := boltstore.Open(filepath.Join(t.TempDir(), "test.db"), boltstore.Options{})
+	s, err := teststore.Opener(t)()
 	if err != nil {
 		t.Fatal(err)
 	}
