@@ -95,7 +95,12 @@ test-cabi: vet-cabi ## The tests of the C library: callers in C, C++ and Python 
 
 .PHONY: pg
 pg: ## The tests on PostgreSQL (a private cluster, or the server that LICENSED_TEST_POSTGRES names)
-	@CI=true $(call run-tests,-count=1,./store/pgstore/...)
+	@CI=true $(call run-tests,-count=1,./store/pgstore/... ./internal/teststore ./store/open ./store/dump)
+	@CI=true LICENSED_TEST_STORE=postgres $(call run-tests,-count=1,./daemon/...)
+
+.PHONY: pg-short
+pg-short: ## What CI runs of it: a daemon, its marketplace's model and its webhooks on PostgreSQL, without the race detector
+	@CI=true LICENSED_TEST_STORE=postgres $(call run-tests,-count=1,./daemon ./daemon/internal/market ./daemon/internal/webhook)
 
 .PHONY: fuzz-short
 fuzz-short: ## Run every fuzz target for FUZZTIME (5s)
@@ -126,7 +131,7 @@ benchstat: $(BENCHSTAT) ## Compare two outputs of go test -bench: OLD=file NEW=f
 ##@ To change it
 
 .PHONY: check
-check: fmt-check vet lint vet-cabi cross race test-pkcs11 ## Everything that CI demands
+check: fmt-check vet lint vet-cabi cross race pg-short test-pkcs11 ## Everything that CI demands
 
 .PHONY: fmt
 fmt: $(GOLANGCI_LINT) ## Format the code (gofumpt, goimports)

@@ -122,6 +122,7 @@ type counter struct {
 	today           string
 
 	orders atomic.Pointer[OrderHealth] // when they were looked at last
+	looks  atomic.Int64                // at the orders that have begun
 }
 
 func newHealthBook(channels []Channel) *healthBook {

@@ -78,6 +78,19 @@ type OrderHealth struct {
 	Oldest   time.Time // StageAt of the one of those that has not moved for longest
 	Warnings map[license.OrderWarning]int
 	Example  map[license.OrderWarning]string // an order with the warning
+
+	look int64
+}
+
+// keepOrders keeps what a look at the orders has found, unless one that began later
+// was done first.
+func (c *counter) keepOrders(seen *OrderHealth) {
+	for {
+		last := c.orders.Load()
+		if last != nil && last.look > seen.look || c.orders.CompareAndSwap(last, seen) {
+			return
+		}
+	}
 }
 
 // Health says how an entry is doing, and what there is to be done about it. With
@@ -91,11 +104,13 @@ func (a *Authority) Health(ctx context.Context, channel string, orders bool) (He
 	h := Health{Channel: channel, Now: a.now(), Zone: ch.zone().String()}
 	counter := a.health.counters[channel]
 	if orders {
+		look := counter.looks.Add(1)
 		seen, err := a.readOrders(ctx, channel, h.Now)
 		if err != nil {
 			return Health{}, fmt.Errorf("look at the orders of %s: %w", channel, err)
 		}
-		counter.orders.Store(seen)
+		seen.look = look
+		counter.keepOrders(seen)
 	}
 	h.Orders = counter.orders.Load()
 	record, err := a.readHealth(ctx, &h)
