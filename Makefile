@@ -99,8 +99,8 @@ pg: ## The tests on PostgreSQL (a private cluster, or the server that LICENSED_T
 	@CI=true LICENSED_TEST_STORE=postgres $(call run-tests,-count=1,./daemon/...)
 
 .PHONY: pg-short
-pg-short: ## What CI runs of it: a daemon, its marketplace's model and its webhooks on PostgreSQL, without the race detector
-	@CI=true LICENSED_TEST_STORE=postgres $(call run-tests,-count=1,./daemon ./daemon/internal/market ./daemon/internal/webhook)
+pg-short: ## What CI runs of it: a daemon and its webhooks on PostgreSQL, without the race detector
+	@CI=true LICENSED_TEST_STORE=postgres $(call run-tests,-count=1,./daemon ./daemon/internal/webhook)
 
 .PHONY: fuzz-short
 fuzz-short: ## Run every fuzz target for FUZZTIME (5s)

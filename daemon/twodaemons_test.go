@@ -26,7 +26,7 @@ import (
 // folder of its own.
 func (m *merchant) beside() *merchant {
 	m.t.Helper()
-	dir, err := os.MkdirTemp("", "ld") //nolint:usetesting // a socket's path is short, a test's folder is not
+	dir, err := os.MkdirTemp("", "ld")
 	m.ok(err)
 	m.t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	m.ok(fs.WalkDir(os.DirFS(m.dir), ".", func(name string, f fs.DirEntry, err error) error {

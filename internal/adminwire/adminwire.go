@@ -345,15 +345,15 @@ type Status struct {
 	StoreBytes int64     `json:"store_bytes"`
 	// StoreFindings is what a database that is the store says of itself.
 	StoreFindings []StoreFinding `json:"store_findings" doc:"What the database says of itself; null where the store is a file."`
-	Products   []string  `json:"products"`
-	Channels   []string  `json:"channels"`
-	Keys       KeyHealth `json:"keys"`
-	Clock      Clock     `json:"clock"`
-	TimeZone   string    `json:"time_zone" doc:"The zone in which a date without a time is meant."`
-	DataDir    string    `json:"data_dir" doc:"The data folder, on the daemon's machine."`
-	Disk       *Disk     `json:"disk" doc:"The disk of the data folder; null where it is not known."`
-	Ready      bool      `json:"ready"`
-	NotReady   string    `json:"not_ready,omitempty" doc:"Why requests cannot be answered."`
+	Products      []string       `json:"products"`
+	Channels      []string       `json:"channels"`
+	Keys          KeyHealth      `json:"keys"`
+	Clock         Clock          `json:"clock"`
+	TimeZone      string         `json:"time_zone" doc:"The zone in which a date without a time is meant."`
+	DataDir       string         `json:"data_dir" doc:"The data folder, on the daemon's machine."`
+	Disk          *Disk          `json:"disk" doc:"The disk of the data folder; null where it is not known."`
+	Ready         bool           `json:"ready"`
+	NotReady      string         `json:"not_ready,omitempty" doc:"Why requests cannot be answered."`
 	// Marketplaces holds the entries in one line each.
 	Marketplaces []MarketplaceLine `json:"marketplaces"`
 	// Webhooks holds the endpoints that are told about events in one line each.

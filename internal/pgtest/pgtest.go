@@ -67,7 +67,9 @@ func Schema(tb testing.TB) (url string, stays bool) {
 }
 
 // shared is the one cluster of a test process.
-var shared = sync.OnceValues(func() (*Cluster, error) { return start("-c", "fsync=off", "-c", "full_page_writes=off", "-c", "max_connections=400") }) //nolint:gochecknoglobals // one for a process
+var shared = sync.OnceValues(func() (*Cluster, error) {
+	return start("-c", "fsync=off", "-c", "full_page_writes=off", "-c", "max_connections=400")
+}) //nolint:gochecknoglobals // one for a process
 
 // New starts a cluster of its own for a test that shows durability or stops the
 // server: its files are synced. It ends with tb.

@@ -80,7 +80,7 @@ func Opener(tb testing.TB) func() (store.Store, error) {
 	if Postgres(tb) {
 		url := URL(tb) + ageless
 		return func() (store.Store, error) {
-			return some(pgstore.Open(context.Background(), url, pgstore.Options{Connections: 6}))
+			return some(pgstore.Open(context.WithoutCancel(tb.Context()), url, pgstore.Options{Connections: 6}))
 		}
 	}
 	path := filepath.Join(tb.TempDir(), "test.db")
@@ -118,7 +118,7 @@ func URL(tb testing.TB) string {
 	stays := true
 	if url == "" {
 		url, stays = pgtest.Schema(tb)
-		s, err := pgstore.Open(context.Background(), url, pgstore.Options{Connections: 2})
+		s, err := pgstore.Open(tb.Context(), url, pgstore.Options{Connections: 2})
 		if err != nil {
 			tb.Fatal(err)
 		}
@@ -152,7 +152,7 @@ func Empty(tb testing.TB, url string) {
 // Raw is all that the tables of the schema at url hold, as bytes.
 func Raw(tb testing.TB, url string) (all []byte) {
 	tb.Helper()
-	ctx := context.Background()
+	ctx := tb.Context()
 	conn, err := pgx.Connect(ctx, url)
 	if err != nil {
 		tb.Fatal(err)
@@ -162,11 +162,12 @@ func Raw(tb testing.TB, url string) (all []byte) {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	sql := "set bytea_output = 'escape'; "
+	var sql strings.Builder
+	sql.WriteString("set bytea_output = 'escape'; ")
 	for _, table := range tables {
-		sql += fmt.Sprintf("select t::text from %s t; ", pgx.Identifier{table}.Sanitize())
+		fmt.Fprintf(&sql, "select t::text from %s t; ", pgx.Identifier{table}.Sanitize())
 	}
-	results, err := conn.PgConn().Exec(ctx, sql).ReadAll()
+	results, err := conn.PgConn().Exec(ctx, sql.String()).ReadAll()
 	if err != nil {
 		tb.Fatal(err)
 	}

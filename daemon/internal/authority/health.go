@@ -121,8 +121,8 @@ type counter struct {
 	year, dayOfYear int // of today, whose name is not made for each call
 	today           string
 
-	orders atomic.Pointer[OrderHealth] // when they were looked at last
-	looks  atomic.Int64                // at the orders that have begun
+	orders atomic.Pointer[lookedAt] // when they were looked at last
+	looks  atomic.Int64             // at the orders that have begun
 }
 
 func newHealthBook(channels []Channel) *healthBook {

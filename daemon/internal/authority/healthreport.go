@@ -78,16 +78,20 @@ type OrderHealth struct {
 	Oldest   time.Time // StageAt of the one of those that has not moved for longest
 	Warnings map[license.OrderWarning]int
 	Example  map[license.OrderWarning]string // an order with the warning
+}
 
-	look int64
+// lookedAt is what a look at the orders has found.
+type lookedAt struct {
+	orders *OrderHealth
+	look   int64 // its number, by when it began
 }
 
 // keepOrders keeps what a look at the orders has found, unless one that began later
 // was done first.
-func (c *counter) keepOrders(seen *OrderHealth) {
+func (c *counter) keepOrders(seen lookedAt) {
 	for {
 		last := c.orders.Load()
-		if last != nil && last.look > seen.look || c.orders.CompareAndSwap(last, seen) {
+		if last != nil && last.look > seen.look || c.orders.CompareAndSwap(last, &seen) {
 			return
 		}
 	}
@@ -109,10 +113,11 @@ func (a *Authority) Health(ctx context.Context, channel string, orders bool) (He
 		if err != nil {
 			return Health{}, fmt.Errorf("look at the orders of %s: %w", channel, err)
 		}
-		seen.look = look
-		counter.keepOrders(seen)
+		counter.keepOrders(lookedAt{seen, look})
 	}
-	h.Orders = counter.orders.Load()
+	if seen := counter.orders.Load(); seen != nil {
+		h.Orders = seen.orders
+	}
 	record, err := a.readHealth(ctx, &h)
 	if err != nil {
 		return Health{}, fmt.Errorf("read how %s is doing: %w", channel, err)
