@@ -8,7 +8,7 @@ import (
 // Publish does what RunStatusLists does in one turn, and returns after what
 // time it would look again.
 func (a *Authority) Publish(ctx context.Context) (time.Duration, error) {
-	return a.lists.publish(ctx, a.lists.all()...)
+	return a.lists.publish(ctx)
 }
 
 // SetStatusListLength sets the length of lists that are made from now on.

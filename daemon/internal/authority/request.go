@@ -65,7 +65,7 @@ func (a *Authority) Request(ctx context.Context, raw string, beside license.Code
 		}
 		return Answer{}, err
 	}
-	c := &call{a: a, req: req, product: p, now: now, knownOnly: caller.KnownOnly}
+	c := &call{a: a, req: req, product: p, now: now, knownOnly: caller.KnownOnly, back: true}
 	c.signing = a.signing()
 	if err := c.canSign(c.now); err != nil {
 		if caller.Staff == nil && errors.Is(err, ErrKeys) {
@@ -99,6 +99,7 @@ type call struct {
 
 	knownOnly bool
 	approval  string // the request for a move whose approval was used
+	back      bool   // the licence was in bad standing not long ago, or nobody has looked
 }
 
 // held runs an operation of an install that presents the licence it holds.

@@ -30,7 +30,10 @@ func (s settled) Update(ctx context.Context, fn func(ctx context.Context, tx sto
 	var t *settlingTx
 	err := s.Store.Update(ctx, func(ctx context.Context, tx store.Tx) error {
 		t = &settlingTx{Tx: tx, undo: s.undo, dueAt: s.dueAt}
-		return fn(ctx, t)
+		if err := fn(ctx, t); err != nil {
+			return err
+		}
+		return writeFeed(ctx, tx, t.places)
 	})
 	if errors.Is(err, errTried) {
 		return err // nothing was changed, and nobody is to look for it
@@ -63,9 +66,6 @@ type settlingTx struct {
 	license license.License
 	install license.Install
 }
-
-// listNew is the index of a place that stands for a whole new list.
-const listNew = -1
 
 // Append adds to the audit log, and counts.
 func (t *settlingTx) Append(ctx context.Context, e license.AuditEvent) (int64, error) {
@@ -229,12 +229,12 @@ func (t *settlingTx) CreateJob(ctx context.Context, j license.Job) error {
 	return t.Tx.CreateJob(ctx, j)
 }
 
-// PutStatusList writes, and has a new list published.
+// PutStatusList writes, and has a list published that never was.
 func (t *settlingTx) PutStatusList(ctx context.Context, l license.StatusList) error {
 	if err := t.Tx.PutStatusList(ctx, l); err != nil {
 		return err
 	}
-	if l.Next <= 1 {
+	if l.Next <= 1 || len(l.Digest) == 0 {
 		t.places = append(t.places, license.StatusRef{List: l.ID, Index: listNew})
 	}
 	return nil

@@ -44,6 +44,7 @@ func (c *call) grant(ctx context.Context, tx store.Tx, inst *license.Install, l 
 	if err != nil {
 		return err
 	}
+	c.back = !l.BackAt.IsZero() && c.now.Sub(l.BackAt).Abs() <= clockStep
 	claims := token.License{
 		Issuer: c.keys.Issuer, ID: jti, LicenseID: l.ID, Product: l.Product, Dates: d,
 		Customer: l.Customer, Order: l.Order, Channel: l.Channel, CodeLast4: l.Code.Last4,
@@ -99,7 +100,7 @@ func (c *call) answer(ctx context.Context, inst license.Install) (Answer, error)
 			return Answer{}, fmt.Errorf("sign a licence of %s: %w", inst.LicenseID, err)
 		}
 		if inst.Status.List != "" {
-			ans.Status = c.a.lists.current(ctx, inst.Status)
+			ans.Status = c.a.lists.current(ctx, inst.Status, c.back)
 		}
 	}
 	ans.Time, err = token.SignTime(token.Time{

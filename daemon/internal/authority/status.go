@@ -3,7 +3,6 @@ package authority
 import (
 	"context"
 	"crypto/sha256"
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -49,7 +48,7 @@ func (l *StatusList) clears(index int) bool {
 func (a *Authority) StatusList(ctx context.Context, id string) (*StatusList, error) {
 	l := a.lists.get(id)
 	if l == nil {
-		return nil, license.Errorf(license.NotFound, "there is no such status list")
+		return nil, a.lists.unknown(id)
 	}
 	if p := l.published.Load(); p != nil {
 		return p, nil
@@ -62,27 +61,23 @@ func (a *Authority) StatusList(ctx context.Context, id string) (*StatusList, err
 	if p := l.published.Load(); p != nil {
 		return p, nil
 	}
-	return nil, license.Errorf(license.ReadOnly, "the status list is not ready yet; please try again shortly").WithRetryAfter(time.Second)
+	return nil, errNotReady
 }
+
+var (
+	errNoList   = license.Errorf(license.NotFound, "there is no such status list")
+	errNotReady = license.Errorf(license.ReadOnly, "the status list is not ready yet; please try again shortly").WithRetryAfter(time.Second)
+)
 
 // LoadStatusLists learns which lists there are. It is called once, before
 // RunStatusLists and before StatusList is asked.
 func (a *Authority) LoadStatusLists(ctx context.Context) error {
-	err := a.lists.store.View(ctx, func(ctx context.Context, tx store.Tx) error {
-		all, err := tx.StatusLists(ctx)
-		for _, l := range all {
-			a.lists.add(l.ID)
-		}
-		return err
-	})
-	if err != nil {
-		return fmt.Errorf("read the status lists: %w", err)
-	}
-	return nil
+	return a.lists.withBusy(ctx, func() error { return a.lists.follow(ctx) })
 }
 
 // RunStatusLists publishes the lists until ctx ends: all of them at first, and
-// then each when what it says has changed, when a revocation becomes final,
+// then each when what it says has changed, here or through another daemon on the
+// store, when a revocation becomes final,
 // when its key is no longer trusted, and when it is as old as StatusTTL. A
 // failure is given to failed, which is called by one goroutine at a time, and
 // tried again; what was published last is served meanwhile.
@@ -103,6 +98,11 @@ type statusLists struct {
 	busy  chan struct{} // holds a token while somebody publishes
 	ended chan struct{} // closed when the loop has ended
 	once  sync.Once
+
+	// place is up to where the feed was taken in, zero before that was begun. They
+	// belong to whoever holds busy.
+	place  feedPlace
+	placed bool
 
 	mu    sync.RWMutex
 	lists map[string]*statusList
@@ -186,23 +186,30 @@ func (s *statusLists) all() []*statusList {
 	return out
 }
 
-// touch has places published whose entries were written.
+// touch has places published whose entries were written here: which those are the
+// loop learns from the feed.
 func (s *statusLists) touch(places []license.StatusRef) {
 	for _, p := range places {
 		s.add(p.List)
 	}
-	s.mu.Lock()
-	for _, p := range places {
-		if p.Index == listNew {
-			continue
-		}
-		if s.dirty[p.List] == nil {
-			s.dirty[p.List] = make(map[int]bool)
-		}
-		s.dirty[p.List][p.Index] = true
-	}
-	s.mu.Unlock()
 	s.look()
+}
+
+// unknown is why there is no list with the given id: no list has it, or another
+// daemon has begun it just now, since lists are called in the order of their begin.
+func (s *statusLists) unknown(id string) error {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	body, ok := strings.CutPrefix(id, statusListPrefix)
+	if !ok || !license.IsLicenseID(license.LicensePrefix+body) {
+		return errNoList
+	}
+	for known := range s.lists {
+		if id < known {
+			return errNoList
+		}
+	}
+	return errNotReady
 }
 
 // look has the loop look at all lists.
@@ -229,15 +236,18 @@ func (s *statusLists) takeDirty(id string) []int {
 // licence that comes with that would be worth nothing. It returns "" where that
 // fails, or where so many were made within this second that the next has to
 // wait; that keeps nobody from being answered.
-func (s *statusLists) current(ctx context.Context, place license.StatusRef) string {
+//
+// back says that the install was in bad standing not long ago: then it may have
+// seen a list that says so, by another daemon and newer than what is published
+// here, and gets one that is newer still.
+func (s *statusLists) current(ctx context.Context, place license.StatusRef, back bool) string {
 	l := s.add(place.List)
-	if p := l.published.Load(); p != nil && p.clears(place.Index) {
+	if p := l.published.Load(); p != nil && p.clears(place.Index) && !back {
 		return p.Token
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTimeout)
 	defer cancel()
-	s.touch([]license.StatusRef{place}) // whoever changed it may not have come to say so
-	_, _ = s.publishNow(ctx, l)         // the loop meets the same failure, and reports it
+	_, _ = s.publishNow(ctx, l) // the loop meets the same failure, and reports it
 	if p := l.published.Load(); p != nil && p.clears(place.Index) {
 		return p.Token
 	}
@@ -247,7 +257,7 @@ func (s *statusLists) current(ctx context.Context, place license.StatusRef) stri
 // signAgain signs the lists at once whose key is no longer trusted. What fails
 // is met again by the loop, which reports it.
 func (s *statusLists) signAgain(ctx context.Context) {
-	_, _ = s.publishNow(context.WithoutCancel(ctx), s.all()...)
+	_, _ = s.publishNow(context.WithoutCancel(ctx))
 	s.look()
 }
 

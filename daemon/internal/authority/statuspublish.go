@@ -22,6 +22,14 @@ import (
 const (
 	statusRetry = 5 * time.Second // after a failure
 	statusLook  = time.Minute     // how long a clock that is set forward may go unnoticed
+	// statusFollow is how often the loop looks what other daemons have changed.
+	statusFollow = time.Second
+	// statusTries is how often a list is dated within one look where other daemons
+	// date it at the same time.
+	statusTries = 3
+	// statusWhole: where more than one in so many of its entries were written a list
+	// is read as a whole.
+	statusWhole = 64
 	// statusPause is between two rounds: changes that come without end are taken
 	// together, and the rest of the time is left to others.
 	statusPause = 50 * time.Millisecond
@@ -40,7 +48,7 @@ func (s *statusLists) run(ctx context.Context, failed func(error)) {
 		case <-s.wake:
 		case <-timer.C:
 		}
-		wait, err := s.publish(ctx, s.all()...)
+		wait, err := s.publish(ctx)
 		if what := sameFailure(err); what != reported && ctx.Err() == nil {
 			if reported = what; err != nil {
 				failed(err)
@@ -52,7 +60,7 @@ func (s *statusLists) run(ctx context.Context, failed func(error)) {
 			return
 		case <-timer.C:
 		}
-		timer.Reset(wait - statusPause)
+		timer.Reset(min(wait, statusFollow) - statusPause)
 	}
 }
 
@@ -67,8 +75,8 @@ func sameFailure(err error) string {
 	return err.Error()
 }
 
-// publish brings what is served of lists up to date, and returns when to look
-// again. What could be made is served also where it fails for others.
+// publish brings what is served of lists up to date, of all where none are named,
+// and returns when to look again. What could be made is served also where it fails for others.
 func (s *statusLists) publish(ctx context.Context, lists ...*statusList) (time.Duration, error) {
 	return s.publishAhead(ctx, time.Second, lists...)
 }
@@ -80,13 +88,76 @@ func (s *statusLists) publishNow(ctx context.Context, lists ...*statusList) (tim
 
 // publishAhead is publish, of lists dated no more than ahead after now.
 func (s *statusLists) publishAhead(ctx context.Context, ahead time.Duration, lists ...*statusList) (time.Duration, error) {
+	wait := statusRetry
+	err := s.withBusy(ctx, func() error {
+		for try := 1; ; try++ {
+			r := statusRound{s: s, now: s.clock().UTC(), wait: statusLook, ahead: ahead}
+			err := r.do(ctx, lists)
+			if wait = r.wait; !r.overtaken || err != nil || try == statusTries {
+				return err
+			}
+		}
+	})
+	return wait, err
+}
+
+// withBusy runs do while nobody else does.
+func (s *statusLists) withBusy(ctx context.Context, do func() error) error {
 	select {
 	case s.busy <- struct{}{}:
 		defer func() { <-s.busy }()
+		return do()
 	case <-ctx.Done():
-		return statusRetry, context.Cause(ctx)
+		return context.Cause(ctx)
 	}
-	r := statusRound{s: s, now: s.clock().UTC(), wait: statusLook, ahead: ahead}
+}
+
+// follow learns from the feed what was written of the lists, by whomever. What it
+// could not tell is read again from the beginning.
+func (s *statusLists) follow(ctx context.Context) error {
+	var written map[string][]int
+	var end feedPlace
+	var known bool
+	err := s.store.View(ctx, func(ctx context.Context, tx store.Tx) (err error) {
+		written, end, known, err = feedSince(ctx, tx, s.place)
+		if known = known && s.placed; err != nil || known {
+			return err
+		}
+		all, err := tx.StatusLists(ctx)
+		written = make(map[string][]int)
+		for _, l := range all {
+			written[l.ID] = []int{listWhole}
+		}
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("read the status lists: %w", err)
+	}
+	for id, at := range written {
+		l := s.add(id)
+		if slices.Contains(at, listWhole) {
+			l.loaded = false
+			continue
+		}
+		s.touchAgain(id, slices.DeleteFunc(at, func(index int) bool { return index == listNew }))
+	}
+	s.place, s.placed = end, true
+	return nil
+}
+
+// do is one round.
+func (r *statusRound) do(ctx context.Context, lists []*statusList) error {
+	s := r.s
+	if err := s.follow(ctx); err != nil {
+		for _, l := range s.all() {
+			l.wasTried()
+		}
+		r.wait = statusRetry
+		return err
+	}
+	if len(lists) == 0 {
+		lists = s.all()
+	}
 	r.signing = s.signing()
 	_, r.untrusted = s.dated(ctx)
 	var errs []error
@@ -101,7 +172,7 @@ func (s *statusLists) publishAhead(ctx context.Context, ahead time.Duration, lis
 	if err != nil {
 		r.wait = min(r.wait, statusRetry)
 	}
-	return r.wait, err
+	return err
 }
 
 // statusRound is one look at the lists.
@@ -114,11 +185,17 @@ type statusRound struct {
 	ahead     time.Duration  // how far after now a list may be dated
 	anew      []*plannedList // to be recorded, then signed
 	again     []*plannedList // to be signed with the date that is recorded
+	overtaken bool           // another daemon has dated a list: it has to be looked at again
 }
 
 type plannedList struct {
 	*statusList
 	at time.Time // iat
+
+	// As found when the date is recorded.
+	late      []license.StatusEntry // written since the list was read
+	content   [sha256.Size]byte     // the digest of what is signed
+	overtaken bool
 }
 
 // at has the next look at the instant t at the latest.
@@ -142,7 +219,7 @@ func (r *statusRound) plan(ctx context.Context, l *statusList) error {
 	anew, again := r.due(l)
 	switch {
 	case again:
-		r.again = append(r.again, &plannedList{l, l.signedAt})
+		r.again = append(r.again, &plannedList{statusList: l, at: l.signedAt})
 	case anew:
 		at, err := r.date(l)
 		if err != nil {
@@ -154,7 +231,7 @@ func (r *statusRound) plan(ctx context.Context, l *statusList) error {
 		if err := r.canSign(at); err != nil {
 			return err
 		}
-		r.anew = append(r.anew, &plannedList{l, at})
+		r.anew = append(r.anew, &plannedList{statusList: l, at: at})
 		return nil // when it is due next is known once it is recorded
 	}
 	r.at(l.signedAt.Add(StatusTTL))
@@ -210,23 +287,19 @@ func (r *statusRound) read(ctx context.Context, l *statusList) error {
 	if l.loaded && !l.unsure && len(dirty) == 0 {
 		return nil
 	}
+	whole := !l.loaded || len(dirty) > l.statuses.Len()/statusWhole
 	var record license.StatusList
 	var entries []license.StatusEntry
 	err := r.s.store.View(ctx, func(ctx context.Context, tx store.Tx) (err error) {
 		if record, err = tx.StatusList(ctx, l.id); err != nil {
 			return err
 		}
-		if !l.loaded {
+		if whole {
 			entries, err = tx.StatusEntries(ctx, l.id)
 			return err
 		}
-		entries = make([]license.StatusEntry, len(dirty))
-		for k, index := range dirty {
-			if entries[k], err = tx.StatusEntry(ctx, l.id, index); err != nil {
-				return err
-			}
-		}
-		return nil
+		entries, err = entriesAt(ctx, tx, l.id, dirty)
+		return err
 	})
 	if err == nil && (record.Length < 1 || record.Length > maxListLength) {
 		err = license.Errorf(license.Internal, "its record has the length %d", record.Length)
@@ -238,13 +311,24 @@ func (r *statusRound) read(ctx context.Context, l *statusList) error {
 		r.s.touchAgain(l.id, dirty)
 		return err
 	}
-	if !l.loaded {
+	if whole {
 		l.statuses, l.undoable, l.loaded = token.NewStatuses(record.Length), make(map[int]time.Time), true
-		l.digest = sha256.Sum256(l.statuses)
+		l.digest, l.finalAt = sha256.Sum256(l.statuses), time.Time{}
 	}
 	l.unsure, l.signedAt, l.signedDigest = false, record.SignedAt, record.Digest
 	l.take(entries, r.asOf(l))
 	return nil
+}
+
+// entriesAt reads entries of a list.
+func entriesAt(ctx context.Context, tx store.Tx, list string, indexes []int) (entries []license.StatusEntry, err error) {
+	entries = make([]license.StatusEntry, len(indexes))
+	for k, index := range indexes {
+		if entries[k], err = tx.StatusEntry(ctx, list, index); err != nil {
+			return nil, err
+		}
+	}
+	return entries, nil
 }
 
 // asOf is the instant as of which a list speaks. Under a clock that is not
@@ -318,19 +402,24 @@ func earliest(times iter.Seq[time.Time]) (first time.Time) {
 
 // record stores the dates of the lists that are signed anew, all at once,
 // before any of them is served: what was dated is never dated earlier, whatever
-// happens.
+// happens. What was written of a list since it was read is read in the same
+// transaction, so that a list has all that was committed before its date was: an
+// install that has seen the one before finds in this one whatever that had. A
+// list that another daemon has dated meanwhile is looked at again.
 func (r *statusRound) record(ctx context.Context) error {
 	if len(r.anew) == 0 {
 		return nil
 	}
 	err := r.s.store.Update(ctx, func(ctx context.Context, tx store.Tx) error {
+		written, _, known, err := feedSince(ctx, tx, r.s.place)
+		if err != nil {
+			return err
+		}
 		for _, p := range r.anew {
-			record, err := tx.StatusList(ctx, p.id)
-			if err != nil {
-				return err
+			if p.overtaken = !known; p.overtaken {
+				continue
 			}
-			record.SignedAt, record.Digest = p.at, p.digest[:]
-			if err := tx.PutStatusList(ctx, record); err != nil {
+			if err := r.recordOne(ctx, tx, p, written[p.id]); err != nil {
 				return err
 			}
 		}
@@ -344,11 +433,48 @@ func (r *statusRound) record(ctx context.Context) error {
 		r.anew = nil
 		return fmt.Errorf("record that status lists are signed: %w", err)
 	}
+	r.anew = slices.DeleteFunc(r.anew, func(p *plannedList) bool {
+		p.unsure = p.unsure || p.overtaken
+		r.overtaken = r.overtaken || p.overtaken
+		return p.overtaken
+	})
+	if r.overtaken {
+		r.at(r.now)
+	}
 	for _, p := range r.anew {
+		p.take(p.late, r.asOf(p.statusList))
 		p.signedAt, p.signedDigest = p.at, bytes.Clone(p.digest[:])
 		r.at(p.at.Add(StatusTTL))
 	}
 	return nil
+}
+
+// recordOne stores the date of one list, of which the entries at written were
+// written since it was read.
+func (r *statusRound) recordOne(ctx context.Context, tx store.Tx, p *plannedList, written []int) error {
+	record, err := tx.StatusList(ctx, p.id)
+	if err != nil {
+		return err
+	}
+	written = slices.DeleteFunc(written, func(index int) bool { return index == listNew })
+	p.overtaken = !record.SignedAt.Equal(p.signedAt) || !bytes.Equal(record.Digest, p.signedDigest) ||
+		len(written) > record.Length/statusWhole || slices.ContainsFunc(written, func(index int) bool { return index < 0 || index >= record.Length })
+	if p.overtaken {
+		return nil
+	}
+	if p.late, err = entriesAt(ctx, tx, p.id, written); err != nil {
+		return err
+	}
+	p.content = p.digest
+	if len(p.late) > 0 {
+		statuses := slices.Clone(p.statuses)
+		for _, e := range p.late {
+			statuses.Set(e.Index, e.At(r.asOf(p.statusList)))
+		}
+		p.content = sha256.Sum256(statuses)
+	}
+	record.SignedAt, record.Digest = p.at, p.content[:]
+	return tx.PutStatusList(ctx, record)
 }
 
 // sign signs and serves what was planned, on all processors.
