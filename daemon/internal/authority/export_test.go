@@ -3,6 +3,9 @@ package authority
 import (
 	"context"
 	"time"
+
+	"github.com/seed-357fa782/licensed/license"
+	"github.com/seed-357fa782/licensed/store"
 )
 
 // Publish does what RunStatusLists does in one turn, and returns after what
@@ -18,4 +21,9 @@ func (a *Authority) SetStatusListLength(n int) { a.lists.draws.length = n }
 func (a *Authority) LookAtKeys(ctx context.Context, report func(KeyNews)) error {
 	k := keyRun{a: a, report: report}
 	return k.look(ctx)
+}
+
+// WriteStatusFeed tells the feed of an entry that tx has written.
+func WriteStatusFeed(ctx context.Context, tx store.Tx, place license.StatusRef) error {
+	return writeFeed(ctx, tx, []license.StatusRef{place})
 }

@@ -1,6 +1,7 @@
 package authority
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"maps"
@@ -247,11 +248,30 @@ func (s *statusLists) current(ctx context.Context, place license.StatusRef, back
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTimeout)
 	defer cancel()
+	if p := l.published.Load(); p != nil && p.clears(place.Index) && s.isNewest(ctx, l) {
+		return p.Token
+	}
 	_, _ = s.publishNow(ctx, l) // the loop meets the same failure, and reports it
 	if p := l.published.Load(); p != nil && p.clears(place.Index) {
 		return p.Token
 	}
 	return ""
+}
+
+// isNewest reports whether what is published of a list says all that is committed by
+// now.
+func (s *statusLists) isNewest(ctx context.Context, l *statusList) (is bool) {
+	err := s.withBusy(ctx, func() error {
+		if err := s.follow(ctx); err != nil {
+			return err
+		}
+		s.mu.RLock()
+		defer s.mu.RUnlock()
+		is = l.loaded && !l.unsure && len(s.dirty[l.id]) == 0 && bytes.Equal(l.digest[:], l.signedDigest) &&
+			l.published.Load().IssuedAt.Equal(l.signedAt)
+		return nil
+	})
+	return is && err == nil
 }
 
 // signAgain signs the lists at once whose key is no longer trusted. What fails

@@ -8,13 +8,14 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/seed-357fa782/licensed/license"
 	"github.com/seed-357fa782/licensed/store"
 )
 
-// The feed of the status lists says which entries were written, in the order in
-// which that was committed. It is written in the transaction that writes them, so
+// The feed of the status lists says which entries were written, and which lists
+// were dated, in the order in which that was committed. It is written in the transaction that writes them, so
 // whoever has read it up to its end and then the entries that it names knows all
 // that the lists have to say: each daemon on a store follows it, and looks at it
 // once more in the transaction that dates a list.
@@ -32,11 +33,18 @@ const (
 	feedWhole = 256
 )
 
-// Indexes that stand for no entry.
+// Indexes that stand for no entry. All further ones say when the list was dated.
 const (
 	listNew   = -1 // the list was begun
 	listWhole = -2 // any of its entries may have been written
 )
+
+// listDated is the index that says when a list was dated: below all others, and
+// small enough for the int of any machine.
+func listDated(at time.Time) int {
+	const since = 1_577_836_800 // 2020
+	return listWhole - 1 - int(max(at.Unix()-since, 0))
+}
 
 // feedPlace is a place in the feed, behind what a transaction has added. The seal
 // is that transaction's own: where a database comes back without its last
@@ -97,12 +105,10 @@ func readFeed(ctx context.Context, tx store.Tx) (b feedBlock, err error) {
 		return b, fmt.Errorf("read which status lists were changed: %w", err)
 	}
 	if json.Unmarshal(raw, &b) != nil {
-		return feedBlock{feedPlace: feedPlace{Seal: feedSeal()}}, nil
+		return feedBlock{feedPlace: feedPlace{Seal: "unread"}}, nil
 	}
 	return b, nil
 }
-
-func feedSeal() string { return rand.Text()[:13] }
 
 // writeFeed adds the places of entries that this transaction has written.
 func writeFeed(ctx context.Context, tx store.Tx, places []license.StatusRef) error {
@@ -122,7 +128,7 @@ func writeFeed(ctx context.Context, tx store.Tx, places []license.StatusRef) err
 	for _, p := range places {
 		byList[p.List] = append(byList[p.List], p.Index)
 	}
-	seal := feedSeal()
+	seal := rand.Text()[:13]
 	for _, list := range slices.Sorted(maps.Keys(byList)) {
 		at := byList[list]
 		slices.Sort(at)

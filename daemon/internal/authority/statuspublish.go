@@ -135,11 +135,15 @@ func (s *statusLists) follow(ctx context.Context) error {
 	}
 	for id, at := range written {
 		l := s.add(id)
-		if slices.Contains(at, listWhole) {
-			l.loaded = false
-			continue
+		for _, index := range at {
+			switch {
+			case index == listWhole:
+				l.loaded = false
+			case index < listWhole:
+				l.unsure = l.unsure || index != listDated(l.signedAt)
+			}
 		}
-		s.touchAgain(id, slices.DeleteFunc(at, func(index int) bool { return index == listNew }))
+		s.touchAgain(id, entriesOf(at))
 	}
 	s.place, s.placed = end, true
 	return nil
@@ -320,6 +324,11 @@ func (r *statusRound) read(ctx context.Context, l *statusList) error {
 	return nil
 }
 
+// entriesOf are the indexes among those that the feed names.
+func entriesOf(at []int) []int {
+	return slices.DeleteFunc(at, func(index int) bool { return index < 0 })
+}
+
 // entriesAt reads entries of a list.
 func entriesAt(ctx context.Context, tx store.Tx, list string, indexes []int) (entries []license.StatusEntry, err error) {
 	entries = make([]license.StatusEntry, len(indexes))
@@ -415,6 +424,7 @@ func (r *statusRound) record(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		var dated []license.StatusRef
 		for _, p := range r.anew {
 			if p.overtaken = !known; p.overtaken {
 				continue
@@ -422,8 +432,11 @@ func (r *statusRound) record(ctx context.Context) error {
 			if err := r.recordOne(ctx, tx, p, written[p.id]); err != nil {
 				return err
 			}
+			if !p.overtaken {
+				dated = append(dated, license.StatusRef{List: p.id, Index: listDated(p.at)})
+			}
 		}
-		return nil
+		return writeFeed(ctx, tx, dated)
 	})
 	if err != nil {
 		for _, p := range r.anew {
@@ -456,9 +469,10 @@ func (r *statusRound) recordOne(ctx context.Context, tx store.Tx, p *plannedList
 	if err != nil {
 		return err
 	}
-	written = slices.DeleteFunc(written, func(index int) bool { return index == listNew })
-	p.overtaken = !record.SignedAt.Equal(p.signedAt) || !bytes.Equal(record.Digest, p.signedDigest) ||
-		len(written) > record.Length/statusWhole || slices.ContainsFunc(written, func(index int) bool { return index < 0 || index >= record.Length })
+	p.overtaken = !record.SignedAt.Equal(p.signedAt) || !bytes.Equal(record.Digest, p.signedDigest) || slices.Contains(written, listWhole)
+	written = entriesOf(written)
+	p.overtaken = p.overtaken || len(written) > record.Length/statusWhole ||
+		slices.ContainsFunc(written, func(index int) bool { return index >= record.Length })
 	if p.overtaken {
 		return nil
 	}
