@@ -324,6 +324,8 @@ func manyDaemons(t *testing.T, daemons ...*world) {
 	}
 	var working, publishing sync.WaitGroup
 	ended := make(chan struct{})
+	hasty, cancel := context.WithCancel(t.Context()) // waits for no list
+	cancel()
 	for n, w := range daemons {
 		publishing.Go(func() {
 			dates := map[string]time.Time{}
@@ -338,7 +340,7 @@ func manyDaemons(t *testing.T, daemons ...*world) {
 					t.Errorf("publish: %v", err)
 				}
 				for _, id := range w.listIDs() {
-					l, err := w.a.StatusList(t.Context(), id)
+					l, err := w.a.StatusList(hasty, id)
 					if err != nil {
 						continue // begun by another just now
 					}
