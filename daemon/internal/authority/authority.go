@@ -11,6 +11,7 @@ package authority
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -111,7 +112,8 @@ type Options struct {
 	// place; zero means until somebody says so.
 	RotateEvery time.Duration
 	// Shared says that other daemons may be on the same store: then it is looked at
-	// again and again which keys are in force there.
+	// again and again which keys are in force there and what the status lists have to
+	// say, and what one daemon at a time does by itself is done under leases.
 	Shared bool
 	// ShareKeys has the store keep the sealed keys, for all daemons on it.
 	ShareKeys bool
@@ -156,6 +158,7 @@ type Authority struct {
 	keyLooked   atomic.Pointer[keyLooked] // nil until somebody looks
 	keyMu       sync.Mutex                // held while the key folder follows the store
 	sealedSeen  *int64                    // which sealed keys were taken, under keyMu
+	owner       string                    // this process, among those on the store
 }
 
 // New checks the options and returns an Authority.
@@ -167,7 +170,7 @@ func New(o Options) (*Authority, error) {
 		custody: o.Custody, codes: o.Codes, channels: o.Channels,
 		undo: o.UndoWindow, random: o.Random, ids: &license.IDs{Random: o.Random}, clock: o.Now, gate: newGate(o.UnknownCodes), certificate: o.Certificate, rotateEvery: o.RotateEvery,
 		sharedStore: o.Shared, shareKeys: o.ShareKeys,
-		products: make(map[string]license.Product), byMarket: make(map[string]string), jobs: make(chan struct{}, 1),
+		owner: rand.Text(), products: make(map[string]license.Product), byMarket: make(map[string]string), jobs: make(chan struct{}, 1),
 	}
 	a.events = make(chan struct{}, 1)
 	a.health, a.syncs.running = newHealthBook(o.Channels), make(map[string]*syncRun)

@@ -27,3 +27,25 @@ func (a *Authority) LookAtKeys(ctx context.Context, report func(KeyNews)) error 
 func WriteStatusFeed(ctx context.Context, tx store.Tx, place license.StatusRef) error {
 	return writeFeed(ctx, tx, []license.StatusRef{place})
 }
+
+// Lease is a lease of an authority.
+type Lease struct{ l *lease }
+
+// Lease returns the lease of a name.
+func (a *Authority) Lease(name string, lasts time.Duration) *Lease {
+	return &Lease{a.lease(name, lasts)}
+}
+
+// Hold takes it, or shows that its holder is alive.
+func (l *Lease) Hold(ctx context.Context) (bool, error) { return l.l.hold(ctx) }
+
+// Release gives it up.
+func (l *Lease) Release(ctx context.Context) error { return l.l.release(ctx) }
+
+// Under returns a ctx under which changes are made only while it is held.
+func (l *Lease) Under(ctx context.Context) context.Context { return l.l.under(ctx) }
+
+// During does work under it.
+func (l *Lease) During(ctx context.Context, work func(context.Context) error) (bool, error) {
+	return l.l.during(ctx, work)
+}

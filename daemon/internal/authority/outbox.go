@@ -24,6 +24,7 @@ const (
 	jobAttempts = 20               // tries until a job is parked: a little more than half a day
 	jobFirst    = 15 * time.Second // until the second try; doubled for each further one
 	jobLongest  = time.Hour        // between two tries
+	jobShared   = time.Second      // how long what another daemon has queued may go unnoticed while this one calls
 	jobLook     = time.Minute      // how long a clock that is set forward may go unnoticed
 	jobStoreBad = time.Minute      // after a failure of the store, at most
 	jobSilent   = 3                // failures in a row after which a marketplace is left alone for a while
@@ -44,11 +45,18 @@ type JobOutcome struct {
 // Each outcome that is a failure is given to report, which several goroutines may
 // call at once.
 //
+// Of several daemons on a store one does so at a time, so that what bounds the calls
+// holds for all of them together, and no difference of their clocks has one take for
+// given up what another is about to do.
+//
 // While the clock is not trusted nothing is done: when a job is due could not be
 // told.
 func (a *Authority) RunOutbox(ctx context.Context, report func(JobOutcome)) {
-	o := outbox{a: a, report: report, lanes: make(map[string]*lane)}
-	defer o.working.Wait()
+	o := outbox{a: a, report: report, lanes: make(map[string]*lane), turn: a.lease("outbox", leaseFor)}
+	defer func() {
+		o.working.Wait()
+		_ = o.turn.release(ctx) // else another daemon takes over a little later
+	}()
 	repeat(ctx, a.jobs, func() time.Duration { return o.round(ctx) })
 }
 
@@ -73,6 +81,7 @@ type outbox struct {
 	a       *Authority
 	report  func(JobOutcome)
 	working sync.WaitGroup
+	turn    *lease
 
 	swept  time.Time // when jobs that a wrong clock has put off were looked for
 	broken string    // the failure of the store that was reported
@@ -87,6 +96,11 @@ func (o *outbox) round(ctx context.Context) time.Duration {
 	if _, err := o.a.dated(ctx); err != nil {
 		return jobLook
 	}
+	if o.busy() {
+		if _, err := o.turn.hold(ctx); err != nil { // for as long as calls are under way
+			return o.failing(ctx, err)
+		}
+	}
 	for {
 		taken, next, err := o.take(ctx)
 		if err != nil {
@@ -94,10 +108,14 @@ func (o *outbox) round(ctx context.Context) time.Duration {
 		}
 		o.broken, o.bad = "", 0
 		if len(taken) == 0 {
-			if next.IsZero() {
-				return jobLook
+			longest := jobLook
+			if o.a.sharedStore && o.busy() {
+				longest = jobShared
 			}
-			return min(max(next.Sub(o.a.clock()), time.Millisecond), jobLook)
+			if next.IsZero() {
+				return longest
+			}
+			return min(max(next.Sub(o.a.clock()), time.Millisecond), longest)
 		}
 		for _, j := range taken {
 			o.working.Go(func() {
@@ -134,14 +152,27 @@ func (o *outbox) take(ctx context.Context) (taken []license.Job, next time.Time,
 		err = o.sweep(ctx, now)
 		o.swept = now
 	}
+	if err == nil && len(due) == 0 && !o.busy() {
+		err = o.turn.release(ctx)
+	}
 	if err != nil || len(due) == 0 {
 		return nil, next, err
+	}
+	switch mine, err := o.turn.hold(ctx); {
+	case err != nil:
+		return nil, next, err
+	case !mine:
+		return nil, o.a.clock().Add(jobShared), nil
 	}
 	start, later := o.choose(due, now)
 	if len(start) == 0 && len(later) == 0 {
 		return nil, time.Time{}, nil // a call that ends wakes the loop
 	}
-	if taken, err = o.lease(ctx, due, start, later, now); err != nil {
+	taken, err = o.lease(ctx, due, start, later, now)
+	switch {
+	case errors.Is(err, errLeaseLost):
+		return nil, o.a.clock().Add(jobShared), nil
+	case err != nil:
 		return nil, next, err
 	}
 	if len(taken) == 0 && len(later) > 0 {
@@ -150,10 +181,22 @@ func (o *outbox) take(ctx context.Context) (taken []license.Job, next time.Time,
 	return taken, next, nil
 }
 
+// busy reports whether calls are under way.
+func (o *outbox) busy() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, l := range o.lanes {
+		if l.running > 0 {
+			return true
+		}
+	}
+	return false
+}
+
 // lease writes down what is begun, and what is put off, and returns what is
 // begun. Of a job that another daemon has taken meanwhile there is nothing to do.
 func (o *outbox) lease(ctx context.Context, due []license.Job, start map[string]bool, later map[string]time.Time, now time.Time) (taken []license.Job, err error) {
-	err = o.a.store.Update(ctx, func(ctx context.Context, tx store.Tx) error {
+	err = o.a.store.Update(o.turn.under(ctx), func(ctx context.Context, tx store.Tx) error {
 		taken = nil
 		for _, j := range due {
 			until, putOff := later[j.ID]

@@ -20,6 +20,7 @@ const (
 	reconcileFirst = 20 * time.Second // between two pages of the first comparison, of which nobody knows how many there are
 	reconcileRetry = 5 * time.Minute  // after a failure of a whole page
 	reconcileTries = 3                // until a page that alone is not answered is passed over
+	reconcileLease = 3 * time.Minute  // that nothing is heard of who compares until another daemon goes on
 	reconcileLook  = time.Minute      // how long a clock that is set forward may go unnoticed
 	checkAfter     = time.Minute      // how long after a change of the end the marketplace is asked about it
 )
@@ -87,7 +88,8 @@ func (a *Authority) reconciliation(ctx context.Context, channel string) (r recon
 }
 
 // RunReconcile compares all codes of a marketplace with what it says of them,
-// once a day, until ctx ends. Differences are repaired and audited, but for what
+// once a day, until ctx ends; of several daemons on a store one does it at a time,
+// and goes on where another was. Differences are repaired and audited, but for what
 // the merchant has set by hand. Each end of a comparison is given to report, and
 // so are failures that concern more than one code.
 func (a *Authority) RunReconcile(ctx context.Context, channel string, report func(Reconciled, error)) {
@@ -95,8 +97,10 @@ func (a *Authority) RunReconcile(ctx context.Context, channel string, report fun
 	if !ok || ch.Upstream == nil {
 		return
 	}
+	one := a.lease(reconcileKey(channel), reconcileLease)
+	defer func() { _ = one.release(ctx) }() // else it is taken over a little later
 	repeat(ctx, nil, func() time.Duration {
-		done, wait, err := a.reconcileNext(ctx, ch)
+		done, wait, err := a.reconcileOnce(ctx, one, ch)
 		switch {
 		case ctx.Err() != nil:
 		case err != nil:
@@ -117,6 +121,43 @@ func (a *Authority) Reconcile(ctx context.Context, channel string) (Reconciled, 
 	return s.Total, err
 }
 
+// reconcileOnce is reconcileNext where something is due and no other daemon is at it.
+func (a *Authority) reconcileOnce(ctx context.Context, one *lease, ch Channel) (done *Reconciled, wait time.Duration, err error) {
+	r, err := a.reconciliation(ctx, ch.Name)
+	if err != nil {
+		return nil, reconcileRetry, err
+	}
+	if wait, due := r.due(a.now()); !due {
+		return nil, wait, nil
+	}
+	ran, err := one.during(ctx, func(ctx context.Context) error {
+		done, wait, err = a.reconcileNext(ctx, ch)
+		return err
+	})
+	switch {
+	case errors.Is(err, errLeaseLost), err == nil && !ran:
+		return nil, reconcileLook, nil
+	case !ran:
+		return nil, reconcileRetry, err
+	case done != nil:
+		return done, wait, one.release(ctx)
+	}
+	return done, wait, err
+}
+
+// due reports whether there is something to compare, and if not when to look again.
+// A comparison that has begun a little later than now was by a clock that differs.
+func (r reconciliation) due(now time.Time) (wait time.Duration, due bool) {
+	if r.Now.EndedAt.IsZero() {
+		return 0, true
+	}
+	next := r.Now.BegunAt.Add(24 * time.Hour)
+	if now.Before(next) && r.Now.BegunAt.Sub(now) <= clockStep {
+		return min(next.Sub(now), reconcileLook), false
+	}
+	return 0, true
+}
+
 // reconcileNext does the next page of the day, where there is one. done is what
 // the comparison has come to where it was the last one.
 func (a *Authority) reconcileNext(ctx context.Context, ch Channel) (done *Reconciled, wait time.Duration, err error) {
@@ -125,10 +166,10 @@ func (a *Authority) reconcileNext(ctx context.Context, ch Channel) (done *Reconc
 		return nil, reconcileRetry, err
 	}
 	now := a.now()
+	if wait, due := r.due(now); !due {
+		return nil, wait, nil
+	}
 	if !r.Now.EndedAt.IsZero() || r.Now.BegunAt.IsZero() {
-		if due := r.Now.BegunAt.Add(24 * time.Hour); !r.Now.BegunAt.IsZero() && now.Before(due) && !r.Now.BegunAt.After(now) {
-			return nil, min(due.Sub(now), reconcileLook), nil
-		}
 		r = reconciliation{Now: Reconciled{Channel: ch.Name, BegunAt: now}, Last: r.Now, Before: r.Pages}
 	}
 	if err := a.reconcilePage(ctx, ch, &r, reconcilePage); err != nil {

@@ -28,8 +28,12 @@ type settled struct {
 // Update runs fn on a Tx that settles, and has what it settled published.
 func (s settled) Update(ctx context.Context, fn func(ctx context.Context, tx store.Tx) error) error {
 	var t *settlingTx
+	outer := ctx
 	err := s.Store.Update(ctx, func(ctx context.Context, tx store.Tx) error {
 		t = &settlingTx{Tx: tx, undo: s.undo, dueAt: s.dueAt}
+		if err := checkLease(outer, ctx, tx); err != nil {
+			return err
+		}
 		if err := fn(ctx, t); err != nil {
 			return err
 		}

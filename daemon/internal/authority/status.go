@@ -95,10 +95,11 @@ type statusLists struct {
 	draws   draws
 	life    time.Duration // from iat to exp
 
-	wake  chan struct{} // holds one token
-	busy  chan struct{} // holds a token while somebody publishes
-	ended chan struct{} // closed when the loop has ended
-	once  sync.Once
+	shared bool          // other daemons may be on the store
+	wake   chan struct{} // holds one token
+	busy   chan struct{} // holds a token while somebody publishes
+	ended  chan struct{} // closed when the loop has ended
+	once   sync.Once
 
 	// place is up to where the feed was taken in, zero before that was begun. They
 	// belong to whoever holds busy.
@@ -136,7 +137,7 @@ type statusList struct {
 
 func newStatusLists(s store.Store, a *Authority) *statusLists {
 	return &statusLists{
-		store: s, signing: a.signing, clock: a.clock, dated: a.dated, life: statusLife,
+		store: s, signing: a.signing, clock: a.clock, dated: a.dated, life: statusLife, shared: a.sharedStore,
 		draws: draws{ids: license.IDs{Random: a.random}, length: license.StatusListLength},
 		wake:  make(chan struct{}, 1), busy: make(chan struct{}, 1), ended: make(chan struct{}),
 		lists: make(map[string]*statusList), dirty: make(map[string]map[int]bool),

@@ -22,7 +22,8 @@ import (
 const (
 	statusRetry = 5 * time.Second // after a failure
 	statusLook  = time.Minute     // how long a clock that is set forward may go unnoticed
-	// statusFollow is how often the loop looks what other daemons have changed.
+	// statusFollow is how often the loop looks what other daemons have changed, where
+	// there may be any.
 	statusFollow = time.Second
 	// statusTries is how often a list is dated within one look where other daemons
 	// date it at the same time.
@@ -60,7 +61,10 @@ func (s *statusLists) run(ctx context.Context, failed func(error)) {
 			return
 		case <-timer.C:
 		}
-		timer.Reset(min(wait, statusFollow) - statusPause)
+		if s.shared {
+			wait = min(wait, statusFollow)
+		}
+		timer.Reset(wait - statusPause)
 	}
 }
 

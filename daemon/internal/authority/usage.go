@@ -99,7 +99,7 @@ func (a *Authority) RunUsage(ctx context.Context, channel string, report func(er
 // daemon on the store writes it.
 func (a *Authority) usageNext(ctx context.Context, ch Channel) (wait time.Duration, err error) {
 	now := a.now()
-	today := now.Format(time.DateOnly)
+	var today string
 	var was, s usageState
 	var uses []licenseUse
 	var next string
@@ -107,6 +107,7 @@ func (a *Authority) usageNext(ctx context.Context, ch Channel) (wait time.Durati
 		if was, err = readUsage(ctx, tx, ch.Name); err != nil {
 			return err
 		}
+		today = reportedDay(was.Day, now)
 		if s = was; s.Day == today && s.Done {
 			return nil
 		}
@@ -151,6 +152,15 @@ func (a *Authority) usageNext(ctx context.Context, ch Channel) (wait time.Durati
 		return usageRetry, fmt.Errorf("write a report of how much the codes of %s are used: %w", ch.Name, err)
 	}
 	return usageGap, nil
+}
+
+// reportedDay is the day that is reported at now, in UTC: around midnight that which
+// another daemon on the store has begun, whose clock differs a little.
+func reportedDay(begun string, now time.Time) string {
+	if next := now.Add(clockStep).Format(time.DateOnly); begun == next {
+		return next
+	}
+	return now.Format(time.DateOnly)
 }
 
 // dropUsage removes the reports of days that are over.
@@ -244,7 +254,7 @@ func (a *Authority) reportUsage(ctx context.Context, j license.Job) (effect, err
 	if !ok || ch.Meter == nil {
 		return nil, errNoWay
 	}
-	if p.Day != a.now().Format(time.DateOnly) {
+	if p.Day != reportedDay(p.Day, a.now()) {
 		return nil, nil
 	}
 	r := usageReport{meter: ch.Meter, some: p.Some, told: usageTold{Day: p.Day}, of: make(map[string]licenseUse, len(p.Uses))}

@@ -40,7 +40,9 @@ type endpoint struct {
 
 	state   authority.WebhookState // as it is stored
 	loaded  bool
-	read    int64 // the audit log has been read up to here
+	theirs  authority.WebhookLease // another daemon's, as it was seen last
+	since   time.Duration          // since when it stands so, as sender.uptime
+	read    int64                  // the audit log has been read up to here
 	lanes   map[string]*lane
 	queued  int // events in lanes that are not held
 	running int
@@ -129,7 +131,7 @@ func (e *endpoint) look(ctx context.Context) (time.Duration, error) {
 		return e.idle(), nil
 	}
 	if e.leased() {
-		return min(e.until(e.state.Lease.Until), lookAgain), nil
+		return lookAgain, nil
 	}
 	e.state.Lease = e.lease()
 	if err := e.save(ctx); err != nil {
@@ -138,12 +140,19 @@ func (e *endpoint) look(ctx context.Context) (time.Duration, error) {
 	return e.work(ctx)
 }
 
-// leased reports whether another daemon sends to the endpoint. A lease that ends
-// too late was written under a wrong clock.
+// leased reports whether another daemon sends to the endpoint: whether its lease was
+// renewed within the last leaseFor, by the clock that nobody sets. How the clocks of
+// the two differ does not count.
 func (e *endpoint) leased() bool {
-	l := e.state.Lease
-	left := l.Until.Sub(e.now())
-	return l.Owner != "" && l.Owner != e.sender.o.Owner && left > 0 && left <= leaseFor+time.Minute
+	l, now := e.state.Lease, e.sender.uptime()
+	if l.Owner == "" || l.Owner == e.sender.o.Owner {
+		e.theirs = authority.WebhookLease{}
+		return false
+	}
+	if l.Owner != e.theirs.Owner || !l.Until.Equal(e.theirs.Until) {
+		e.theirs, e.since = l, now
+	}
+	return now-e.since < leaseFor
 }
 
 func (e *endpoint) lease() authority.WebhookLease {

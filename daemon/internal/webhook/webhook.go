@@ -56,6 +56,7 @@ type Options struct {
 type Sender struct {
 	o         Options
 	endpoints []*endpoint
+	begun     time.Time
 }
 
 // New checks the options and returns a Sender.
@@ -66,7 +67,7 @@ func New(o Options) (*Sender, error) {
 	if o.Owner == "" {
 		o.Owner = rand.Text()
 	}
-	s := &Sender{o: o}
+	s := &Sender{o: o, begun: time.Now()} //nolint:forbidigo // what uptime counts from
 	for _, configured := range o.Endpoints {
 		if err := CheckEvents(configured.Events); err != nil {
 			return nil, fmt.Errorf("webhook %s: %w", configured.Name, err)
@@ -95,6 +96,9 @@ func (s *Sender) endpoint(name string) *endpoint {
 }
 
 func (s *Sender) now() time.Time { return s.o.Now() }
+
+// uptime is how long the Sender is there, by the clock that nobody sets.
+func (s *Sender) uptime() time.Duration { return time.Since(s.begun) } //nolint:forbidigo // it is no date
 
 // Begin notes for endpoints that are new from where on they are told what happens.
 // Called before anything can happen, nothing is missed; Run does it too.
