@@ -173,7 +173,7 @@ func New(o Options) (*Authority, error) {
 		owner: rand.Text(), products: make(map[string]license.Product), byMarket: make(map[string]string), jobs: make(chan struct{}, 1),
 	}
 	a.events = make(chan struct{}, 1)
-	a.health, a.syncs.running = newHealthBook(o.Channels), make(map[string]*syncRun)
+	a.health, a.syncs.turns = newHealthBook(o.Channels), make(map[string]*sync.Mutex)
 	if a.clock == nil {
 		a.clock = time.Now //nolint:forbidigo // the one default of Now
 	}

@@ -58,20 +58,33 @@ func (c *check) difference(answer Queried, repaired bool, err error) Difference 
 	}
 }
 
-// syncRuns are the comparisons by hand that are under way, one for an entry.
+// syncRuns have the steps of the comparisons by hand of an entry come one after the
+// other here; what another daemon does is seen where a step is kept.
 type syncRuns struct {
-	mu      sync.Mutex
-	running map[string]*syncRun
+	mu    sync.Mutex
+	turns map[string]*sync.Mutex
 }
 
-// syncRun is one of them. It lives in memory: after a restart it is begun anew.
+func (s *syncRuns) turn(channel string) *sync.Mutex {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.turns[channel] == nil {
+		s.turns[channel] = new(sync.Mutex)
+	}
+	return s.turns[channel]
+}
+
+// syncRun is a comparison by hand, the newest one of an entry. It is kept in the
+// store, so that any daemon can do its next step.
 type syncRun struct {
-	mu sync.Mutex // held over a step
-	id string
-	r  reconciliation
+	ID    string         `json:"id"`
+	Steps int            `json:"steps"` // that were done
+	R     reconciliation `json:"r"`
 }
 
 func syncKey(channel string) string { return "sync/" + channel }
+
+func syncRunKey(channel string) string { return "sync.run/" + channel }
 
 // Sync is how far a comparison by hand has come.
 type Sync struct {
@@ -83,47 +96,47 @@ type Sync struct {
 
 // SyncNext does the next step of a comparison by hand of all codes of a
 // marketplace with what it says, as RunReconcile does; run is that of the step
-// before, "" for a new comparison. A run that another one has replaced, or that
-// a restart has ended, is a Conflict. A step that fails can be done again.
+// before, "" for a new comparison. A run that another one has replaced is a
+// Conflict, and so is a step that another daemon does at the same time. A step that
+// fails can be done again.
 func (a *Authority) SyncNext(ctx context.Context, channel, run string) (Sync, error) {
 	ch, ok := a.channel(channel)
 	if !ok || ch.Upstream == nil {
 		return Sync{}, license.Errorf(license.NotFound, "there is no marketplace %q with an open API", printable(channel))
 	}
-	s, err := a.syncRun(channel, run)
+	turn := a.syncs.turn(channel)
+	turn.Lock()
+	defer turn.Unlock()
+	s, err := a.syncRun(ctx, channel, run)
 	if err != nil {
 		return Sync{}, err
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !s.r.Now.EndedAt.IsZero() { // the answer that said so was lost, or it could not be kept
-		return Sync{Run: s.id, Done: true, Total: s.r.Now}, a.recordSync(ctx, s.r.Now)
+	if !s.R.Now.EndedAt.IsZero() { // the answer that said so was lost
+		return Sync{Run: s.ID, Done: true, Total: s.R.Now}, nil
 	}
-	total := s.r.Now
-	s.r.Now.Differences = nil // those of this step
+	total := s.R.Now
+	s.R.Now.Differences = nil // those of this step
 	calling, cancel := context.WithTimeout(ctx, syncTimeout)
 	defer cancel()
-	err = a.syncOne(calling, ch, &s.r)
-	step := s.r.Now.Differences
-	s.r.Now.Differences = total.Differences
+	err = a.syncOne(calling, ch, &s.R)
+	step := s.R.Now.Differences
+	s.R.Now.Differences = total.Differences
 	if err != nil {
-		s.r.Now = total
 		if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
 			err = license.Errorf(license.MarketplaceUnavailable, "the marketplace answers too slowly; please try again later").WithCause(err)
 		}
-		return Sync{Run: s.id, Total: s.r.Now}, err
+		return Sync{Run: s.ID, Total: total}, err
 	}
 	for _, d := range step {
-		s.r.Now.differs(d)
+		s.R.Now.differs(d)
 	}
-	if s.r.Cursor != "" {
-		return Sync{Run: s.id, Total: s.r.Now, Step: step}, nil
+	if s.R.Cursor == "" {
+		s.R.Now.EndedAt = a.now()
 	}
-	s.r.Now.EndedAt = a.now()
-	if err := a.recordSync(ctx, s.r.Now); err != nil {
-		return Sync{}, err
+	if err := a.keepSync(ctx, channel, s); err != nil {
+		return Sync{Run: s.ID, Total: total}, err
 	}
-	return Sync{Run: s.id, Done: true, Total: s.r.Now, Step: step}, nil
+	return Sync{Run: s.ID, Done: s.R.Cursor == "", Total: s.R.Now, Step: step}, nil
 }
 
 // syncOne compares the next codes. Where the marketplace answers about others and
@@ -141,30 +154,50 @@ func (a *Authority) syncOne(ctx context.Context, ch Channel, r *reconciliation) 
 	}
 }
 
-// syncRun returns the run with an id, or a new one.
-func (a *Authority) syncRun(channel, id string) (*syncRun, error) {
-	a.syncs.mu.Lock()
-	defer a.syncs.mu.Unlock()
+// errNoSync refuses a step of a comparison that is not the newest any more.
+var errNoSync = license.Errorf(license.Conflict, "this comparison is not under way any more: another one was begun")
+
+// syncRun returns the run with an id, or a new one that replaces the one that there is.
+func (a *Authority) syncRun(ctx context.Context, channel, id string) (s syncRun, err error) {
 	if id != "" {
-		if s := a.syncs.running[channel]; s != nil && s.id == id {
-			return s, nil
+		err = a.store.View(ctx, func(ctx context.Context, tx store.Tx) error {
+			s, err = readValue[syncRun](ctx, tx, syncRunKey(channel))
+			return err
+		})
+		if err == nil && s.ID != id {
+			err = errNoSync
 		}
-		return nil, license.Errorf(license.Conflict, "this comparison is not under way any more: another one was begun, or the daemon was started anew")
+		return s, err
 	}
-	id, err := a.ids.New("sync_", a.now())
-	if err != nil {
-		return nil, err
+	if s.ID, err = a.ids.New("sync_", a.now()); err != nil {
+		return s, err
 	}
-	s := &syncRun{id: id, r: reconciliation{Now: Reconciled{Channel: channel, BegunAt: a.now()}}}
-	a.syncs.running[channel] = s
-	return s, nil
+	s.R.Now = Reconciled{Channel: channel, BegunAt: a.now()}
+	err = a.store.Update(ctx, func(ctx context.Context, tx store.Tx) error { return writeValue(ctx, tx, syncRunKey(channel), s) })
+	return s, err
 }
 
-// recordSync keeps what a comparison by hand has come to.
-func (a *Authority) recordSync(ctx context.Context, r Reconciled) error {
-	err := a.store.Update(ctx, func(ctx context.Context, tx store.Tx) error { return writeValue(ctx, tx, syncKey(r.Channel), r) })
-	if err != nil {
-		return fmt.Errorf("record what the comparison with %s came to: %w", r.Channel, err)
+// keepSync keeps a step of a comparison by hand, and at the end what it has come to.
+func (a *Authority) keepSync(ctx context.Context, channel string, s syncRun) error {
+	err := a.store.Update(ctx, func(ctx context.Context, tx store.Tx) error {
+		is, err := readValue[syncRun](ctx, tx, syncRunKey(channel))
+		switch {
+		case err != nil:
+			return err
+		case is.ID != s.ID:
+			return errNoSync
+		case is.Steps != s.Steps:
+			return license.Errorf(license.Conflict, "another daemon does this step of the comparison; go on with it in a moment")
+		}
+		s := s
+		s.Steps++
+		if err := writeValue(ctx, tx, syncRunKey(channel), s); err != nil || s.R.Now.EndedAt.IsZero() {
+			return err
+		}
+		return writeValue(ctx, tx, syncKey(channel), s.R.Now)
+	})
+	if err != nil && license.ReasonOf(err) != license.Conflict {
+		return fmt.Errorf("record what the comparison with %s came to: %w", channel, err)
 	}
-	return nil
+	return err
 }
