@@ -17,8 +17,8 @@ import (
 type other struct {
 	a      *authority.Authority
 	faults *faultstore.Store
+	begin  func(do func(ctx context.Context)) // until it is cancelled
 	cancel context.CancelFunc
-	ctx    context.Context
 	done   sync.WaitGroup
 }
 
@@ -42,7 +42,9 @@ func (m *market) other(off time.Duration) *other {
 		m.t.Fatal(err)
 	}
 	d := &other{a: a, faults: faults}
-	d.ctx, d.cancel = context.WithCancel(m.t.Context())
+	ctx, cancel := context.WithCancel(m.t.Context())
+	d.cancel = cancel
+	d.begin = func(do func(ctx context.Context)) { d.done.Go(func() { do(ctx) }) }
 	return d
 }
 
@@ -65,9 +67,12 @@ func TestReconcileOfSeveralDaemons(t *testing.T) {
 				m.sell(fmt.Sprintf("PL%03d", n))
 				m.must(m.install(fmt.Sprint(n)).activate(code(t, fmt.Sprintf("PL%03d", n))), "")
 			}
+			m.stop() // a day of its lists and jobs is not what this is about
 			asked := m.up.count("query")
 			first := m.other(off)
-			first.done.Go(func() { first.a.RunReconcile(first.ctx, "koogallery", func(authority.Reconciled, error) {}) })
+			first.begin(func(ctx context.Context) {
+				first.a.RunReconcile(ctx, "koogallery", func(authority.Reconciled, error) {})
+			})
 			synctest.Wait()
 			results, stop := m.reconcile()
 			time.Sleep(10 * time.Second)
@@ -86,6 +91,7 @@ func TestReconcileOfSeveralDaemons(t *testing.T) {
 				t.Errorf("clocks %s apart: %d codes were asked about; %+v, %v", off, n, done, failures)
 			}
 			stop()
+			m.run()
 		})
 	}
 }
@@ -97,9 +103,12 @@ func TestReconcileIsNotBegunAgain(t *testing.T) {
 	inMarket(t, func(m *market) {
 		m.share()
 		m.bought("PL001")
+		m.stop()
 		asked := m.up.count("query")
 		ahead := m.other(5 * time.Minute)
-		ahead.done.Go(func() { ahead.a.RunReconcile(ahead.ctx, "koogallery", func(authority.Reconciled, error) {}) })
+		ahead.begin(func(ctx context.Context) {
+			ahead.a.RunReconcile(ctx, "koogallery", func(authority.Reconciled, error) {})
+		})
 		synctest.Wait()
 		results, stop := m.reconcile()
 		time.Sleep(20 * time.Hour)
@@ -109,6 +118,7 @@ func TestReconcileIsNotBegunAgain(t *testing.T) {
 		ahead.cancel()
 		ahead.done.Wait()
 		stop()
+		m.run()
 	})
 }
 
@@ -126,7 +136,7 @@ func TestOutboxOfSeveralDaemons(t *testing.T) {
 			before := m.desk.times()
 			first, second := m.other(0), m.other(off)
 			run := func(d *other) {
-				d.done.Go(func() { d.a.RunOutbox(d.ctx, func(authority.JobOutcome) {}) })
+				d.begin(func(ctx context.Context) { d.a.RunOutbox(ctx, func(authority.JobOutcome) {}) })
 				synctest.Wait()
 			}
 			m.desk.hang(true)
@@ -159,7 +169,7 @@ func TestOutboxOfAnotherDaemonsJobs(t *testing.T) {
 	inMarket(t, func(m *market) {
 		m.share()
 		second := m.other(0)
-		second.done.Go(func() { second.a.RunOutbox(second.ctx, func(authority.JobOutcome) {}) })
+		second.begin(func(ctx context.Context) { second.a.RunOutbox(ctx, func(authority.JobOutcome) {}) })
 		id := m.buy("CS1")
 		synctest.Wait()
 		m.desk.hang(true)

@@ -1,7 +1,6 @@
 package authority_test
 
 import (
-	"context"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -71,7 +70,7 @@ func TestLeaseOnPostgres(t *testing.T) {
 			t.Fatalf("round %d: %d daemons have it", round, had.Load())
 		}
 		if round%2 == 0 {
-			if err := holder.Load().Release(context.Background()); err != nil {
+			if err := holder.Load().Release(t.Context()); err != nil {
 				t.Error(err)
 			}
 		}

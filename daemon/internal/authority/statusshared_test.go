@@ -65,8 +65,11 @@ func TestStatusOfAnotherDaemon(t *testing.T) {
 			event license.Event
 			want  license.ListStatus
 		}{
-			{a, license.EventSuspend, suspended}, {b, license.EventResume, valid}, {b, license.EventSuspend, suspended},
-			{a, license.EventResume, valid}, {a, license.EventRevoke, suspended},
+			{a, license.EventSuspend, suspended},
+			{b, license.EventResume, valid},
+			{b, license.EventSuspend, suspended},
+			{a, license.EventResume, valid},
+			{a, license.EventRevoke, suspended},
 		} {
 			a.pass(time.Minute)
 			b.pass(time.Minute)
