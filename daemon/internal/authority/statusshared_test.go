@@ -262,19 +262,24 @@ func TestStatusFeedIsBounded(t *testing.T) {
 	is := a.issue()
 	i := a.install("machine-1")
 	a.must(i.activate(is.Code), "")
-	for n := range 9000 {
-		if n == 1000 {
+	for n := range 90 {
+		if n == 10 {
 			b.publish()
 		}
-		ref := license.StatusRef{List: i.listID(), Index: n % 1000}
 		err := a.store.Update(t.Context(), func(ctx context.Context, tx store.Tx) error {
-			e := license.StatusEntry{Index: ref.Index, Status: license.StatusSuspended}
-			return errors.Join(tx.PutStatusEntry(ctx, ref.List, e), authority.WriteStatusFeed(ctx, tx, ref))
+			for k := range 100 {
+				ref := license.StatusRef{List: i.listID(), Index: n%10*100 + k}
+				e := license.StatusEntry{Index: ref.Index, Status: license.StatusSuspended}
+				if err := errors.Join(tx.PutStatusEntry(ctx, ref.List, e), authority.WriteStatusFeed(ctx, tx, ref)); err != nil {
+					return err
+				}
+			}
+			return nil
 		})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if n == 2000 {
+		if n == 20 {
 			b.pass(time.Minute)
 			b.publish()
 			if l := b.list(i.listID()); marked(l) != 1000 {
