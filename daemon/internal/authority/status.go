@@ -106,6 +106,8 @@ type statusLists struct {
 	place  feedPlace
 	placed bool
 
+	touched atomic.Bool // something was written here that may not be taken in
+
 	mu    sync.RWMutex
 	lists map[string]*statusList
 	dirty map[string]map[int]bool // indexes to be read again, by list
@@ -194,6 +196,7 @@ func (s *statusLists) touch(places []license.StatusRef) {
 	for _, p := range places {
 		s.add(p.List)
 	}
+	s.touched.Store(true)
 	s.look()
 }
 

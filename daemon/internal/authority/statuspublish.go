@@ -153,10 +153,24 @@ func (s *statusLists) follow(ctx context.Context) error {
 	return nil
 }
 
+// follow is that of the lists where there may be something new: where the store is
+// this daemon's alone only what was written here is.
+func (r *statusRound) follow(ctx context.Context) error {
+	s := r.s
+	if touched := s.touched.Swap(false); !touched && !s.shared && s.placed && r.ahead <= time.Second {
+		return nil
+	}
+	err := s.follow(ctx)
+	if err != nil {
+		s.touched.Store(true)
+	}
+	return err
+}
+
 // do is one round.
 func (r *statusRound) do(ctx context.Context, lists []*statusList) error {
 	s := r.s
-	if err := s.follow(ctx); err != nil {
+	if err := r.follow(ctx); err != nil {
 		for _, l := range s.all() {
 			l.wasTried()
 		}

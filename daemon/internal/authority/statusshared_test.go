@@ -19,6 +19,9 @@ import (
 // differs by off.
 func (w *world) beside(off time.Duration, edit ...func(*authority.Options)) *world {
 	w.t.Helper()
+	if !w.options.Shared {
+		w.again(func(o *authority.Options) { o.Shared = true })
+	}
 	b := &world{
 		t: w.t, now: w.clock().Add(off), ran: w.uptime(), store: w.store, up: w.up, ring: w.ring,
 		lists: map[string]verifiedList{}, options: w.options,
@@ -382,9 +385,9 @@ func manyDaemons(t *testing.T, daemons ...*world) {
 	working.Wait()
 	close(ended)
 	publishing.Wait()
-	for range 3 {
+	for _, pass := range []time.Duration{time.Minute, time.Minute, time.Minute, 0, 0} { // at the end all have heard of all
 		for _, w := range daemons {
-			w.pass(time.Minute)
+			w.pass(pass)
 			if _, err := w.a.Publish(t.Context()); err != nil {
 				t.Error(err)
 			}
