@@ -26,8 +26,8 @@ import (
 const (
 	statusFeed     = "status.feed"
 	statusFeedOld  = "status.feed/" // and where the block begins
-	feedBlockSize  = 128            // entries in a block, from which on it is followed by another
-	feedBlocksKept = 64             // beside the newest
+	feedBlockSize  = 32             // entries in a block, from which on it is followed by another
+	feedBlocksKept = 128            // beside the newest
 	// feedWhole is how many entries of a list one transaction names one by one: of
 	// more it is cheaper to read the whole list.
 	feedWhole = 256

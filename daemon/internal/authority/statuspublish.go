@@ -450,7 +450,7 @@ func (r *statusRound) record(ctx context.Context) error {
 			if err := r.recordOne(ctx, tx, p, written[p.id]); err != nil {
 				return err
 			}
-			if !p.overtaken {
+			if !p.overtaken && r.s.shared {
 				dated = append(dated, license.StatusRef{List: p.id, Index: listDated(p.at)})
 			}
 		}

@@ -300,7 +300,7 @@ func TestStatusFeedIsBounded(t *testing.T) {
 		kept, _, err = tx.Values(ctx, "status.feed", store.Page{Limit: store.MaxPage})
 		return err
 	})
-	if err != nil || len(kept) != 65 {
+	if err != nil || len(kept) != 129 {
 		t.Errorf("%d blocks are kept: %v", len(kept), err)
 	}
 	for _, v := range kept {
