@@ -20,22 +20,22 @@ import (
 
 var noon = time.Date(2027, 3, 1, 12, 0, 0, 0, time.UTC)
 
-func open(t *testing.T) *boltstore.Store {
-	t.Helper()
-	s, err := boltstore.Open(filepath.Join(t.TempDir(), "licensed.db"), boltstore.Options{})
+func open(tb testing.TB) *boltstore.Store {
+	tb.Helper()
+	s, err := boltstore.Open(filepath.Join(tb.TempDir(), "licensed.db"), boltstore.Options{})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() { _ = s.Close() })
+	tb.Cleanup(func() { _ = s.Close() })
 	return s
 }
 
 // filled returns a store with n licences that were changed since they were made,
 // with an install and two audit events each.
-func filled(t *testing.T, n int) *boltstore.Store {
-	t.Helper()
-	s := open(t)
-	err := s.Update(t.Context(), func(ctx context.Context, tx store.Tx) error {
+func filled(tb testing.TB, n int) *boltstore.Store {
+	tb.Helper()
+	s := open(tb)
+	err := s.Update(tb.Context(), func(ctx context.Context, tx store.Tx) error {
 		if err := tx.PutStatusList(ctx, license.StatusList{ID: "sl_1", Length: 8, Seed: bytes.Repeat([]byte{7}, 32), Next: 3}); err != nil {
 			return err
 		}
@@ -67,16 +67,16 @@ func filled(t *testing.T, n int) *boltstore.Store {
 		return tx.SetValue(ctx, "codes.check", []byte{1, 2, 3})
 	})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return s
 }
 
-func write(t *testing.T, s store.Store) []byte {
-	t.Helper()
+func write(tb testing.TB, s store.Store) []byte {
+	tb.Helper()
 	var out bytes.Buffer
-	if _, err := dump.Write(t.Context(), s, &out, dump.Options{Version: "v1", Now: noon}); err != nil {
-		t.Fatal(err)
+	if _, err := dump.Write(tb.Context(), s, &out, dump.Options{Version: "v1", Now: noon}); err != nil {
+		tb.Fatal(err)
 	}
 	return out.Bytes()
 }

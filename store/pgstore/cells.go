@@ -15,6 +15,7 @@ const (
 	kindCode                 // a: index; the licence's id
 	kindInstall              // a: licence, b: id
 	kindInstalls             // a: licence; the ids of its installs
+	kindOthers               // a: licence, b: an install; the first of its installs where this is none of them
 	kindLive                 // a: licence; the ids of those that are live
 	kindLastList             // the id of the last status list
 	kindList                 // a: id
@@ -148,6 +149,20 @@ func (g gathered) member(of place, id string) {
 	}
 }
 
+// others makes the first installs of a licence all of them, where they are.
+func (g gathered) others(p place, c *cell) {
+	delete(g, p)
+	if at := g[installPlace(p.a, p.b)]; at != nil && at.there {
+		return // they were not read
+	}
+	if c == nil {
+		c = &cell{}
+	}
+	if c.whole = len(c.ids) < othersMost; c.whole {
+		g[place{kind: kindInstalls, a: p.a}] = c
+	}
+}
+
 // column is an argument that holds a part of each place.
 func column[T any](ps []place, part func(place) T) []T {
 	out := make([]T, len(ps))
@@ -200,6 +215,10 @@ func (d *session) gather(ctx context.Context, asked []place) (gathered, error) {
 	}
 	for p := range seen {
 		c, ok := g[p]
+		if p.kind == kindOthers {
+			g.others(p, c)
+			continue
+		}
 		if !ok {
 			c = &cell{}
 			g[p] = c

@@ -99,9 +99,12 @@ func canRepeat(err error, attempt int) bool {
 	var unsure *unsureError
 	var undone *undoneError
 	var connect *connectError
+	var guess guessError
 	switch state := stateOf(err); {
 	case errors.As(err, &unsure), errors.As(err, &connect):
 		return false
+	case errors.As(err, &guess):
+		return true // without guesses
 	case errors.As(err, &undone):
 		return attempt < 2
 	case state == stateSerialization, state == stateDeadlock, state == stateUnique:

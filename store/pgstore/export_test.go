@@ -9,3 +9,6 @@ func (s *Store) Waiting() int {
 	defer s.queue.mu.Unlock()
 	return len(s.queue.waiting)
 }
+
+// Rounds is how often changes have waited for the database.
+func (s *Store) Rounds() int64 { return s.rounds.Load() }

@@ -116,7 +116,7 @@ func pause(attempt int) {
 func (s *Store) commit(members []*request) {
 	var failure error
 	for attempt, turns := 0, 0; ; {
-		failure = s.attempt(members)
+		failure = s.attempt(members, attempt > 0)
 		if lost, is := errors.AsType[*lostError](failure); is {
 			failure = s.settle(lost)
 		}
@@ -158,7 +158,7 @@ func (s *Store) commit(members []*request) {
 }
 
 // attempt runs those of a group that are still there, once.
-func (s *Store) attempt(members []*request) (failure error) {
+func (s *Store) attempt(members []*request, careful bool) (failure error) {
 	ctx := context.Background()
 	conn, err := s.writes.Acquire(ctx)
 	if err != nil {
@@ -166,7 +166,9 @@ func (s *Store) attempt(members []*request) (failure error) {
 	}
 	defer conn.Release() // which ends a transaction that is open by closing the connection
 	d := s.turn(conn.Conn())
+	d.careful = careful
 	defer func() {
+		s.rounds.Add(d.rounds)
 		switch state := stateOf(failure); {
 		case failure == nil || conn.Conn().IsClosed():
 		case state == stateReadOnly || state == stateUnsupported:
@@ -195,6 +197,9 @@ func (s *Store) attempt(members []*request) (failure error) {
 			continue
 		}
 		t.end()
+		if !r.left {
+			t.prove()
+		}
 		r.wrote = t.wrotes
 		if r.left || r.err != nil {
 			t.undo()

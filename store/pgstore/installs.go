@@ -56,7 +56,11 @@ func (t *txn) Install(ctx context.Context, licenseID, installID string) (license
 	if !canBe(licenseID, installID) {
 		return license.Install{}, noInstall()
 	}
-	c, err := t.at(ctx, installPlace(licenseID, installID))
+	at := installPlace(licenseID, installID)
+	if err := t.fetch(ctx, t.ahead(at)...); err != nil {
+		return license.Install{}, err
+	}
+	c, err := t.at(ctx, at)
 	if err == nil && !c.there {
 		err = noInstall()
 	}
@@ -66,16 +70,38 @@ func (t *txn) Install(ctx context.Context, licenseID, installID string) (license
 	return readInstall(installID, c)
 }
 
+// ahead returns the place of an install, and those that a change as a rule asks for
+// next: its licence, where that is not known; where it is the install is likely to be a new one, which looks at the
+// others of the licence and draws a place in the last status list.
+func (t *txn) ahead(at place) []place {
+	if !t.writable || t.known(at) != nil {
+		return []place{at}
+	}
+	of := place{kind: kindLicense, a: at.a}
+	if t.known(of) == nil {
+		return []place{at, of}
+	}
+	out := []place{at, {kind: kindLastList}}
+	if t.known(place{kind: kindInstalls, a: at.a}) == nil {
+		out = append(out, place{kind: kindOthers, a: at.a, b: at.b})
+	}
+	return out
+}
+
 // CreateInstall stores a new install with revision 1.
 func (t *txn) CreateInstall(ctx context.Context, i license.Install) error {
 	if err := cmp.Or(t.mayWrite(), checkKey("license_id", i.LicenseID), checkKey("id", i.ID)); err != nil {
 		return err
 	}
 	of, at := place{kind: kindLicense, a: i.LicenseID}, installPlace(i.LicenseID, i.ID)
-	if err := t.fetch(ctx, of, at); err != nil {
+	owned := t.licenses[i.LicenseID].Revision > 0 || t.guess(of, true)
+	places := []place{at}
+	if !owned {
+		places = append(places, of)
+	}
+	if err := t.fetchFree(ctx, places...); err != nil {
 		return err
 	}
-	owned := t.licenses[i.LicenseID].Revision > 0
 	if !owned {
 		owner, err := t.at(ctx, of)
 		if err != nil {

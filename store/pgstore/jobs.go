@@ -72,6 +72,9 @@ func (t *txn) CreateJob(ctx context.Context, j license.Job) error {
 			return err
 		}
 	}
+	if err := t.fetchFree(ctx, jobPlace(j.ID)); err != nil {
+		return err
+	}
 	c, err := t.at(ctx, jobPlace(j.ID))
 	switch {
 	case err != nil:

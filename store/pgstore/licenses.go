@@ -146,7 +146,7 @@ func (t *txn) CreateLicense(ctx context.Context, l license.License) error {
 		return license.FieldErrorf("id", "id holds a slash")
 	}
 	at, byCode := place{kind: kindLicense, a: l.ID}, place{kind: kindCode, a: string(l.Code.Index)}
-	if err := t.fetch(ctx, at, byCode); err != nil {
+	if err := t.fetchFree(ctx, at, byCode); err != nil {
 		return err
 	}
 	was, err1 := t.at(ctx, at)

@@ -48,6 +48,9 @@ func (t *txn) CreateOrder(ctx context.Context, o license.Order) error {
 	if err := cmp.Or(t.mayWrite(), checkKey("channel", o.Channel), checkKey("id", o.ID), checkKey("line", o.Line), checkLink(o)); err != nil {
 		return err
 	}
+	if err := t.fetchFree(ctx, orderPlace(o.Channel, o.ID, o.Line)); err != nil {
+		return err
+	}
 	if err := t.freeOrder(ctx, o.Channel, o.ID, o.Line); err != nil {
 		return err
 	}

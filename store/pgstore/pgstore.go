@@ -72,7 +72,7 @@ type Store struct {
 
 	size size
 
-	commits, updates, undone, failed, again atomic.Int64
+	commits, updates, undone, failed, again, rounds atomic.Int64
 
 	closeOnce sync.Once
 }

@@ -11,6 +11,8 @@ const (
 	// how many values whose names begin alike. Where there are more the table is asked.
 	turnsMost  = 8
 	prefixMost = 50
+	// othersMost is how many installs are read ahead.
+	othersMost = 9
 )
 
 // queries is how each kind is read. A statement for many takes their keys as arrays.
@@ -61,6 +63,25 @@ var queries = [kinds]query{
 		many: "select license, id, revision, live, record, answer from installs where license = any ($1)",
 		args: argA, arrays: arrayA,
 		row: installsOf(kindInstalls), most: math.MaxInt,
+	},
+	kindOthers: {
+		one: `select $2::text, license, id, revision, live, record, answer from installs
+			where license = $1 and not exists (select 1 from installs where license = $1 and id = $2) order by id limit 9`,
+		many: `select k.install, o.* from (select unnest($1::text[]) as license, unnest($2::text[]) as install) k
+			cross join lateral (select license, id, revision, live, record, answer from installs i
+				where i.license = k.license and not exists (select 1 from installs n where n.license = k.license and n.id = k.install)
+				order by i.id limit 9) o`,
+		args:   func(p place) []any { return []any{p.a, p.b} },
+		arrays: func(ps []place) []any { return []any{column(ps, partA), column(ps, partB)} },
+		row: func(rows pgx.Rows, g gathered) error {
+			var asked string
+			p, c := place{kind: kindInstall}, &cell{}
+			err := rows.Scan(&asked, &p.a, &p.b, &c.revision, &c.live, &c.raw, &c.add)
+			g.found(p, c)
+			g.member(place{kind: kindOthers, a: p.a, b: asked}, p.b)
+			return err
+		},
+		most: othersMost,
 	},
 	kindLive: {
 		one:  "select license, id, revision, live, record, answer from installs where license = $1 and live",

@@ -27,6 +27,8 @@ type session struct {
 	carried bool        // others share it: it does not end with the ctx of one
 	group   int64       // by which it is known what was committed together
 	failure error       // why nothing more can be done in the transaction
+	careful bool        // nothing is taken for granted: it was, and was wrong
+	rounds  int64       // how often the database was waited for
 
 	head       license.AuditHead // of the audit log, with what the group has added
 	headLoaded bool
@@ -76,6 +78,7 @@ func (d *session) send(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, d.limit)
 	defer cancel()
 	d.begun = true
+	d.rounds++
 	queue := d.queue
 	d.queue = nil
 	var ours error

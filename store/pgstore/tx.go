@@ -22,6 +22,7 @@ type txn struct {
 
 	cells cells
 	changes
+	guesses guesses
 	wrotes  bool
 	spilled bool // some of it was sent, behind a savepoint
 
@@ -198,6 +199,7 @@ func (t *txn) unburden() error {
 // spill has all that was written sent with the next statement that is waited for:
 // that of the functions before, and behind a savepoint that of this one.
 func (t *txn) spill() {
+	t.prove()
 	t.d.queueChanges(t.d.cells, &t.d.changes)
 	if t.any() {
 		t.save()
