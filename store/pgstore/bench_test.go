@@ -210,9 +210,9 @@ func bareRefresh(ctx context.Context, tx pgx.Tx, n int64) error {
 	return err
 }
 
-// bare makes a change by pgx alone. Transactions wait for the head in the
-// database's own queue, so that none fails; what is the faster level of the two is
-// what is compared with.
+// bare makes a change by pgx alone, at READ COMMITTED: there transactions wait for the
+// head in the database's own queue, and none fails. At SERIALIZABLE, which the store
+// uses, all but one of those that run at once would fail and have to be tried again.
 func bare(ctx context.Context, pool *pgxpool.Pool, w work, n int64) error {
 	return pgx.BeginTxFunc(ctx, pool, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {
 		var seq int64

@@ -177,6 +177,35 @@ func TestRoundTrips(t *testing.T) {
 	}
 }
 
+// TestRoundTripsOfAGroup has activations that wait together share their round trips.
+func TestRoundTripsOfAGroup(t *testing.T) {
+	const n = 60
+	s := open(t, pgtest.URL(t), pgstore.Options{})
+	if err := s.Update(t.Context(), func(ctx context.Context, tx store.Tx) error {
+		err := tx.PutStatusList(ctx, license.StatusList{ID: "sl_1", Length: 1 << 17, Seed: make([]byte, license.StatusSeedLen)})
+		for k := range int64(n) {
+			err = errors.Join(err, tx.CreateLicense(ctx, benchLicense(k)), tx.CreateInstall(ctx, benchInstall(k)))
+		}
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	fns := make([]txFunc, n)
+	for k := range fns {
+		fns[k] = func(ctx context.Context, tx store.Tx) error { return activate(ctx, tx, int64(k)) }
+	}
+	before := s.Rounds()
+	if err := errors.Join(inOneGroup(t, s, fns...)...); err != nil {
+		t.Fatal(err)
+	}
+	// Four, where none of them is held up for longer than the others have patience.
+	if got := s.Rounds() - before; got > n/2 {
+		t.Errorf("%d activations took %d round trips", n, got)
+	} else {
+		t.Logf("%d activations took %d round trips", n, got)
+	}
+}
+
 // TestManyInstalls looks installs up of a licence that has so many, each in a
 // change of its own, and in a group.
 func TestManyInstalls(t *testing.T) {
