@@ -3,6 +3,7 @@ package pgstore
 import (
 	"cmp"
 	"context"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -49,7 +50,18 @@ func (t *txn) list(ctx context.Context, id string) (license.StatusList, error) {
 	if err != nil {
 		return license.StatusList{}, err
 	}
-	return decode[license.StatusList]("status_lists", id, c.raw)
+	r, err := decodeCell[listRecord]("status_lists", id, c)
+	return license.StatusList(r), err
+}
+
+// listRecord is a status list that can be kept beside its record: each change that
+// draws a place reads and writes the same one.
+type listRecord license.StatusList
+
+// Clone returns a copy that shares no memory.
+func (l listRecord) Clone() listRecord {
+	l.Seed, l.Digest = slices.Clone(l.Seed), slices.Clone(l.Digest)
+	return l
 }
 
 // StatusLists returns all of them in the order of their ids.
