@@ -188,25 +188,7 @@ func (s *Store) Update(ctx context.Context, fn func(ctx context.Context, tx stor
 	}
 	// Once the function has begun it is carried through, so it gets a ctx that
 	// does not end.
-	inner := s.nest(context.WithoutCancel(ctx))
-	ended := ctx.Done()
-	for {
-		select {
-		case t := <-r.practice:
-			r.rehearse(inner, t, fn)
-			ended = nil
-		case t := <-r.turn:
-			r.run(inner, t, fn)
-			ended = nil
-		case <-r.done:
-			return r.err
-		case <-ended:
-			if r.state.CompareAndSwap(waiting, givenUp) {
-				return context.Cause(ctx)
-			}
-			ended = nil
-		}
-	}
+	return r.wait(ctx, s.nest(context.WithoutCancel(ctx)), fn)
 }
 
 // Stats returns counters since the store was opened, and how large the database was

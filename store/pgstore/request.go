@@ -50,6 +50,34 @@ func (r *request) hasLeft() bool {
 	}
 }
 
+// wait does what the writer asks for until the group has ended. inner is the ctx of fn.
+func (r *request) wait(ctx, inner context.Context, fn func(ctx context.Context, tx store.Tx) error) error {
+	ended := ctx.Done()
+	for {
+		select {
+		case t := <-r.practice:
+			r.rehearse(inner, t, fn)
+			ended = nil
+		case t := <-r.turn:
+			// A rehearsal that was slept through is over. Were it taken up after the turn
+			// fn would set its results once more, to those of a run that fails.
+			select {
+			case <-r.practice:
+			default:
+			}
+			r.run(inner, t, fn)
+			ended = nil
+		case <-r.done:
+			return r.err
+		case <-ended:
+			if r.state.CompareAndSwap(waiting, givenUp) {
+				return context.Cause(ctx)
+			}
+			ended = nil
+		}
+	}
+}
+
 // run runs fn and gives the turn back, also where fn panics or ends the goroutine.
 func (r *request) run(ctx context.Context, t *txn, fn func(ctx context.Context, tx store.Tx) error) {
 	r.left = true
