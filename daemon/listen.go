@@ -194,6 +194,11 @@ func (d *Daemon) opsMux() *http.ServeMux {
 			say(w, http.StatusServiceUnavailable, "the signing key cannot be used")
 			return
 		}
+		if errors.Is(err, authority.ErrStuck) {
+			d.log.ErrorContext(r.Context(), "not ready", "error", err.Error())
+			say(w, http.StatusServiceUnavailable, "the store makes no changes")
+			return
+		}
 		if err != nil {
 			d.log.ErrorContext(r.Context(), "not ready", "error", err.Error())
 			say(w, http.StatusServiceUnavailable, "the store does not answer")

@@ -390,4 +390,9 @@ type Stats struct {
 	Undone    int64 // functions that were undone alone
 	Failed    int64 // groups that could not be written
 	SizeBytes int64 // of the file or database, where known
+
+	// Stuck is for how long no change could be made, though one was to be: since the
+	// group began that is being made, or the first that has failed since one was made.
+	// Zero where the last one was made, and where a store does not say.
+	Stuck time.Duration
 }

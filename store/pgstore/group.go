@@ -115,6 +115,7 @@ func pause(attempt int) {
 // conflict, and tells each how it ended.
 func (s *Store) commit(members []*request) {
 	var failure error
+	s.stuck.begin()
 	for attempt, turns := 0, 0; ; {
 		failure = s.attempt(members, attempt > 0)
 		if lost, is := errors.AsType[*lostError](failure); is {
@@ -141,6 +142,9 @@ func (s *Store) commit(members []*request) {
 	}
 	if failure != nil {
 		s.failed.Add(1)
+	}
+	if s.stuck.end(failure) {
+		go s.probe()
 	}
 	for _, r := range members {
 		switch {
@@ -263,6 +267,9 @@ func (s *Store) finish(ctx context.Context, d *session, wrote, succeeded bool) e
 		s.known = d.head
 		s.commits.Add(1)
 	}
+	if d.failure == nil {
+		s.stuck.made()
+	}
 	return d.failure
 }
 
@@ -295,6 +302,7 @@ func (s *Store) settle(lost *lostError) error {
 	case ok && group == lost.group:
 		s.known = lost.after
 		s.commits.Add(1)
+		s.stuck.made()
 		return nil
 	case d.head.Seq >= lost.before.Seq:
 		return &undoneError{lost.err}

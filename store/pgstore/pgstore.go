@@ -70,7 +70,8 @@ type Store struct {
 	known license.AuditHead
 	asked *pgx.Conn
 
-	size size
+	size  size
+	stuck stuck
 
 	commits, updates, undone, failed, again, rounds atomic.Int64
 
@@ -200,7 +201,7 @@ func (s *Store) Stats() store.Stats {
 		Undone:  s.undone.Load(),
 		Failed:  s.failed.Load(),
 
-		SizeBytes: s.size.bytes.Load(),
+		SizeBytes: s.size.bytes.Load(), Stuck: s.stuck.lasts(),
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -116,6 +117,37 @@ func TestHeadIsLocked(t *testing.T) {
 	}
 	if err := s.Update(t.Context(), issueEvent); err != nil {
 		t.Errorf("when they have given it back: %v", err)
+	}
+}
+
+// TestStuck has somebody keep the head of the audit log from all changes: the store
+// says so, and finds by itself when it is over.
+func TestStuck(t *testing.T) {
+	url := pgtest.URL(t)
+	s := open(t, url, pgstore.Options{LockTimeout: 50 * time.Millisecond})
+	if err := s.Update(t.Context(), issueEvent); err != nil {
+		t.Fatal(err)
+	}
+	if stuck := s.Stats().Stuck; stuck != 0 {
+		t.Errorf("stuck for %s after a change was made", stuck)
+	}
+	if err := pgx.BeginFunc(t.Context(), connect(t, url), func(tx pgx.Tx) error {
+		_, err := tx.Exec(t.Context(), "select from head for update")
+		if err := s.Update(t.Context(), issueEvent); !canTryAgain(err) {
+			t.Errorf("a change while others have the head: %v", err)
+		}
+		if s.Stats().Stuck == 0 {
+			t.Error("a store that makes no changes does not say so")
+		}
+		if err := s.Update(t.Context(), func(context.Context, store.Tx) error { return nil }); err != nil || s.Stats().Stuck == 0 {
+			t.Errorf("a function that asks for nothing counts as a change that was made, or %v", err)
+		}
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	for s.Stats().Stuck > 0 { // nobody changes anything, and the store finds it all the same
+		runtime.Gosched()
 	}
 }
 

@@ -282,8 +282,15 @@ func (a *Authority) ServedKeySet() (token.KeySet, error) {
 // used, as when the token that holds it is away.
 var ErrSigner = errors.New("the signing key cannot be used")
 
-// Ready reports whether requests can be answered: the store answers, the clock
-// is trusted, and what is signed now verifies.
+// ErrStuck is the cause of an error of Ready where the store can be read, and no
+// change was made for so long that callers had better ask another daemon.
+var ErrStuck = errors.New("the store makes no changes")
+
+// stuckMost is for how long changes may wait while requests count as answered.
+const stuckMost = 5 * time.Second
+
+// Ready reports whether requests can be answered: the store answers and makes
+// changes, the clock is trusted, and what is signed now verifies.
 func (a *Authority) Ready(ctx context.Context) error {
 	now, err := a.dated(ctx)
 	if err != nil {
@@ -295,13 +302,19 @@ func (a *Authority) Ready(ctx context.Context) error {
 	if err := a.custody.Signs(); err != nil {
 		return license.Errorf(license.Internal, "the signing key cannot be used").WithCause(errors.Join(ErrSigner, err))
 	}
-	return a.store.View(ctx, func(ctx context.Context, tx store.Tx) error {
+	if err := a.store.View(ctx, func(ctx context.Context, tx store.Tx) error {
 		_, err := tx.Value(ctx, "ready") // never set: that the store says so is the answer
 		if errors.Is(err, license.NotFound) {
 			return nil
 		}
 		return err
-	})
+	}); err != nil {
+		return err
+	}
+	if stuck := a.store.Stats().Stuck; stuck > stuckMost {
+		return license.Errorf(license.ReadOnly, "the store can be read, and has made no change for %s", stuck.Round(time.Second)).WithCause(ErrStuck)
+	}
+	return nil
 }
 
 // printable cuts a text from outside to what may stand in an error.
