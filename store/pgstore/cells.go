@@ -101,11 +101,11 @@ func (c *changes) wrote(p place) {
 // cellsMost is how many cells are kept. What is dirty is kept whatever.
 const cellsMost = 20_000
 
-// trim drops what can be read again where there is too much of it. What names several
-// records goes with them.
-func trim(known cells, c *changes) {
+// trim drops what can be read again where there is too much of it, and reports
+// whether it has. What names several records goes with them.
+func trim(known cells, c *changes) bool {
 	if len(known) < cellsMost || len(known) < 2*len(c.dirty) {
-		return
+		return false
 	}
 	for p, at := range known {
 		_, dirty := c.dirty[p]
@@ -120,6 +120,7 @@ func trim(known cells, c *changes) {
 	for p := range c.dirty {
 		c.written[p.kind] = append(c.written[p.kind], p)
 	}
+	return true
 }
 
 // query is what is asked for places of one kind: one of them, or many.

@@ -184,6 +184,34 @@ func TestMuchInOne(t *testing.T) {
 	}
 }
 
+// TestMoreThanIsKept has a function change a record that the group has read before, and
+// then write more than is kept in memory: what it reads is what it wrote.
+func TestMoreThanIsKept(t *testing.T) {
+	s := open(t, pgtest.URL(t), pgstore.Options{})
+	if err := s.Update(t.Context(), count); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Update(t.Context(), func(ctx context.Context, tx store.Tx) error {
+		if err := count(ctx, tx); err != nil {
+			return err
+		}
+		for i := range 25_000 {
+			if err := tx.SetValue(ctx, fmt.Sprintf("much %05d", i), []byte("x")); err != nil {
+				return err
+			}
+		}
+		if _, err := tx.Value(ctx, "nothing"); !errors.Is(err, license.NotFound) { // it is read from the database
+			return errors.Join(err, errors.New("there is a value"))
+		}
+		return count(ctx, tx)
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if got := counted(t, s); got != "3" {
+		t.Errorf("counted %s", got)
+	}
+}
+
 // TestTurnsOfAKey has more jobs wait for a key than are looked at in one go, some of
 // them only in the group.
 func TestTurnsOfAKey(t *testing.T) {

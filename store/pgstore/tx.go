@@ -113,7 +113,12 @@ func (t *txn) fetch(ctx context.Context, places ...place) error {
 		t.cells = cells(g)
 		return nil
 	}
-	trim(t.cells, &t.changes)
+	if trim(t.cells, &t.changes) {
+		// What the session knows is older than what was dropped, and none of it waits to
+		// be sent: that was done before this function sent anything.
+		clear(t.d.cells)
+		t.d.written = [kinds][]place{}
+	}
 	t.learned(g)
 	return nil
 }
