@@ -54,7 +54,7 @@ func (t *txn) Append(ctx context.Context, e license.AuditEvent) (int64, error) {
 // putLine stores the line by which the head of the log becomes next.
 func (t *txn) putLine(next license.AuditHead, licenseID string, line []byte) error {
 	t.wrotes = true
-	t.lines = append(t.lines, auditLine{next.Seq, found(licenseID), line})
+	t.lines, t.bytes = append(t.lines, auditLine{next.Seq, found(licenseID), line}), t.bytes+len(line)
 	t.head = next
 	t.appended++
 	return t.unburden()

@@ -66,6 +66,7 @@ type cells map[place]*cell
 type changes struct {
 	dirty map[place]struct{}
 	lines []auditLine
+	bytes int   // of all that
 	drops int   // how many marks are to be dropped
 	old   int64 // that were kept until before this
 
@@ -86,7 +87,7 @@ func (c *changes) any() bool { return len(c.dirty) > 0 || len(c.lines) > 0 || c.
 // sent forgets what was sent.
 func (c *changes) sent() {
 	clear(c.dirty)
-	c.lines, c.drops, c.old = nil, 0, 0
+	c.lines, c.bytes, c.drops, c.old = nil, 0, 0, 0
 }
 
 // wrote notes that a record was written.

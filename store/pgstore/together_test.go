@@ -184,6 +184,37 @@ func TestMuchInOne(t *testing.T) {
 	}
 }
 
+// TestLarge writes a few large values: they are sent before they are too much for one
+// statement.
+func TestLarge(t *testing.T) {
+	url := pgtest.URL(t)
+	s := open(t, url, pgstore.Options{ApplicationName: t.Name()})
+	conn := connect(t, url)
+	sent := func() (n int) {
+		if err := conn.QueryRow(t.Context(), "select count(*) from pg_stat_activity where application_name = $1 and query like 'insert into vals%'", t.Name()).Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	large := make([]byte, 1<<20)
+	if err := s.Update(t.Context(), func(ctx context.Context, tx store.Tx) error {
+		for i := range 17 {
+			if n := sent(); n != 0 && i < 16 {
+				t.Errorf("sent after %d", i)
+			}
+			if err := tx.SetValue(ctx, fmt.Sprint("large ", i), large); err != nil {
+				return err
+			}
+		}
+		if n := sent(); n != 1 {
+			t.Errorf("17 MiB are held back, and %d statements sent", n)
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestMoreThanIsKept has a function change a record that the group has read before, and
 // then write more than is kept in memory: what it reads is what it wrote.
 func TestMoreThanIsKept(t *testing.T) {

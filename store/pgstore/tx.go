@@ -172,8 +172,12 @@ func (t *txn) several(ctx context.Context, of place, record func(id string) plac
 	return out, base.whole, nil
 }
 
-// dirtyMost is how many records are held back at most.
-const dirtyMost = 2000
+// dirtyMost is how many records are held back at most, and bytesMost how large they
+// are together: a statement takes them all, and the database none of a gigabyte.
+const (
+	dirtyMost = 2000
+	bytesMost = 16 << 20
+)
 
 // put has a record written, or removed where c is not there.
 func (t *txn) put(p place, c *cell) error {
@@ -189,12 +193,13 @@ func (t *txn) put(p place, c *cell) error {
 	t.wrotes = true
 	t.cells[p] = c
 	t.wrote(p)
+	t.bytes += len(c.raw) + len(c.add)
 	return t.unburden()
 }
 
 // unburden sends what was written where it is much.
 func (t *txn) unburden() error {
-	if t.practice != nil || len(t.dirty)+len(t.lines)+len(t.d.dirty)+len(t.d.lines) < dirtyMost {
+	if t.practice != nil || len(t.dirty)+len(t.lines)+len(t.d.dirty)+len(t.d.lines) < dirtyMost && t.bytes+t.d.bytes < bytesMost {
 		return t.mayWrite()
 	}
 	t.spill()
@@ -249,7 +254,7 @@ func (t *txn) keep() {
 			}
 		}
 	}
-	d.lines = append(d.lines, t.lines...)
+	d.lines, d.bytes = append(d.lines, t.lines...), d.bytes+t.bytes
 	d.drops, d.old = d.drops+t.drops, max(d.old, t.old)
 	if t.appended > 0 {
 		d.head = t.head
