@@ -157,6 +157,11 @@ func pools(ctx context.Context, url string, o *Options) (reads, writes *pgxpool.
 	forWrites := config.Copy()
 	config.MaxConns, forWrites.MaxConns = int32(o.Connections-1), 1
 	neverCancel(forWrites)
+	forWrites.ConnConfig.OnNotice = func(c *pgconn.PgConn, n *pgconn.Notice) {
+		if n.Code == stateWarning {
+			c.CustomData()[warned] = n.Message
+		}
+	}
 	if reads, err = pgxpool.NewWithConfig(ctx, config); err != nil {
 		return nil, nil, asError(err)
 	}
@@ -166,6 +171,9 @@ func pools(ctx context.Context, url string, o *Options) (reads, writes *pgxpool.
 	}
 	return reads, writes, nil
 }
+
+// warned is under what a connection for changes keeps the last warning of its server.
+const warned = "warned"
 
 var errNeverCancel = errors.New("a change is not cancelled")
 

@@ -56,6 +56,7 @@ func errSetBack(known, is license.AuditHead) error {
 
 // The SQLSTATEs that are told apart.
 const (
+	stateWarning       = "01000" // of a commit: somebody has cancelled its wait for the standby
 	stateSerialization = "40001"
 	stateDeadlock      = "40P01"
 	stateUnique        = "23505"

@@ -3,6 +3,7 @@ package pgstore
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"runtime"
 	"sync"
@@ -259,8 +260,10 @@ func (s *Store) finish(ctx context.Context, d *session, wrote, succeeded bool) e
 	if d.head != d.before {
 		d.later("update head set seq = $1, hash = $2", d.head.Seq, d.head.Hash[:])
 	}
-	_ = d.ask(ctx, nil, "commit") // which keeps its failure
+	warning := d.commit(ctx)
 	switch {
+	case warning != nil && wrote: // the next commit waits for what this one did not
+		return &lostError{warning, d.before, d.head, d.group}
 	case d.failure != nil && wrote && isLost(d.failure):
 		return &lostError{d.failure, d.before, d.head, d.group}
 	case d.failure == nil && wrote:
@@ -271,6 +274,18 @@ func (s *Store) finish(ctx context.Context, d *session, wrote, succeeded bool) e
 		s.stuck.made()
 	}
 	return d.failure
+}
+
+// commit commits. It returns the warning of a server that has done so and did not wait
+// for its standby, because somebody has cancelled that; what fails is kept as ever.
+func (d *session) commit(ctx context.Context) (warning error) {
+	of := d.conn.PgConn().CustomData()
+	delete(of, warned)
+	_ = d.ask(ctx, nil, "commit") // which keeps its failure
+	if text, is := of[warned]; is && d.failure == nil {
+		return fmt.Errorf("the database has warned: %v", text)
+	}
+	return nil
 }
 
 // settle finds out what became of a commit that was not answered. The lock on
@@ -292,10 +307,11 @@ func (s *Store) settle(lost *lostError) error {
 	group, ok, err := d.groupAt(ctx, lost.after.Seq)
 	// Committed, because that waits for a synchronous standby, as the lost one would
 	// have: a server that was started again has what its standby may not have.
+	var warning error
 	if d.failure == nil {
-		_ = d.ask(ctx, nil, "commit")
+		warning = d.commit(ctx)
 	}
-	if err != nil || d.failure != nil {
+	if err != nil || d.failure != nil || warning != nil {
 		return unsure
 	}
 	switch {

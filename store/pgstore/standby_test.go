@@ -125,3 +125,46 @@ func TestStandbyAway(t *testing.T) {
 		})
 	}
 }
+
+// TestWaitIsCancelled has somebody cancel a commit that waits for the standby, as one
+// does with what runs for long. It is there without the standby, and is not answered
+// before that has it.
+func TestWaitIsCancelled(t *testing.T) {
+	primary, standby, url := pair(t)
+	s := open(t, url, pgstore.Options{})
+	if err := change(t.Context(), s, "before"); err != nil {
+		t.Fatal(err)
+	}
+	if err := standby.Kill(); err != nil {
+		t.Log(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- change(context.WithoutCancel(t.Context()), s, "alone") }()
+	conn := connect(t, primary.URL())
+	for cancelled := 0; cancelled < 1; {
+		err := conn.QueryRow(t.Context(), "select count(pg_cancel_backend(pid)) from pg_stat_activity where wait_event = 'SyncRep'").Scan(&cancelled)
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	const waits = "select count(*) from pg_stat_activity where wait_event = 'SyncRep' and query = 'commit'"
+	for n := 0; n == 0; {
+		select {
+		case err := <-done:
+			t.Fatalf("answered without the standby: %v", err)
+		default:
+		}
+		if err := conn.QueryRow(t.Context(), waits).Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := standby.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; err != nil {
+		t.Errorf("when the standby is back: %v", err)
+	}
+	if n := named(t, s)["alone"]; n != 1 {
+		t.Errorf("it is there %d times", n)
+	}
+}
