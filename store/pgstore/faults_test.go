@@ -3,6 +3,7 @@ package pgstore_test
 import (
 	"context"
 	"errors"
+	"sync"
 	"testing"
 	"time"
 
@@ -60,6 +61,35 @@ func TestGone(t *testing.T) {
 	}
 	if err := errors.Join(view(), update()); err != nil {
 		t.Errorf("with the database back: %v", err)
+	}
+}
+
+// TestAllConnectionsLost has all connections for reading broken at once, as when the
+// server is started again: whoever reads then does not meet them one after the other.
+func TestAllConnectionsLost(t *testing.T) {
+	url := pgtest.URL(t)
+	s := open(t, url, pgstore.Options{ApplicationName: t.Name()})
+	const n = 8
+	var inside, all sync.WaitGroup
+	inside.Add(n)
+	for range n {
+		all.Go(func() {
+			if err := s.View(t.Context(), func(ctx context.Context, tx store.Tx) error {
+				_, err := tx.AuditHead(ctx)
+				inside.Done()
+				inside.Wait()
+				return err
+			}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	if _, err := connect(t, url).Exec(t.Context(), "select pg_terminate_backend(pid, 10000) from pg_stat_activity where application_name = $1", t.Name()); err != nil {
+		t.Fatal(err)
+	}
+	if err := headOf(t, s); err != nil {
+		t.Errorf("reading: %v", err)
 	}
 }
 

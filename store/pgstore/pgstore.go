@@ -145,6 +145,8 @@ func (s *Store) View(ctx context.Context, fn func(ctx context.Context, tx store.
 			return context.Cause(ctx)
 		case attempt == mostAttempts || !canRepeat(failure, attempt):
 			return asError(failure)
+		case isLost(failure): // as the other connections are likely to be
+			s.reads.Reset()
 		}
 		s.again.Add(1)
 		pause(attempt)
