@@ -24,9 +24,11 @@ const (
 type gate struct {
 	slots   chan struct{}
 	waiting chan struct{}
-	budget  int // of unknown codes a minute; 0 for any number
+	budget  int // of unknown codes a minute, for all daemons; 0 for any number
 
 	mu      sync.Mutex
+	daemons int                      // that share the budget, and what is asked at once
+	kept    int                      // slots that are left to the other daemons
 	asking  map[string]chan struct{} // by code index; closed when done
 	unknown map[string]time.Time     // by channel and code index; of no channel where none knows it
 	spent   float64                  // of the budget, at spentAt
@@ -36,8 +38,8 @@ type gate struct {
 
 func newGate(budget int) *gate {
 	return &gate{
-		budget: budget,
-		slots:  make(chan struct{}, maxAsking), waiting: make(chan struct{}, maxWaiting), asking: make(map[string]chan struct{}),
+		budget: budget, daemons: 1,
+		slots: make(chan struct{}, maxAsking), waiting: make(chan struct{}, maxWaiting), asking: make(map[string]chan struct{}),
 		unknown: make(map[string]time.Time), told: make(map[string]license.Sold),
 	}
 }
@@ -112,17 +114,43 @@ func (g *gate) exhausted(now time.Time) bool {
 	return g.budget > 0 && g.left(now) < 1
 }
 
-// left is what is left of the budget, which comes back evenly over a minute.
+// shareAmong says how many daemons share the budget, and the calls at once. What
+// is under way is not broken off, so it is said again from time to time.
+func (g *gate) shareAmong(daemons int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.daemons = max(daemons, 1)
+	keep := maxAsking - max(maxAsking/g.daemons, 1)
+	for ; g.kept > keep; g.kept-- {
+		<-g.slots
+	}
+	for ; g.kept < keep; g.kept++ {
+		select {
+		case g.slots <- struct{}{}:
+		default:
+			return
+		}
+	}
+}
+
+// size is how many unknown codes may be asked about one after the other, and pace
+// how many within a minute: a share of the budget, but for a code that is to be
+// asked about at all.
+func (g *gate) size() float64 { return max(g.pace(), 1) }
+
+func (g *gate) pace() float64 { return float64(g.budget) / float64(g.daemons) }
+
+// left is what is left of the budget, which comes back evenly.
 func (g *gate) left(now time.Time) float64 {
-	back := min(now.Sub(g.spentAt).Abs(), time.Minute).Minutes() * float64(g.budget)
-	return float64(g.budget) - max(g.spent-back, 0)
+	back := now.Sub(g.spentAt).Abs().Minutes() * g.pace()
+	return g.size() - max(min(g.spent, g.size())-back, 0)
 }
 
 // spend notes that a marketplace was asked about a code that it did not know.
 func (g *gate) spend(now time.Time) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.spent = float64(g.budget) - g.left(now) + 1
+	g.spent = g.size() - g.left(now) + 1
 	g.spentAt = now
 }
 
