@@ -141,6 +141,11 @@ func (d *Daemon) Start() error {
 	})
 	d.serving.Go(func() { d.authority.RunOutbox(ctx, d.reportJob) })
 	d.serving.Go(func() { d.authority.RunKeys(ctx, d.reportKeys) })
+	d.serving.Go(func() {
+		d.authority.RunDaemons(ctx, func(err error) {
+			d.log.Warn("the daemons beside this one cannot be seen, or this one not by them; it is tried again", "error", err.Error())
+		})
+	})
 	d.serving.Go(func() { d.authority.RunCheckpoints(ctx, d.reportCheckpoint) })
 	d.serving.Go(func() { d.webhooks.Run(ctx) })
 	d.startWatch(ctx)

@@ -258,7 +258,7 @@ func (d *Daemon) status(ctx context.Context) adminwire.Status {
 	for _, m := range d.config.Marketplaces {
 		s.Channels = append(s.Channels, m.Name)
 	}
-	s.StoreFindings = d.storeFindings(ctx)
+	s.StoreFindings, s.Daemons = d.storeFindings(ctx), adminapi.Daemons(d.authority.Daemons())
 	s.Marketplaces, s.Webhooks = d.marketplaces(ctx), d.webhookLines(ctx)
 	s.Backups = d.backups.status(d.now())
 	if n, err := d.authority.TransfersWaiting(ctx); err == nil {

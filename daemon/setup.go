@@ -2,10 +2,12 @@ package daemon
 
 import (
 	"context"
+	"os"
 	"time"
 
 	"github.com/seed-357fa782/licensed/daemon/internal/authority"
 	"github.com/seed-357fa782/licensed/daemon/internal/custody"
+	"github.com/seed-357fa782/licensed/internal/buildinfo"
 	"github.com/seed-357fa782/licensed/store/open"
 )
 
@@ -19,6 +21,7 @@ func (d *Daemon) upgrading(u open.Upgrade) {
 }
 
 func (d *Daemon) makeAuthority(ctx context.Context) error {
+	host, _ := os.Hostname() // it says who this is to people; "" says less
 	a, err := authority.New(authority.Options{
 		Store: d.store, Custody: custody.Ring{Ring: d.ring}, Codes: d.ring.CodeKey(),
 		Products: d.settings.products, Channels: d.settings.channels, Now: d.now, ClockChanged: d.clockChanged,
@@ -27,6 +30,8 @@ func (d *Daemon) makeAuthority(ctx context.Context) error {
 		UndoWindow:  time.Duration(d.config.UndoWindow),
 		Marks:       d.marks,
 		Shared:      !open.Exclusive(d.config.Store),
+		Host:        host,
+		Version:     buildinfo.Version(),
 		ShareKeys:   d.sharesKeys(),
 	})
 	if err != nil {

@@ -135,6 +135,19 @@ func TestTwoDaemons(t *testing.T) {
 
 	t.Run("seats", func(t *testing.T) { raceForSeats(t, a, b) })
 
+	t.Run("status", func(t *testing.T) {
+		for _, d := range []*merchant{a, b} {
+			list := d.daemons(2)
+			if !list[0].Self || list[1].Self || list[0].ID == list[1].ID || list[0].Host == "" || list[1].Version != list[0].Version {
+				t.Errorf("%+v", list)
+			}
+		}
+		a.down()
+		b.daemons(1) // without waiting until it is silent for long
+		a.up()
+		b.daemons(2)
+	})
+
 	t.Run("the other goes on", func(t *testing.T) {
 		l := a.issue()
 		a.down()
@@ -145,6 +158,22 @@ func TestTwoDaemons(t *testing.T) {
 			t.Errorf("the one that was away has it %s", shown.State)
 		}
 	})
+}
+
+// daemons asks m for the daemons on its store until they are so many.
+func (m *merchant) daemons(want int) (list []adminwire.DaemonLine) {
+	m.t.Helper()
+	for start := time.Now(); time.Since(start) < 30*time.Second; {
+		var s adminwire.Status
+		if err := m.admin(http.MethodGet, adminwire.PathStatus, nil, &s); err != nil {
+			m.t.Fatal(err)
+		}
+		if list = s.Daemons; len(list) == want {
+			return list
+		}
+	}
+	m.t.Fatalf("it sees %+v, want %d", list, want)
+	return nil
 }
 
 // raceForSeats has a hundred machines ask two daemons for the three seats of a licence.

@@ -345,15 +345,17 @@ type Status struct {
 	StoreBytes int64     `json:"store_bytes"`
 	// StoreFindings is what a database that is the store says of itself.
 	StoreFindings []StoreFinding `json:"store_findings" doc:"What the database says of itself; null where the store is a file."`
-	Products      []string       `json:"products"`
-	Channels      []string       `json:"channels"`
-	Keys          KeyHealth      `json:"keys"`
-	Clock         Clock          `json:"clock"`
-	TimeZone      string         `json:"time_zone" doc:"The zone in which a date without a time is meant."`
-	DataDir       string         `json:"data_dir" doc:"The data folder, on the daemon's machine."`
-	Disk          *Disk          `json:"disk" doc:"The disk of the data folder; null where it is not known."`
-	Ready         bool           `json:"ready"`
-	NotReady      string         `json:"not_ready,omitempty" doc:"Why requests cannot be answered."`
+	// Daemons are those on the store, the one that answers first.
+	Daemons  []DaemonLine `json:"daemons" doc:"The daemons on the database, the one that answers first; null where the store is a file."`
+	Products []string     `json:"products"`
+	Channels []string     `json:"channels"`
+	Keys     KeyHealth    `json:"keys"`
+	Clock    Clock        `json:"clock"`
+	TimeZone string       `json:"time_zone" doc:"The zone in which a date without a time is meant."`
+	DataDir  string       `json:"data_dir" doc:"The data folder, on the daemon's machine."`
+	Disk     *Disk        `json:"disk" doc:"The disk of the data folder; null where it is not known."`
+	Ready    bool         `json:"ready"`
+	NotReady string       `json:"not_ready,omitempty" doc:"Why requests cannot be answered."`
 	// Marketplaces holds the entries in one line each.
 	Marketplaces []MarketplaceLine `json:"marketplaces"`
 	// Webhooks holds the endpoints that are told about events in one line each.
@@ -371,6 +373,18 @@ type StoreFinding struct {
 	Level  string `json:"level" doc:"ok, warn or fail."`
 	Detail string `json:"detail"`
 	Mend   string `json:"mend,omitempty" doc:"What to do about it."`
+}
+
+// DaemonLine is a daemon on the store. It is gone when it has stopped, or written
+// nothing for a minute.
+type DaemonLine struct {
+	ID         string    `json:"id" doc:"Another one each time that the daemon is started."`
+	Host       string    `json:"host" doc:"Name of its machine."`
+	Version    string    `json:"version"`
+	StartedAt  time.Time `json:"started_at" doc:"By its own clock, as seen_at."`
+	SeenAt     time.Time `json:"seen_at" doc:"When it last wrote that it is alive, which it does every 10 seconds."`
+	Self       bool      `json:"self" doc:"It is the one that answers."`
+	ClockAhead int64     `json:"clock_ahead_ms" doc:"By how many milliseconds at least its clock is ahead of that of the one that answers, negative: behind; 0 where no difference can be seen."`
 }
 
 // Clock is how the daemon's clock stands to the newest change that was made

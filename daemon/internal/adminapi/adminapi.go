@@ -307,6 +307,16 @@ func (s *server) acceptClock(ctx context.Context, in *body[adminwire.AcceptClock
 	}}, nil
 }
 
+// Daemons gives those on a store their shown form.
+func Daemons(list []authority.DaemonSeen) (out []adminwire.DaemonLine) {
+	for _, d := range list {
+		out = append(out, adminwire.DaemonLine{
+			ID: d.ID, Host: d.Host, Version: d.Version, StartedAt: d.StartedAt, SeenAt: d.SeenAt, Self: d.Self, ClockAhead: d.Ahead.Milliseconds(),
+		})
+	}
+	return out
+}
+
 // Clock gives a clock its shown form.
 func Clock(c authority.Clock) adminwire.Clock {
 	out := adminwire.Clock{State: string(c.State), Now: c.Now}

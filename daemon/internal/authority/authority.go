@@ -94,7 +94,8 @@ type Options struct {
 	Products []license.Product
 	Channels []Channel
 	// UnknownCodes is how many codes that turn out not to be known may be asked
-	// about at the marketplaces within a minute; zero is any number.
+	// about at the marketplaces within a minute, by all daemons on the store together;
+	// zero is any number.
 	UnknownCodes int
 	// UndoWindow is how long a revocation can be undone; zero means 24 hours.
 	UndoWindow time.Duration
@@ -115,6 +116,8 @@ type Options struct {
 	// again and again which keys are in force there and what the status lists have to
 	// say, and what one daemon at a time does by itself is done under leases.
 	Shared bool
+	// Host and Version say which daemon this is to those beside it on the store.
+	Host, Version string
 	// ShareKeys has the store keep the sealed keys, for all daemons on it.
 	ShareKeys bool
 	// ClockChanged is told when the clock is not trusted any more, and when it is
@@ -159,6 +162,7 @@ type Authority struct {
 	keyMu       sync.Mutex                // held while the key folder follows the store
 	sealedSeen  *int64                    // which sealed keys were taken, under keyMu
 	owner       string                    // this process, among those on the store
+	members     *members                  // the processes on the store
 }
 
 // New checks the options and returns an Authority.
@@ -178,6 +182,7 @@ func New(o Options) (*Authority, error) {
 		a.clock = time.Now //nolint:forbidigo // the one default of Now
 	}
 	a.guard = newGuard(o, a.now, a.keyMade)
+	a.members = newMembers(o, a)
 	if a.undo == 0 {
 		a.undo = 24 * time.Hour
 	}

@@ -49,3 +49,9 @@ func (l *Lease) Under(ctx context.Context) context.Context { return l.l.under(ct
 func (l *Lease) During(ctx context.Context, work func(context.Context) error) (bool, error) {
 	return l.l.during(ctx, work)
 }
+
+// MeetDaemons does what RunDaemons does in one turn.
+func (a *Authority) MeetDaemons(ctx context.Context) error { return a.members.turn(ctx) }
+
+// LeaveDaemons does what RunDaemons does in the end.
+func (a *Authority) LeaveDaemons(ctx context.Context) error { return a.members.leave(ctx) }
