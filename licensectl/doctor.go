@@ -98,6 +98,7 @@ func (p *program) doctor(ctx context.Context, admin *adminclient.Client, server 
 		}
 	}
 	list = append(append(list, storeCheck(s)), databaseChecks(s.StoreFindings)...)
+	list = append(list, daemonChecks(s)...)
 	list = append(list, backupsCheck(s))
 	list = append(list, restoreChecks(s)...)
 	list = append(list, diskCheck(s)...)

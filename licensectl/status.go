@@ -89,6 +89,9 @@ func (p *program) printStatus(s adminwire.Status, due *adminwire.OrdersDue) erro
 	f.add("public", s.Public)
 	f.add("operations", s.Ops)
 	f.add("store", s.Store+sizeText(s.StoreBytes))
+	for _, d := range s.Daemons {
+		f.add("daemon", daemonText(d))
+	}
 	f.add("products", strings.Join(s.Products, ", "))
 	f.add("channels", strings.Join(s.Channels, ", "))
 	if due != nil && due.Open > 0 {
@@ -108,6 +111,11 @@ func (p *program) printStatus(s adminwire.Status, due *adminwire.OrdersDue) erro
 	}
 	if c := transfersCheck(s); c.Result != checkOK {
 		p.note("%s; %s", c.Detail, c.Mend)
+	}
+	for _, c := range daemonChecks(s) {
+		if c.Result != checkOK {
+			p.note("warning: %s; %s", c.Detail, c.Mend)
+		}
 	}
 	for _, w := range keyWarnings(s) {
 		p.note("warning: %s", w)
