@@ -2,6 +2,7 @@ package authority
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -162,6 +163,9 @@ func (l *lease) during(ctx context.Context, work func(ctx context.Context) error
 		}
 	})
 	err = work(working)
+	if err != nil && errors.Is(context.Cause(working), errLeaseLost) {
+		err = errLeaseLost // whatever it was that broke off
+	}
 	lost(nil)
 	beating.Wait()
 	return true, err

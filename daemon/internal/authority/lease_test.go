@@ -104,6 +104,26 @@ func TestLeaseIsLostInTheMiddle(t *testing.T) {
 	}
 }
 
+// Work that ends because the lease was lost says so, and not that it was broken off.
+func TestLeaseLostEndsWork(t *testing.T) {
+	t.Parallel()
+	const lasts = 60 * time.Millisecond
+	a := sharedWorld(t)
+	b := a.beside(0)
+	x, y := a.a.Lease("work", lasts), b.a.Lease("work", lasts)
+	ran, err := x.During(t.Context(), func(ctx context.Context) error {
+		holds(t, "another", y, false)
+		b.pass(lasts)
+		holds(t, "another, later", y, true)
+		a.pass(lasts)
+		<-ctx.Done()
+		return ctx.Err()
+	})
+	if !ran || license.ReasonOf(err) != license.Conflict {
+		t.Errorf("ran %v: %v", ran, err)
+	}
+}
+
 // What of a lease cannot be written is not held for longer than it lasts.
 func TestLeaseIsNotWritten(t *testing.T) {
 	t.Parallel()
