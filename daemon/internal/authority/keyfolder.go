@@ -168,18 +168,39 @@ func (a *Authority) followKeys(ctx context.Context) (changed bool, err error) {
 			return false, err
 		}
 	}
-	if c, err := a.keysStand(was); err == nil && c < 0 && was.InForce != nil {
+	c, standErr := a.keysStand(was)
+	if standErr == nil && c < 0 && was.InForce != nil {
 		if changed, err = a.custody.Follow(was.inForce()); err != nil && !errors.Is(err, license.NotFound) {
 			return false, fmt.Errorf("follow the keys in force: %w", err)
 		} // what is not here is told by olderFolder
+		c, standErr = a.keysStand(was)
 	}
-	if share {
+	if share && standErr == nil && c == 0 { // else what is here was destroyed there, or is not noted yet
 		if err := a.settleSealed(ctx, was); err != nil {
 			return changed, err
 		}
 		a.sealedSeen = &was.Sealed
 	}
 	return changed, a.lookAtKeys(ctx)
+}
+
+// catchUp has the key folder follow the store before somebody changes the keys: what
+// another daemon has done a moment ago is not undone. It returns what the store said
+// before. Where it cannot follow, the folder is as it is, which olderFolder tells.
+func (a *Authority) catchUp(ctx context.Context) (was notedKeys, err error) {
+	if was, err = a.noted(ctx); err != nil {
+		return was, err
+	}
+	changed, err := a.followKeys(ctx)
+	if changed {
+		a.lists.signAgain(ctx)
+	}
+	if err != nil {
+		if c, standErr := a.keysStand(was); standErr == nil && c >= 0 {
+			err = nil // nothing had to be followed
+		}
+	}
+	return was, err
 }
 
 // newerThanNoted gives an unsigned key set a number that no set has had.

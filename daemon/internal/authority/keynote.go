@@ -100,10 +100,10 @@ func (a *Authority) noteKeys(ctx context.Context, actor license.Actor, now time.
 	})
 }
 
-// putInForce notes that plan is in force, which only one of several daemons can, and
-// reports whether it was not before. The key folder follows it then; what a crash
-// leaves undone there is done at the next look.
-func (a *Authority) putInForce(ctx context.Context, actor license.Actor, now time.Time, plan KeysInForce) (made bool, err error) {
+// putInForce notes that plan, which was made when the store said from, is in force. Only
+// one of several daemons can; it reports whether plan was not in force before. The key
+// folder follows it then; what a crash leaves undone there is done at the next look.
+func (a *Authority) putInForce(ctx context.Context, actor license.Actor, now time.Time, from notedKeys, plan KeysInForce) (made bool, err error) {
 	is, err := a.noteOf(plan)
 	if err != nil {
 		return false, err
@@ -112,6 +112,9 @@ func (a *Authority) putInForce(ctx context.Context, actor license.Actor, now tim
 		was, err := readValue[notedKeys](ctx, tx, keysNoted)
 		if made = err == nil && !was.same(is); !made {
 			return err
+		}
+		if !was.same(from) {
+			return changedMeanwhile()
 		}
 		c, err := a.keysStand(was)
 		switch newer := is.Seq > was.Seq || a.rank(is.Anchor) > a.rank(was.Anchor); {
@@ -145,11 +148,15 @@ func (a *Authority) rotate(ctx context.Context, actor license.Actor, now time.Ti
 	if err := a.noteKeys(ctx, systemKeys, now); err != nil { // what was in force until now
 		return Rotated{}, err
 	}
+	from, err := a.noted(ctx)
+	if err != nil {
+		return Rotated{}, err
+	}
 	was, _ := a.custody.Current()
 	plan, err := a.custody.PlanRotation(now)
 	made := false
 	if err == nil {
-		made, err = a.putInForce(ctx, actor, now, plan)
+		made, err = a.putInForce(ctx, actor, now, from, plan)
 	}
 	switch {
 	case err != nil:

@@ -69,6 +69,9 @@ func (a *Authority) RevokeKeys(ctx context.Context, actor license.Actor, reason 
 	if err := a.noteKeys(ctx, systemKeys, now); err != nil {
 		return out, err
 	}
+	if _, err := a.catchUp(ctx); err != nil {
+		return out, err
+	}
 	var marks []KeyRevocation
 	for _, kid := range kids {
 		m, err := a.markOf(kid)

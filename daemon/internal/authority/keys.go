@@ -164,6 +164,9 @@ func (a *Authority) ProposeKeySet(ctx context.Context, actor license.Actor, revo
 	if err != nil {
 		return nil, err
 	}
+	if _, err := a.catchUp(ctx); err != nil {
+		return nil, err
+	}
 	marked, err := a.Revocations(ctx)
 	if err != nil {
 		return nil, err
@@ -216,11 +219,17 @@ func (a *Authority) InstallKeySet(ctx context.Context, actor license.Actor, raw 
 	if err := a.endsMarked(ctx, raw); err != nil {
 		return InstalledKeys{}, err
 	}
+	if !DryRun(ctx) {
+		if err := a.noteKeys(ctx, systemKeys, now); err != nil { // what was in force until now
+			return InstalledKeys{}, err
+		}
+	}
+	from, err := a.catchUp(ctx)
+	if err != nil {
+		return InstalledKeys{}, err
+	}
 	if DryRun(ctx) {
 		return a.wouldInstall(raw, now)
-	}
-	if err := a.noteKeys(ctx, systemKeys, now); err != nil { // what was in force until now
-		return InstalledKeys{}, err
 	}
 	if err := a.replacesNoted(ctx, raw); err != nil {
 		return InstalledKeys{}, err
@@ -229,7 +238,7 @@ func (a *Authority) InstallKeySet(ctx context.Context, actor license.Actor, raw 
 	if err != nil {
 		return InstalledKeys{}, fmt.Errorf("install a key set: %w", err)
 	}
-	if _, err = a.putInForce(ctx, actor, now, plan); err == nil {
+	if _, err = a.putInForce(ctx, actor, now, from, plan); err == nil {
 		err = a.follow(ctx, plan)
 	}
 	if err != nil {
