@@ -159,6 +159,8 @@ type Authority struct {
 	sharedStore bool
 	shareKeys   bool
 	keyLooked   atomic.Pointer[keyLooked] // nil until somebody looks
+	keyFailed   atomic.Pointer[keyLooked] // the last look to which the store did not answer
+	keyAsk      chan struct{}             // holds a token while somebody looks who needs a signature
 	keyMu       sync.Mutex                // held while the key folder follows the store
 	sealedSeen  *int64                    // which sealed keys were taken, under keyMu
 	owner       string                    // this process, among those on the store
@@ -175,6 +177,7 @@ func New(o Options) (*Authority, error) {
 		undo: o.UndoWindow, random: o.Random, ids: &license.IDs{Random: o.Random}, clock: o.Now, gate: newGate(o.UnknownCodes), certificate: o.Certificate, rotateEvery: o.RotateEvery,
 		sharedStore: o.Shared, shareKeys: o.ShareKeys,
 		owner: rand.Text(), products: make(map[string]license.Product), byMarket: make(map[string]string), jobs: make(chan struct{}, 1),
+		keyAsk: make(chan struct{}, 1),
 	}
 	a.events = make(chan struct{}, 1)
 	a.health, a.syncs.turns = newHealthBook(o.Channels), make(map[string]*sync.Mutex)

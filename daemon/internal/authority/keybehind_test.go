@@ -1,12 +1,17 @@
 package authority_test
 
 import (
+	"errors"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/seed-357fa782/licensed/daemon/internal/authority"
+	"github.com/seed-357fa782/licensed/license"
+	"github.com/seed-357fa782/licensed/store/faultstore"
 )
 
 // A balancer sends the next step of an administrator to a daemon that has not heard
@@ -111,4 +116,39 @@ func (w *world) sealedNow() (kids []string) {
 		}
 	}
 	return kids
+}
+
+// While the store does not answer, who asks for a signature is told so without asking
+// it once more for each of them.
+func TestKeysAreNotAskedForEach(t *testing.T) {
+	t.Parallel()
+	w, f := faultWorld(t)
+	w.again(func(o *authority.Options) { o.Shared = true })
+	w.must(w.a.LoadKeys(t.Context()), "")
+	var calls atomic.Int64
+	f.FailCall(func(faultstore.Call) error { calls.Add(1); return errDisk })
+	ask := func() {
+		t.Helper()
+		calls.Store(0)
+		var all sync.WaitGroup
+		for range 100 {
+			all.Go(func() {
+				if _, err := w.a.ServedKeySet(); license.ReasonOf(err) != license.ReadOnly || !errors.Is(err, authority.ErrKeys) {
+					t.Errorf("served: %v", err)
+				}
+			})
+		}
+		all.Wait()
+		if n := calls.Load(); n != 1 {
+			t.Errorf("the store was asked %d times", n)
+		}
+	}
+	w.pass(20 * time.Second)
+	ask()
+	w.pass(time.Second)
+	ask()
+	f.FailCall(nil)
+	w.pass(time.Second)
+	_, err := w.a.ServedKeySet()
+	w.must(err, "")
 }

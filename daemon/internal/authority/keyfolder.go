@@ -31,6 +31,8 @@ const (
 	keyRetry = 15 * time.Second
 
 	keyLookTimeout = 5 * time.Second
+	// keyAgain is how long nobody asks the store again that did not answer.
+	keyAgain = time.Second
 )
 
 // ErrKeys is the cause of an error where the keys at hand are not those in force.
@@ -92,17 +94,44 @@ func (a *Authority) behind(was notedKeys) error {
 // keysBehind is nil where the keys at hand may sign. It is asked for each signature,
 // and rarely has to look itself.
 func (a *Authority) keysBehind() error {
-	if l := a.keyLooked.Load(); l != nil && (!a.sharedStore || a.guard.uptime()-l.at < keyTrust) {
+	if l := a.keysKnown(); l != nil {
 		return l.err
 	}
 	// Who asks may be in a transaction, which this look is no part of.
 	ctx, cancel := context.WithTimeout(context.Background(), keyLookTimeout)
 	defer cancel()
+	select { // one of those who ask looks for all of them
+	case a.keyAsk <- struct{}{}:
+		defer func() { <-a.keyAsk }()
+	case <-ctx.Done():
+		return keysUnknown(ctx.Err())
+	}
+	if l := a.keysKnown(); l != nil {
+		return l.err
+	}
 	if err := a.lookAtKeys(ctx); err != nil {
-		return license.Errorf(license.ReadOnly, "it is not known whether the keys at hand are those in force, since the store does not say so").
-			WithRetryAfter(keyRetry).WithCause(errors.Join(ErrKeys, err))
+		err = keysUnknown(err)
+		a.keyFailed.Store(&keyLooked{at: a.guard.uptime(), err: err})
+		return err
 	}
 	return a.keyLooked.Load().err
+}
+
+// keysKnown is what the last look came to, for as long as that counts; else nil.
+func (a *Authority) keysKnown() *keyLooked {
+	now := a.guard.uptime()
+	if l := a.keyLooked.Load(); l != nil && (!a.sharedStore || now-l.at < keyTrust) {
+		return l
+	}
+	if l := a.keyFailed.Load(); l != nil && a.sharedStore && now-l.at < keyAgain {
+		return l
+	}
+	return nil
+}
+
+func keysUnknown(cause error) error {
+	return license.Errorf(license.ReadOnly, "it is not known whether the keys at hand are those in force, since the store does not say so").
+		WithRetryAfter(keyRetry).WithCause(errors.Join(ErrKeys, cause))
 }
 
 // signing is the key that signs now, and what keeps it from that.
