@@ -99,6 +99,9 @@ func (a *Authority) RunUsage(ctx context.Context, channel string, report func(er
 // daemon on the store writes it.
 func (a *Authority) usageNext(ctx context.Context, ch Channel) (wait time.Duration, err error) {
 	now := a.now()
+	if clock, err := a.guard.look(ctx); err != nil || !clock.Trusted() {
+		return usageRetry, err // a wrong day would take back what another daemon reports of the right one
+	}
 	var today string
 	var was, s usageState
 	var uses []licenseUse

@@ -221,7 +221,7 @@ func TestUsageIsNotParked(t *testing.T) {
 			l, _ := m.license("PL001")
 			return tx.CreateJob(ctx, license.Job{
 				ID: "job_old", Kind: license.JobUsage, Channel: "koogallery", CreatedAt: m.clock(), DueAt: m.clock(), ParkedAt: m.clock(),
-				Payload: fmt.Appendf(nil, `{"day":%q,"uses":[{"l":%q,"n":1}]}`, m.clock().Format(time.DateOnly), l.ID),
+				Payload: fmt.Appendf(nil, `{"day":%q,"uses":[{"l":%q,"n":1}]}`, m.options.Now().UTC().Format(time.DateOnly), l.ID),
 			})
 		}), "")
 		if h := m.health(); h.Parked != 0 {
@@ -389,6 +389,47 @@ func TestUsageOfReplicas(t *testing.T) {
 		}
 		if h := m.health(); h.Usage == nil || h.Usage.Codes != 250 {
 			t.Errorf("%+v", h.Usage)
+		}
+	})
+}
+
+// A daemon whose clock is so far behind that it is not trusted does not take the next
+// day's report back, nor write one of the day before.
+func TestUsageOfADaemonBehind(t *testing.T) {
+	t.Parallel()
+	metered(t, func(m *market, meter *meter, start func() func()) {
+		m.share()
+		var all []bought
+		for n := range 10 {
+			all = append(all, m.bought(fmt.Sprintf("PL%03d", n)))
+		}
+		behind := m.other(-30 * time.Minute)
+		record := func() {
+			for _, a := range []*authority.Authority{m.a, behind.a} {
+				if _, err := a.RecordClock(m.t.Context()); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+		record()
+		behind.begin(func(ctx context.Context) { behind.a.RunUsage(ctx, "koogallery", func(err error) { t.Error(err) }) })
+		defer func() { behind.cancel(); behind.done.Wait() }()
+		defer start()()
+		for today := m.options.Now().UTC().Format(time.DateOnly); m.options.Now().UTC().Format(time.DateOnly) == today; record() {
+			time.Sleep(time.Minute)
+		}
+		meter.take() // of the day that is over
+		for range 60 {
+			time.Sleep(time.Minute)
+			record()
+			for _, b := range all {
+				m.must(b.on.refresh(), "")
+			}
+		}
+		for code, n := range meter.reported() {
+			if n > 1 {
+				t.Errorf("%s was reported %d times on one day", code, n)
+			}
 		}
 	})
 }
