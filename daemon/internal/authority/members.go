@@ -119,11 +119,6 @@ func (a *Authority) Daemons() []DaemonSeen {
 // shareAmong divides what all daemons together may do among so many.
 func (a *Authority) shareAmong(daemons int) {
 	a.gate.shareAmong(daemons)
-	for _, ch := range a.channels {
-		if u, ok := ch.Upstream.(interface{ ShareAmong(daemons int) }); ok {
-			u.ShareAmong(daemons)
-		}
-	}
 }
 
 // turn looks at the others, drops who is gone, and writes that this one is alive

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
-	"sync/atomic"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -31,9 +30,7 @@ type UpstreamOptions struct {
 // Upstream asks the marketplace's open API for the authority.
 type Upstream struct {
 	client *koogallery.Client
-	turn   func(context.Context) error // one each queryPause
-
-	daemons atomic.Int64 // that share the marketplace's patience; zero is one
+	pace   func(context.Context) error // of a comparison of many codes
 }
 
 // NewUpstream checks the options. Nothing is sent.
@@ -45,21 +42,7 @@ func NewUpstream(o UpstreamOptions) (*Upstream, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Upstream{client: c, turn: koogallery.Pace(queryPause)}, nil
-}
-
-// ShareAmong says how many daemons ask the marketplace: each then waits as many times
-// as long between two calls of a comparison, so that all together keep its pace.
-func (u *Upstream) ShareAmong(daemons int) { u.daemons.Store(int64(daemons)) }
-
-// pace waits until a comparison of many codes may call again.
-func (u *Upstream) pace(ctx context.Context) error {
-	for range max(u.daemons.Load(), 1) {
-		if err := u.turn(ctx); err != nil {
-			return err
-		}
-	}
-	return nil
+	return &Upstream{client: c, pace: koogallery.Pace(queryPause)}, nil
 }
 
 // Close drops idle connections.
@@ -98,7 +81,7 @@ func entitlement(info koogallery.CodeInfo) (authority.Entitlement, error) {
 	}, nil
 }
 
-// queryPause is between two calls of a comparison of many codes, of all daemons.
+// queryPause is between two calls of a comparison of many codes.
 const queryPause = 200 * time.Millisecond
 
 // QueryMany returns the authoritative state of each of the codes, many at a call
