@@ -64,8 +64,9 @@ func TestNoCallLeavesTheScope(t *testing.T) {
 			}
 		}
 	}
+	// What daemons on one database tell each other they write by themselves.
 	for rec := range m.records() {
-		if !before[rec] && !strings.Contains(rec, string(license.ActionRefused)) && !strings.Contains(rec, `"name":"token/`) {
+		if !before[rec] && !strings.Contains(rec, string(license.ActionRefused)) && !strings.Contains(rec, `"name":"token/`) && !strings.Contains(rec, `"name":"status.feed"`) && !strings.Contains(rec, `"name":"daemons/`) {
 			t.Errorf("a call beyond the scope has written %s", rec)
 		}
 	}

@@ -166,8 +166,9 @@ func TestOrderAndRetries(t *testing.T) {
 		}
 		var pauses []time.Duration
 		var at time.Time
+		failed := tried[slices.IndexFunc(tried, func(d delivery) bool { return d.license() == bad.ID })].ID
 		for _, d := range tried {
-			if d.ID == tried[0].ID {
+			if d.ID == failed {
 				if !at.IsZero() {
 					pauses = append(pauses, d.At.Sub(at))
 				}
