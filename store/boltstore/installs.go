@@ -49,7 +49,7 @@ func (t *txn) Install(_ context.Context, licenseID, installID string) (license.I
 
 // CreateInstall stores a new install with revision 1.
 func (t *txn) CreateInstall(_ context.Context, i license.Install) error {
-	if err := cmp.Or(t.mayWrite(), checkKey("license_id", i.LicenseID), checkKey("id", i.ID)); err != nil {
+	if err := cmp.Or(t.mayWrite(), store.CheckKey("license_id", i.LicenseID), store.CheckKey("id", i.ID)); err != nil {
 		return err
 	}
 	if t.license.ID != i.LicenseID && t.b.get(bucketLicenses).Get([]byte(i.LicenseID)) == nil {

@@ -92,16 +92,16 @@ func encodeJob(j license.Job) ([]byte, error) {
 	if len(j.Payload) == 0 {
 		j.Payload = nil // an empty one is not JSON
 	}
-	return encode(utcJob(j))
+	return encode(store.UTCJob(j))
 }
 
 // CreateJob stores a new job with revision 1.
 func (t *txn) CreateJob(_ context.Context, j license.Job) error {
-	if err := cmp.Or(t.mayWrite(), checkKey("id", j.ID), j.Check()); err != nil {
+	if err := cmp.Or(t.mayWrite(), store.CheckKey("id", j.ID), j.Check()); err != nil {
 		return err
 	}
 	if j.Key != "" {
-		if err := checkKey("key", j.Key); err != nil {
+		if err := store.CheckKey("key", j.Key); err != nil {
 			return err
 		}
 	}

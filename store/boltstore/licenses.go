@@ -71,7 +71,7 @@ func (t *txn) readLicense(id []byte) (license.License, error) {
 
 // CreateLicense stores a new licence with revision 1.
 func (t *txn) CreateLicense(_ context.Context, l license.License) error {
-	if err := cmp.Or(t.mayWrite(), checkKey("id", l.ID), checkBytes("code", l.Code.Index)); err != nil {
+	if err := cmp.Or(t.mayWrite(), store.CheckKey("id", l.ID), store.CheckIndex("code", l.Code.Index)); err != nil {
 		return err
 	}
 	if strings.Contains(l.ID, "/") {
@@ -85,7 +85,7 @@ func (t *txn) CreateLicense(_ context.Context, l license.License) error {
 		return license.Errorf(store.Exists, "there is a licence with this code already")
 	}
 	l.Revision = t.firstRevision(l.Revision)
-	raw, err := encode(utcLicense(l))
+	raw, err := encode(store.UTCLicense(l))
 	if err != nil {
 		return err
 	}
@@ -118,7 +118,7 @@ func (t *txn) UpdateLicense(_ context.Context, l license.License) error {
 		return license.Errorf(license.Internal, "the channel and code of licence %s cannot change", l.ID)
 	}
 	l.Revision++
-	raw, err := encode(utcLicense(l))
+	raw, err := encode(store.UTCLicense(l))
 	if err != nil {
 		return err
 	}

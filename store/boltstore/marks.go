@@ -22,7 +22,7 @@ const dropAtOnce = 4
 // lies on a page or two, at the end of those of its kind, and what can be dropped
 // lies at the front, whatever its kind.
 func (t *txn) MarkSeen(_ context.Context, key []byte, until, now time.Time) error {
-	if err := cmp.Or(t.mayWrite(), checkBytes("key", key)); err != nil {
+	if err := cmp.Or(t.mayWrite(), store.CheckIndex("key", key)); err != nil {
 		return err
 	}
 	if until.Unix() < 0 {

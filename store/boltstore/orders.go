@@ -45,7 +45,7 @@ func decodeOrder(key, raw []byte) (license.Order, error) {
 
 // CreateOrder stores a new line of an order with revision 1.
 func (t *txn) CreateOrder(_ context.Context, o license.Order) error {
-	if err := cmp.Or(t.mayWrite(), checkKey("channel", o.Channel), checkKey("id", o.ID), checkKey("line", o.Line), checkLink(o)); err != nil {
+	if err := cmp.Or(t.mayWrite(), store.CheckKey("channel", o.Channel), store.CheckKey("id", o.ID), store.CheckKey("line", o.Line), store.CheckLink(o)); err != nil {
 		return err
 	}
 	key := orderKey(o.Channel, o.ID, o.Line)
@@ -53,24 +53,16 @@ func (t *txn) CreateOrder(_ context.Context, o license.Order) error {
 		return license.Errorf(store.Exists, "there is this order line already")
 	}
 	o.Revision = t.firstRevision(o.Revision)
-	raw, err := encode(utcOrder(o))
+	raw, err := encode(store.UTCOrder(o))
 	if err != nil {
 		return err
 	}
 	return cmp.Or(t.putNew(bucketOrders, key, raw), t.link(o.License, key))
 }
 
-// checkLink refuses what cannot stand in the index of licences.
-func checkLink(o license.Order) error {
-	if o.License == "" {
-		return nil
-	}
-	return checkKey("license", o.License)
-}
-
 // UpdateOrder replaces a line of an order and counts its revision up.
 func (t *txn) UpdateOrder(_ context.Context, o license.Order) error {
-	if err := cmp.Or(t.mayWrite(), checkLink(o)); err != nil {
+	if err := cmp.Or(t.mayWrite(), store.CheckLink(o)); err != nil {
 		return err
 	}
 	key := orderKey(o.Channel, o.ID, o.Line)
@@ -79,7 +71,7 @@ func (t *txn) UpdateOrder(_ context.Context, o license.Order) error {
 		return err
 	}
 	o.Revision++
-	raw, err := encode(utcOrder(o))
+	raw, err := encode(store.UTCOrder(o))
 	if err != nil {
 		return err
 	}
@@ -110,7 +102,7 @@ func (t *txn) unlink(licenseID string, key []byte) error {
 
 // RenameOrder replaces a line of an order under another name.
 func (t *txn) RenameOrder(_ context.Context, o license.Order, line string) error {
-	if err := cmp.Or(t.mayWrite(), checkKey("line", line), checkLink(o)); err != nil {
+	if err := cmp.Or(t.mayWrite(), store.CheckKey("line", line), store.CheckLink(o)); err != nil {
 		return err
 	}
 	key, to := orderKey(o.Channel, o.ID, o.Line), orderKey(o.Channel, o.ID, line)
@@ -123,7 +115,7 @@ func (t *txn) RenameOrder(_ context.Context, o license.Order, line string) error
 	}
 	o.Line = line
 	o.Revision++
-	raw, err := encode(utcOrder(o))
+	raw, err := encode(store.UTCOrder(o))
 	if err != nil {
 		return err
 	}

@@ -119,7 +119,7 @@ func dumpMark(key, _ []byte) (any, error) {
 }
 
 func loadMark(_ context.Context, t *txn, m store.DumpedMark) error {
-	if err := cmp.Or(t.mayWrite(), checkBytes("key", m.Key)); err != nil {
+	if err := cmp.Or(t.mayWrite(), store.CheckIndex("key", m.Key)); err != nil {
 		return err
 	}
 	if m.Until < 0 {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/seed-357fa782/licensed/license"
+	"github.com/seed-357fa782/licensed/store"
 )
 
 func noList() error { return license.Errorf(license.NotFound, "there is no such status list") }
@@ -61,7 +62,7 @@ func decodeList(key, raw []byte) (license.StatusList, error) {
 
 // PutStatusList stores or replaces a status list.
 func (t *txn) PutStatusList(_ context.Context, l license.StatusList) error {
-	if err := cmp.Or(t.mayWrite(), checkKey("id", l.ID)); err != nil {
+	if err := cmp.Or(t.mayWrite(), store.CheckKey("id", l.ID)); err != nil {
 		return err
 	}
 	l.SignedAt = l.SignedAt.UTC()
@@ -123,7 +124,7 @@ func (t *txn) StatusEntries(_ context.Context, list string) ([]license.StatusEnt
 
 // PutStatusEntry stores, replaces or, where it is the zero Status, removes an entry.
 func (t *txn) PutStatusEntry(_ context.Context, list string, e license.StatusEntry) error {
-	if err := cmp.Or(t.mayWrite(), checkKey("list", list)); err != nil {
+	if err := cmp.Or(t.mayWrite(), store.CheckKey("list", list)); err != nil {
 		return err
 	}
 	switch {

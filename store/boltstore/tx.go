@@ -5,8 +5,6 @@ import (
 	"cmp"
 	"context"
 	"slices"
-	"strings"
-	"unicode/utf8"
 
 	bolt "go.etcd.io/bbolt"
 
@@ -206,36 +204,6 @@ func writeError(id bucketID, key []byte, err error) error {
 	return license.Errorf(license.Internal, "%s %q cannot be written", layout[id].name, key).WithCause(err)
 }
 
-// maxKey bounds what becomes a part of a key.
-const maxKey = 512
-
-// checkKey refuses what cannot be a key, or would not come back as it was.
-// Control bytes are refused because they separate the parts of keys, a slash
-// in a licence's id because it separates that from the install's.
-func checkKey(field, s string) error {
-	switch {
-	case s == "":
-		return license.FieldErrorf(field, "%s is empty", field)
-	case len(s) > maxKey:
-		return license.FieldErrorf(field, "%s is longer than %d bytes", field, maxKey)
-	case !utf8.ValidString(s):
-		return license.FieldErrorf(field, "%s is not text", field)
-	case strings.IndexFunc(s, func(r rune) bool { return r < 0x20 || r == 0x7f }) >= 0:
-		return license.FieldErrorf(field, "%s holds a control character", field)
-	}
-	return nil
-}
-
-func checkBytes(field string, b []byte) error {
-	switch {
-	case len(b) == 0:
-		return license.FieldErrorf(field, "%s is empty", field)
-	case len(b) > maxKey:
-		return license.FieldErrorf(field, "%s is longer than %d bytes", field, maxKey)
-	}
-	return nil
-}
-
 // Pending returns what a marketplace said about a code not yet known.
 func (t *txn) Pending(_ context.Context, channel string, index []byte) (license.Pending, error) {
 	if err := t.readable(); err != nil {
@@ -255,10 +223,10 @@ func (t *txn) Pending(_ context.Context, channel string, index []byte) (license.
 
 // PutPending stores or replaces it.
 func (t *txn) PutPending(_ context.Context, p license.Pending) error {
-	if err := cmp.Or(t.mayWrite(), checkKey("channel", p.Channel), checkBytes("code", p.CodeIndex)); err != nil {
+	if err := cmp.Or(t.mayWrite(), store.CheckKey("channel", p.Channel), store.CheckIndex("code", p.CodeIndex)); err != nil {
 		return err
 	}
-	raw, err := encode(utcPending(p))
+	raw, err := encode(store.UTCPending(p))
 	if err != nil {
 		return err
 	}
@@ -294,7 +262,7 @@ func (t *txn) Value(_ context.Context, name string) ([]byte, error) {
 
 // SetValue stores, replaces or, when value is nil, removes it.
 func (t *txn) SetValue(_ context.Context, name string, value []byte) error {
-	if err := cmp.Or(t.mayWrite(), checkKey("name", name)); err != nil {
+	if err := cmp.Or(t.mayWrite(), store.CheckKey("name", name)); err != nil {
 		return err
 	}
 	if value == nil {

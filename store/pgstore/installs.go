@@ -41,7 +41,7 @@ func (t *txn) putInstall(i license.Install) error {
 		answer = nil
 	}
 	i.Answer = nil
-	raw, err := t.encode(utcInstall(i))
+	raw, err := t.encode(store.UTCInstall(i))
 	if err != nil {
 		return err
 	}
@@ -90,7 +90,7 @@ func (t *txn) ahead(at place) []place {
 
 // CreateInstall stores a new install with revision 1.
 func (t *txn) CreateInstall(ctx context.Context, i license.Install) error {
-	if err := cmp.Or(t.mayWrite(), checkKey("license_id", i.LicenseID), checkKey("id", i.ID)); err != nil {
+	if err := cmp.Or(t.mayWrite(), store.CheckKey("license_id", i.LicenseID), store.CheckKey("id", i.ID)); err != nil {
 		return err
 	}
 	of, at := place{kind: kindLicense, a: i.LicenseID}, installPlace(i.LicenseID, i.ID)

@@ -52,7 +52,7 @@ func (t *txn) encodeJob(j license.Job) ([]byte, error) {
 	if len(j.Payload) == 0 {
 		j.Payload = nil // an empty one is not JSON
 	}
-	return t.encode(utcJob(j))
+	return t.encode(store.UTCJob(j))
 }
 
 // putJob stores a job, which has the turn of its key or not.
@@ -64,11 +64,11 @@ func (t *txn) putJob(j license.Job, raw []byte, turn bool) error {
 
 // CreateJob stores a new job with revision 1.
 func (t *txn) CreateJob(ctx context.Context, j license.Job) error {
-	if err := cmp.Or(t.mayWrite(), checkKey("id", j.ID), j.Check()); err != nil {
+	if err := cmp.Or(t.mayWrite(), store.CheckKey("id", j.ID), j.Check()); err != nil {
 		return err
 	}
 	if j.Key != "" {
-		if err := checkKey("key", j.Key); err != nil {
+		if err := store.CheckKey("key", j.Key); err != nil {
 			return err
 		}
 	}

@@ -127,7 +127,7 @@ type licenseColumns struct {
 
 // putLicense stores a licence.
 func (t *txn) putLicense(l license.License) error {
-	raw, err := t.encode(utcLicense(l))
+	raw, err := t.encode(store.UTCLicense(l))
 	if err != nil {
 		return err
 	}
@@ -139,7 +139,7 @@ func (t *txn) putLicense(l license.License) error {
 
 // CreateLicense stores a new licence with revision 1.
 func (t *txn) CreateLicense(ctx context.Context, l license.License) error {
-	if err := cmp.Or(t.mayWrite(), checkKey("id", l.ID), checkBytes("code", l.Code.Index)); err != nil {
+	if err := cmp.Or(t.mayWrite(), store.CheckKey("id", l.ID), store.CheckIndex("code", l.Code.Index)); err != nil {
 		return err
 	}
 	if strings.Contains(l.ID, "/") {

@@ -35,17 +35,9 @@ func orderPlace(channel, id, line string) place {
 	return place{kind: kindOrder, a: channel, b: id, c: line}
 }
 
-// checkLink refuses what cannot be the licence that an order is linked to.
-func checkLink(o license.Order) error {
-	if o.License == "" {
-		return nil
-	}
-	return checkKey("license", o.License)
-}
-
 // CreateOrder stores a new line of an order with revision 1.
 func (t *txn) CreateOrder(ctx context.Context, o license.Order) error {
-	if err := cmp.Or(t.mayWrite(), checkKey("channel", o.Channel), checkKey("id", o.ID), checkKey("line", o.Line), checkLink(o)); err != nil {
+	if err := cmp.Or(t.mayWrite(), store.CheckKey("channel", o.Channel), store.CheckKey("id", o.ID), store.CheckKey("line", o.Line), store.CheckLink(o)); err != nil {
 		return err
 	}
 	if err := t.fetchFree(ctx, orderPlace(o.Channel, o.ID, o.Line)); err != nil {
@@ -70,7 +62,7 @@ func (t *txn) freeOrder(ctx context.Context, channel, id, line string) error {
 // putOrder stores an order line, which was called by another name where was is not its
 // own.
 func (t *txn) putOrder(o license.Order, was string) error {
-	raw, err := t.encode(utcOrder(o))
+	raw, err := t.encode(store.UTCOrder(o))
 	if err == nil && was != o.Line {
 		err = t.put(orderPlace(o.Channel, o.ID, was), &cell{})
 	}
@@ -99,7 +91,7 @@ func (t *txn) unchanged(ctx context.Context, o license.Order) error {
 
 // UpdateOrder replaces a line of an order and counts its revision up.
 func (t *txn) UpdateOrder(ctx context.Context, o license.Order) error {
-	if err := cmp.Or(t.mayWrite(), checkLink(o)); err != nil {
+	if err := cmp.Or(t.mayWrite(), store.CheckLink(o)); err != nil {
 		return err
 	}
 	if err := t.unchanged(ctx, o); err != nil {
@@ -111,7 +103,7 @@ func (t *txn) UpdateOrder(ctx context.Context, o license.Order) error {
 
 // RenameOrder replaces a line of an order under another name.
 func (t *txn) RenameOrder(ctx context.Context, o license.Order, line string) error {
-	if err := cmp.Or(t.mayWrite(), checkKey("line", line), checkLink(o)); err != nil {
+	if err := cmp.Or(t.mayWrite(), store.CheckKey("line", line), store.CheckLink(o)); err != nil {
 		return err
 	}
 	if err := t.unchanged(ctx, o); err != nil {

@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"encoding/binary"
 	"encoding/json"
-	"maps"
-	"slices"
 	"time"
 	"unicode/utf8"
 
@@ -57,60 +55,6 @@ func decodeCell[T interface{ Clone() T }](table, key string, c *cell) (T, error)
 
 func unreadable(table, key string) *license.Error {
 	return license.Errorf(license.Internal, "the record %q in %s cannot be read", key, table)
-}
-
-// Instants come back in UTC, whatever they were given in. The records are
-// copies of the caller's, but share its slices.
-
-func utcLicense(l license.License) license.License {
-	l.IssuedAt, l.ActivatedAt, l.ExpiresAt = l.IssuedAt.UTC(), l.ActivatedAt.UTC(), l.ExpiresAt.UTC()
-	l.ReleasedAt, l.RevokedAt, l.ForkedAt = l.ReleasedAt.UTC(), l.RevokedAt.UTC(), l.ForkedAt.UTC()
-	l.SoldUntil, l.BackAt = l.SoldUntil.UTC(), l.BackAt.UTC()
-	l.Transfers = slices.Clone(l.Transfers)
-	for i, at := range l.Transfers {
-		l.Transfers[i] = at.UTC()
-	}
-	return l
-}
-
-func utcInstall(i license.Install) license.Install {
-	i.BoundAt, i.SeenAt, i.EndedAt, i.LeaseUntil = i.BoundAt.UTC(), i.SeenAt.UTC(), i.EndedAt.UTC(), i.LeaseUntil.UTC()
-	i.DatedAt, i.Handed.At = i.DatedAt.UTC(), i.Handed.At.UTC()
-	i.Chain.RequestAt, i.Drifted.At = i.Chain.RequestAt.UTC(), i.Drifted.At.UTC()
-	i.Unproven, i.Forks, i.Grants = maps.Clone(i.Unproven), maps.Clone(i.Forks), slices.Clone(i.Grants)
-	for k := range i.Grants {
-		g := &i.Grants[k]
-		g.At, g.From, g.Until = g.At.UTC(), g.From.UTC(), g.Until.UTC()
-	}
-	for d, at := range i.Unproven {
-		i.Unproven[d] = at.UTC()
-	}
-	for k, c := range i.Forks {
-		c.At = c.At.UTC()
-		i.Forks[k] = c
-	}
-	return i
-}
-
-func utcPending(p license.Pending) license.Pending {
-	p.ExpiresAt, p.ReleasedAt = p.ExpiresAt.UTC(), p.ReleasedAt.UTC()
-	p.FirstAt, p.LastAt = p.FirstAt.UTC(), p.LastAt.UTC()
-	return p
-}
-
-func utcJob(j license.Job) license.Job {
-	j.CreatedAt, j.DueAt, j.FailedAt, j.ParkedAt = j.CreatedAt.UTC(), j.DueAt.UTC(), j.FailedAt.UTC(), j.ParkedAt.UTC()
-	return j
-}
-
-func utcOrder(o license.Order) license.Order {
-	o.OrderedAt, o.ExpiresAt = o.OrderedAt.UTC(), o.ExpiresAt.UTC()
-	o.SeenAt, o.ReadAt, o.StageAt = o.SeenAt.UTC(), o.ReadAt.UTC(), o.StageAt.UTC()
-	o.History = slices.Clone(o.History)
-	for i := range o.History {
-		o.History[i].At = o.History[i].At.UTC()
-	}
-	return o
 }
 
 // secondsOf is an instant as a column holds it, nil for the zero one.

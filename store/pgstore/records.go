@@ -107,7 +107,7 @@ func (t *txn) codecOf(kind store.RecordKind) (recordCodec, error) {
 }
 
 func (t *txn) createList(ctx context.Context, l license.StatusList) error {
-	if err := cmp.Or(t.mayWrite(), checkKey("id", l.ID)); err != nil {
+	if err := cmp.Or(t.mayWrite(), store.CheckKey("id", l.ID)); err != nil {
 		return err
 	}
 	c, err := t.at(ctx, listPlace(l.ID))
@@ -121,7 +121,7 @@ func (t *txn) createList(ctx context.Context, l license.StatusList) error {
 }
 
 func (t *txn) loadMark(_ context.Context, m store.DumpedMark) error {
-	if err := cmp.Or(t.mayWrite(), checkBytes("key", m.Key)); err != nil {
+	if err := cmp.Or(t.mayWrite(), store.CheckIndex("key", m.Key)); err != nil {
 		return err
 	}
 	if m.Until < 0 {

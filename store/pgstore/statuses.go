@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/seed-357fa782/licensed/license"
+	"github.com/seed-357fa782/licensed/store"
 )
 
 func noList() error { return license.Errorf(license.NotFound, "there is no such status list") }
@@ -86,7 +87,7 @@ func (t *txn) StatusLists(ctx context.Context) ([]license.StatusList, error) {
 
 // PutStatusList stores or replaces a status list.
 func (t *txn) PutStatusList(_ context.Context, l license.StatusList) error {
-	if err := cmp.Or(t.mayWrite(), checkKey("id", l.ID)); err != nil {
+	if err := cmp.Or(t.mayWrite(), store.CheckKey("id", l.ID)); err != nil {
 		return err
 	}
 	l.SignedAt = l.SignedAt.UTC()
@@ -156,7 +157,7 @@ func (t *txn) StatusEntries(ctx context.Context, list string) ([]license.StatusE
 
 // PutStatusEntry stores, replaces or, where it is the zero Status, removes an entry.
 func (t *txn) PutStatusEntry(ctx context.Context, list string, e license.StatusEntry) error {
-	if err := cmp.Or(t.mayWrite(), checkKey("list", list)); err != nil {
+	if err := cmp.Or(t.mayWrite(), store.CheckKey("list", list)); err != nil {
 		return err
 	}
 	if e.Index < 0 || e.Index > maxIndex {

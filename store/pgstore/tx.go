@@ -269,39 +269,11 @@ func (t *txn) undo() {
 	}
 }
 
-// maxKey bounds what becomes a part of a key.
-const maxKey = 512
-
-// checkKey refuses what cannot be a key, or would not come back as it was.
-func checkKey(field, s string) error {
-	switch {
-	case s == "":
-		return license.FieldErrorf(field, "%s is empty", field)
-	case len(s) > maxKey:
-		return license.FieldErrorf(field, "%s is longer than %d bytes", field, maxKey)
-	case !utf8.ValidString(s):
-		return license.FieldErrorf(field, "%s is not text", field)
-	case strings.IndexFunc(s, func(r rune) bool { return r < 0x20 || r == 0x7f }) >= 0:
-		return license.FieldErrorf(field, "%s holds a control character", field)
-	}
-	return nil
-}
-
-func checkBytes(field string, b []byte) error {
-	switch {
-	case len(b) == 0:
-		return license.FieldErrorf(field, "%s is empty", field)
-	case len(b) > maxKey:
-		return license.FieldErrorf(field, "%s is longer than %d bytes", field, maxKey)
-	}
-	return nil
-}
-
 // canBe reports whether all of these can be parts of keys. What cannot is not
 // looked for: the database would refuse it as text.
 func canBe(keys ...string) bool {
 	for _, s := range keys {
-		if s == "" || len(s) > maxKey || !utf8.ValidString(s) || strings.IndexByte(s, 0) >= 0 {
+		if s == "" || len(s) > store.MaxKey || !utf8.ValidString(s) || strings.IndexByte(s, 0) >= 0 {
 			return false
 		}
 	}

@@ -41,10 +41,10 @@ func pendingPlace(channel string, index []byte) place {
 
 // PutPending stores or replaces it.
 func (t *txn) PutPending(_ context.Context, p license.Pending) error {
-	if err := cmp.Or(t.mayWrite(), checkKey("channel", p.Channel), checkBytes("code", p.CodeIndex)); err != nil {
+	if err := cmp.Or(t.mayWrite(), store.CheckKey("channel", p.Channel), store.CheckIndex("code", p.CodeIndex)); err != nil {
 		return err
 	}
-	raw, err := t.encode(utcPending(p))
+	raw, err := t.encode(store.UTCPending(p))
 	if err != nil {
 		return err
 	}
@@ -89,7 +89,7 @@ func noValue(name string) error {
 // SetValue stores, replaces or, when value is nil, removes it. What is known to be the
 // same already is not written.
 func (t *txn) SetValue(_ context.Context, name string, value []byte) error {
-	if err := cmp.Or(t.mayWrite(), checkKey("name", name)); err != nil {
+	if err := cmp.Or(t.mayWrite(), store.CheckKey("name", name)); err != nil {
 		return err
 	}
 	if was := t.known(valuePlace(name)); was != nil && !was.untold && was.there == (value != nil) && bytes.Equal(was.raw, value) {
@@ -178,7 +178,7 @@ const dropAtOnce = 4
 // MarkSeen records that a message was taken. Marks lie in the order of the
 // instants until which they are kept, so they come at one end and go at the other.
 func (t *txn) MarkSeen(ctx context.Context, key []byte, until, now time.Time) error {
-	if err := cmp.Or(t.mayWrite(), checkBytes("key", key)); err != nil {
+	if err := cmp.Or(t.mayWrite(), store.CheckIndex("key", key)); err != nil {
 		return err
 	}
 	if until.Unix() < 0 {
