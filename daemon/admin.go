@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/seed-357fa782/licensed/daemon/internal/adminapi"
+	"github.com/seed-357fa782/licensed/daemon/internal/console"
 	"github.com/seed-357fa782/licensed/daemon/internal/operation"
 	"github.com/seed-357fa782/licensed/internal/buildinfo"
 	"github.com/seed-357fa782/licensed/internal/config"
@@ -58,8 +59,36 @@ func (d *Daemon) listenAdmin() error {
 		listener = tls.NewListener(listener, c)
 	}
 	guard := api.Guard(adminapi.GuardOptions{Tokens: true, Log: d.log, Now: d.now})
-	d.serveOn(adminTCPListener, listener, operation.Wrap(mux, d.log, nil, guard))
+	tokens := operation.Wrap(mux, d.log, nil, guard)
+	pages, err := d.console(mux, api, tokens)
+	if err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	d.serveOn(adminTCPListener, listener, pages)
 	return nil
+}
+
+// console serves the staff's pages beside the admin API, which they call for whoever
+// has signed in.
+func (d *Daemon) console(api *http.ServeMux, guards *adminapi.API, tokens http.Handler) (http.Handler, error) {
+	zone, err := config.ParseZone(d.config.TimeZone)
+	if err != nil {
+		return nil, fmt.Errorf("time_zone: %w", err)
+	}
+	c, err := console.New(console.Options{
+		Authority: d.authority, Log: d.log, Now: d.now, Zone: zone, Secure: d.settings.adminCert != nil, Tokens: tokens,
+		API: operation.Wrap(api, d.log, nil, guards.Guard(adminapi.GuardOptions{Who: console.Who, Log: d.log, Now: d.now})),
+	})
+	if err != nil {
+		return nil, err
+	}
+	pages := http.NewServeMux()
+	c.Register(pages)
+	root := http.NewServeMux()
+	root.Handle(console.Prefix, operation.Wrap(pages, d.log, nil))
+	root.Handle("GET /{$}", http.RedirectHandler(console.Prefix, http.StatusSeeOther))
+	root.Handle("/", tokens)
+	return root, nil
 }
 
 // AdminAddr is the address of the admin listener that asks for tokens, "" where

@@ -83,6 +83,8 @@ const (
 	ActionKeysExpiring  Action = "keys.expiring"        // an anchor is needed before long
 	ActionTokenCreate   Action = "token.create"
 	ActionTokenRevoke   Action = "token.revoke"
+	ActionSessionBegin  Action = "session.begin"    // somebody has signed in to the console
+	ActionSessionEndAll Action = "session.end_all"  // of a token, by whoever has it
 	ActionLockedOut     Action = "admin.locked_out" // an address that presented wrong tokens
 
 	ActionUpgrade          Action = "license.upgrade"  // other product, features, machines or end in place

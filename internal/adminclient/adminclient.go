@@ -267,7 +267,7 @@ func (c *Client) request(ctx context.Context, k call) (*http.Request, error) {
 	}
 	address := c.base.String() + k.path
 	query := k.query
-	if c.dryRun && k.method != http.MethodGet {
+	if c.tries(ctx) && k.method != http.MethodGet {
 		query = maps.Clone(query)
 		if query == nil {
 			query = url.Values{}

@@ -18,6 +18,7 @@ import (
 type condition struct {
 	key      string
 	revision int64
+	dryRun   bool
 }
 
 type conditionContext struct{}
@@ -39,6 +40,16 @@ func WithIdempotencyKey(ctx context.Context, key string) context.Context {
 // license.Conflict where the licence has another revision by then.
 func WithRevision(ctx context.Context, revision int64) context.Context {
 	return with(ctx, func(c *condition) { c.revision = revision })
+}
+
+// WithDryRun has a change that is made with ctx be checked and decided, and not made.
+func WithDryRun(ctx context.Context) context.Context {
+	return with(ctx, func(c *condition) { c.dryRun = true })
+}
+
+func (c *Client) tries(ctx context.Context) bool {
+	of, _ := ctx.Value(conditionContext{}).(condition)
+	return c.dryRun || of.dryRun
 }
 
 func conditions(ctx context.Context, h http.Header) {

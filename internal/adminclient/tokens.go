@@ -23,3 +23,8 @@ func (c *Client) RevokeToken(ctx context.Context, id string) (adminwire.TokenRev
 	path := strings.Replace(adminwire.PathRevokeToken, "{token}", url.PathEscape(id), 1)
 	return post[adminwire.TokenRevoked](ctx, c, path, nil)
 }
+
+// Self says who calls.
+func (c *Client) Self(ctx context.Context) (adminwire.Self, error) {
+	return get[adminwire.Self](ctx, c, adminwire.PathSelf, nil)
+}

@@ -6,6 +6,7 @@ import "time"
 const (
 	PathTokens      = Prefix + "/tokens"
 	PathRevokeToken = Prefix + "/tokens/{token}/revoke"
+	PathSelf        = Prefix + "/self"
 
 	// HeaderKey makes a call once: the same key and the same call get the same answer.
 	HeaderKey = "Idempotency-Key"
@@ -49,4 +50,12 @@ type TokenList struct {
 type TokenRevoked struct {
 	Token   Token `json:"token"`
 	Changed bool  `json:"changed" doc:"False for one that was revoked before."`
+}
+
+// Self is who calls.
+type Self struct {
+	ID       string   `json:"id" doc:"Of the token, or of the user of the socket."`
+	Name     string   `json:"name" doc:"By which the audit log calls it."`
+	Role     string   `json:"role" doc:"viewer, issuer or admin."`
+	Products []string `json:"products" doc:"The products that it sees and changes; empty for all."`
 }

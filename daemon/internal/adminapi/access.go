@@ -80,6 +80,7 @@ var table = map[string]access{
 	"marketplaces": readsAll(authority.RoleViewer),
 	"marketplace":  readsAll(authority.RoleViewer),
 	"tokens":       readsAll(authority.RoleAdmin),
+	"self":         reads(),
 
 	"transfers":        reads(),
 	"approve-transfer": writes(),

@@ -8,12 +8,14 @@ import (
 	"github.com/seed-357fa782/licensed/daemon/internal/authority"
 	"github.com/seed-357fa782/licensed/daemon/internal/operation"
 	"github.com/seed-357fa782/licensed/internal/adminwire"
+	"github.com/seed-357fa782/licensed/license"
 )
 
 // registerTokens adds the calls about the tokens of the staff.
 func (s *server) registerTokens(api huma.API) {
 	operation.Register(api, get("tokens", adminwire.PathTokens, "List the tokens of the staff"), s.tokens)
 	operation.Register(api, post("create-token", adminwire.PathTokens, "Make a token; its text is shown this once"), s.createToken)
+	operation.Register(api, get("self", adminwire.PathSelf, "Who calls"), s.self)
 	operation.Register(api, post("revoke-token", adminwire.PathRevokeToken, "End a token at once"), s.revokeToken)
 }
 
@@ -64,4 +66,13 @@ func (s *server) revokeToken(ctx context.Context, in *struct {
 		return nil, err
 	}
 	return &body[adminwire.TokenRevoked]{adminwire.TokenRevoked{Token: s.shownToken(t), Changed: changed}}, nil
+}
+
+func (s *server) self(ctx context.Context, _ *empty) (*body[adminwire.Self], error) {
+	c := authority.CallOf(ctx)
+	if c == nil {
+		return nil, license.Errorf(license.Unauthorized, "nobody calls")
+	}
+	p := c.Principal
+	return &body[adminwire.Self]{adminwire.Self{ID: p.ID, Name: p.Name, Role: string(p.Role), Products: append([]string{}, p.Products...)}}, nil
 }

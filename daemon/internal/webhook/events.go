@@ -76,9 +76,13 @@ var types = map[license.Action]string{
 
 	license.ActionTokenCreate: "token.created",
 	license.ActionTokenRevoke: "token.revoked",
-	license.ActionRefused:     "admin.refused",
-	license.ActionLockedOut:   "admin.locked_out",
-	license.ActionErase:       "audit.erased",
+
+	license.ActionSessionBegin:  "session.begun",
+	license.ActionSessionEndAll: "session.all_ended",
+
+	license.ActionRefused:   "admin.refused",
+	license.ActionLockedOut: "admin.locked_out",
+	license.ActionErase:     "audit.erased",
 
 	license.ActionRestore:       "store.restored",
 	license.ActionRestoreApply:  "license.restored",

@@ -1,0 +1,308 @@
+package console
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/seed-357fa782/licensed/daemon/internal/authority"
+	"github.com/seed-357fa782/licensed/internal/adminclient"
+	"github.com/seed-357fa782/licensed/license"
+	"github.com/seed-357fa782/licensed/license/wire"
+)
+
+// deed is something that can be done from a page: a form, what would come of it, and
+// the deed itself. The API tries it first, by a dry run, so that somebody sees what will
+// be changed and confirms that. Both steps are for the revision that was seen, and the
+// second carries an idempotency key that was made with the form: sent in twice, it is
+// done once.
+//
+// Its texts are "deed.NAME.title", ".explain" and ".button"; those of its fields
+// "field.FIELD", with ".hint" where they need one.
+type deed struct {
+	name    string
+	section string // of the navigation
+	least   authority.Role
+	danger  bool // what it does is hard to mend
+	untried bool // the API cannot try it: the second step only asks
+	fields  func(*visit, subject) []field
+	about   func(*visit) (subject, error)
+	do      func(context.Context, *visit, subject) (outcome, error)
+}
+
+// subject is what a deed is about.
+type subject struct {
+	Title    string // what a person calls it
+	Back     string // its page
+	Revision int64  // that is looked at; 0: it has none
+	Shown    any    // as the API shows it, for comparison
+}
+
+// outcome is what a deed came to, or would come to.
+type outcome struct {
+	Changed bool
+	Shown   any    // the subject afterwards; nil: it is not compared
+	Facts   []fact // what else there is to say
+	Secret  string // shown this once, beside the facts
+	File    *download
+	To      string // the page to go on to; "": that of the subject
+}
+
+// download is a file for whoever did it.
+type download struct{ Name, Kind, Data string }
+
+// fact is one line that is shown: what it is called, by a text, and its value.
+type fact struct {
+	Name  string
+	Value any
+}
+
+// field is one of a form.
+type field struct {
+	Name     string
+	Kind     string // text, area, number, date, check, select, file
+	Value    string
+	Required bool
+	Max      int // of a text, in characters
+	Options  []option
+	Few      string // where its hint needs a value
+	Error    string
+}
+
+type option struct{ Value, Text string }
+
+// What the form carries beside its fields.
+const (
+	formStep     = "step"
+	formKey      = "key"
+	formRevision = "revision"
+	stepTry      = "try"
+	stepDo       = "do"
+)
+
+// deedData is what the page of a deed shows.
+type deedData struct {
+	Name     string
+	Title    string // of the subject
+	Back     string
+	Danger   bool
+	Untried  bool
+	Fields   []field
+	Key      string
+	Revision int64
+	Refused  *refusal
+	Stale    bool     // the subject was changed since
+	Sent     []hidden // the fields, to be sent in again
+	Changes  []changed
+	Facts    []fact
+	Secret   string
+	File     *download
+	Nothing  bool // nothing would change
+}
+
+// serve is the page of a deed in all of its steps.
+func (d deed) serve(v *visit) {
+	if !v.who.Role.Covers(d.least) {
+		v.refuse(license.Errorf(license.Forbidden, "this needs the role %s, and you are a %s", d.least, v.who.Role))
+		return
+	}
+	s, err := d.about(v)
+	if err != nil {
+		v.refuse(err)
+		return
+	}
+	step := v.r.PostForm.Get(formStep)
+	if v.r.Method != http.MethodPost {
+		d.form(v, s, nil)
+		return
+	}
+	if step != stepDo || v.r.PostForm.Get(formKey) == "" {
+		d.try(v, s)
+		return
+	}
+	d.done(v, s)
+}
+
+// form shows the form, with what was sent in and why that is refused.
+func (d deed) form(v *visit, s subject, refused error) {
+	data := d.data(v, s)
+	data.Revision, data.Key = s.Revision, rand.Text()
+	status := http.StatusOK
+	if refused != nil {
+		r := newRefusal(v.ctx(), refused)
+		data.Refused, status = &r, wire.StatusOf(r.Reason)
+		for i := range data.Fields {
+			if data.Fields[i].Name == r.Field {
+				data.Fields[i].Error = r.Detail
+			}
+		}
+		_, data.Stale = errors.AsType[*adminclient.RevisionError](refused)
+	}
+	v.showAs(status, "deed", d.section, data)
+}
+
+func (d deed) data(v *visit, s subject) deedData {
+	data := deedData{Name: d.name, Title: s.Title, Back: s.Back, Danger: d.danger, Untried: d.untried}
+	if d.fields != nil {
+		data.Fields = d.fields(v, s)
+	}
+	for i, f := range data.Fields {
+		if v.r.Method == http.MethodPost {
+			data.Fields[i].Value = v.r.PostForm.Get(f.Name)
+		} else if given := v.r.URL.Query().Get(f.Name); given != "" {
+			data.Fields[i].Value = given
+		}
+	}
+	return data
+}
+
+// try shows what would come of it.
+func (d deed) try(v *visit, s subject) {
+	data := d.data(v, s)
+	for _, f := range data.Fields {
+		if f.Required && strings.TrimSpace(f.Value) == "" {
+			d.form(v, s, license.FieldErrorf(f.Name, "%s", v.text("form.required")))
+			return
+		}
+		data.Sent = append(data.Sent, hidden{f.Name, f.Value})
+	}
+	data.Revision, data.Key = v.seen(s), v.key()
+	if !d.untried {
+		ctx := adminclient.WithDryRun(adminclient.WithRevision(v.ctx(), data.Revision))
+		out, err := d.do(ctx, v, s)
+		if err != nil {
+			d.form(v, s, err)
+			return
+		}
+		data.Facts, data.Nothing = out.Facts, !out.Changed
+		if out.Shown != nil {
+			data.Changes = differences(s.Shown, out.Shown)
+		}
+	}
+	v.show("confirm", d.section, data)
+}
+
+// done does it, and says so.
+func (d deed) done(v *visit, s subject) {
+	ctx := adminclient.WithIdempotencyKey(adminclient.WithRevision(v.ctx(), v.seen(s)), v.key())
+	out, err := d.do(ctx, v, s)
+	if err != nil {
+		d.form(v, s, err)
+		return
+	}
+	if out.Secret == "" && out.File == nil {
+		to, done := s.Back, d.name
+		if out.To != "" {
+			to = out.To
+		}
+		if !out.Changed {
+			done = "nothing"
+		}
+		v.to(withQuery(to, "done", done))
+		return
+	}
+	data := d.data(v, s)
+	data.Facts, data.Secret, data.File = out.Facts, out.Secret, out.File
+	if out.To != "" {
+		data.Back = out.To
+	}
+	v.show("done", d.section, data)
+}
+
+// seen is the revision that the form was made for.
+func (v *visit) seen(s subject) int64 {
+	if s.Revision == 0 {
+		return 0
+	}
+	n, err := strconv.ParseInt(v.r.PostForm.Get(formRevision), 10, 64)
+	if err != nil || n < 1 {
+		return s.Revision
+	}
+	return n
+}
+
+// key is the idempotency key of a form; one that is none would be refused as a header.
+func (v *visit) key() string {
+	key := v.r.PostForm.Get(formKey)
+	if key == "" || len(key) > 64 || strings.ContainsFunc(key, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return rand.Text()
+	}
+	return "console-" + strings.TrimPrefix(key, "console-")
+}
+
+func (v *visit) form(name string) string { return strings.TrimSpace(v.r.PostForm.Get(name)) }
+
+func withQuery(path, name, value string) string {
+	u, err := url.Parse(path)
+	if err != nil {
+		return path
+	}
+	q := u.Query()
+	q.Set(name, value)
+	u.RawQuery = q.Encode()
+	return u.String()
+}
+
+// changed is one thing that would be another one.
+type changed struct{ Name, Before, After string }
+
+// differences compares two forms of the API, member by member. What counts changes and
+// what says when it was looked at is left out.
+func differences(before, after any) (out []changed) {
+	b, a := flatten(before), flatten(after)
+	for name, now := range a {
+		if was := b[name]; was != now && name != "revision" {
+			out = append(out, changed{name, was, now})
+		}
+	}
+	for name, was := range b {
+		if _, there := a[name]; !there {
+			out = append(out, changed{name, was, ""})
+		}
+	}
+	slices.SortFunc(out, func(x, y changed) int { return strings.Compare(x.Name, y.Name) })
+	return out
+}
+
+// flatten gives every member of a form a name and a text.
+func flatten(v any) map[string]string {
+	out := make(map[string]string)
+	var walk func(name string, v any)
+	walk = func(name string, v any) {
+		switch v := v.(type) {
+		case nil:
+		case map[string]any:
+			for k, e := range v {
+				walk(strings.TrimPrefix(name+"."+k, "."), e)
+			}
+		case []any:
+			texts := make([]string, 0, len(v))
+			for i, e := range v {
+				if m, ok := e.(map[string]any); ok {
+					id := fmt.Sprint(i)
+					if s, ok := m["id"].(string); ok {
+						id = s
+					}
+					walk(name+"."+id, m)
+					continue
+				}
+				texts = append(texts, fmt.Sprint(e))
+			}
+			if len(texts) > 0 {
+				out[name] = strings.Join(texts, ", ")
+			}
+		default:
+			if s := fmt.Sprint(v); s != "" {
+				out[name] = s
+			}
+		}
+	}
+	walk("", plainForm(v))
+	return out
+}
