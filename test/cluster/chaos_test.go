@@ -273,7 +273,7 @@ func (g *game) outcome(ctx context.Context, l *lane) outcome {
 		g.t.Errorf("lane %d: %d copies were activated and %d are there", l.n, len(l.installs), len(is.Installs))
 	}
 	for n, i := range l.installs {
-		at := slices.IndexFunc(is.Installs, func(k adminwire.Install) bool { return k.ID == i.key.ID })
+		at := slices.IndexFunc(is.Installs, func(k adminwire.Install) bool { return k.ID == i.Key.ID })
 		if at < 0 {
 			g.t.Errorf("lane %d: copy %d was activated and is not there", l.n, n)
 			continue

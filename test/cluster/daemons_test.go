@@ -2,8 +2,6 @@ package cluster_test
 
 import (
 	"bytes"
-	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -20,27 +18,13 @@ import (
 	"time"
 
 	"github.com/seed-357fa782/licensed/koogallery/sandbox"
+	"github.com/seed-357fa782/licensed/test/internal/program"
 )
 
 // bin is the folder of the built programs.
 var bin string
 
-func TestMain(m *testing.M) {
-	dir, err := os.MkdirTemp("", "licensed-cluster-")
-	if err != nil {
-		panic(err)
-	}
-	bin = dir
-	build := exec.Command("go", "build", "-o", dir, "../../cmd/licensed", "../../licensectl")
-	build.Stderr = os.Stderr
-	if err := build.Run(); err != nil {
-		fmt.Fprintln(os.Stderr, "build the programs:", err)
-		os.Exit(1)
-	}
-	status := m.Run()
-	_ = os.RemoveAll(dir)
-	os.Exit(status)
-}
+func TestMain(m *testing.M) { program.Main(m.Run, &bin) }
 
 const accessKey = "access-key-Zq81-of-the-callbacks"
 
@@ -331,9 +315,8 @@ func (b *logBuffer) Write(p []byte) (int, error) {
 			return len(p), nil
 		}
 		b.seen += len(line) + 1
-		var e struct{ Msg, Public string }
-		if json.Unmarshal([]byte(line), &e) == nil && e.Msg == "licensed is serving" {
-			b.serving(e.Public)
+		if public, _, ok := program.Serving(line); ok {
+			b.serving(public)
 		}
 	}
 }
@@ -347,10 +330,7 @@ func (b *logBuffer) String() string {
 // admin returns a client of the admin API of the daemon whose turn it is.
 func (m *merchant) admin() *http.Client {
 	d := m.daemons[int(m.turn.Add(1))%len(m.daemons)]
-	return &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{
-		DisableKeepAlives: true,
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return (&net.Dialer{}).DialContext(ctx, "unix", d.socket())
-		},
-	}}
+	c := program.Admin(d.socket())
+	c.Timeout = 30 * time.Second
+	return c
 }

@@ -127,7 +127,7 @@ func (l *lane) activate(ctx context.Context) (what string, err error) {
 	if err != nil {
 		return what, err
 	}
-	if i.last, err = i.activation(l.code); err != nil {
+	if i.last, err = i.Activation(l.code); err != nil {
 		return what, err
 	}
 	answer, err := l.m.send(ctx, i.last)
@@ -225,7 +225,7 @@ func (m *merchant) race(ctx context.Context, copies, seats int) (id string, done
 			i, failure := newInstall(fmt.Sprint("racer-", n))
 			var raw string
 			if failure == nil {
-				raw, failure = i.activation(out.Licenses[0].Code)
+				raw, failure = i.Activation(out.Licenses[0].Code)
 			}
 			if failure == nil {
 				_, failure = m.send(ctx, raw)

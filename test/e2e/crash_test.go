@@ -15,6 +15,7 @@ import (
 	"github.com/seed-357fa782/licensed/koogallery/sandbox"
 	"github.com/seed-357fa782/licensed/license"
 	"github.com/seed-357fa782/licensed/license/token"
+	"github.com/seed-357fa782/licensed/test/internal/program"
 )
 
 // marketSite is a site whose marketplace entry can activate codes.
@@ -123,11 +124,11 @@ type step struct {
 func (st *stream) run(p *process) error {
 	c := &http.Client{}
 	defer c.CloseIdleConnections()
-	i, err := newInstall("cad", fmt.Sprint("buyer-", st.first))
+	i, err := program.NewInstall("cad", fmt.Sprint("buyer-", st.first))
 	if err != nil {
 		return err
 	}
-	raw, err := i.activation("cad", st.bought)
+	raw, err := i.Activation(st.bought)
 	if err != nil {
 		return err
 	}
@@ -144,11 +145,11 @@ func (st *stream) run(p *process) error {
 }
 
 func (st *stream) step(p *process, c *http.Client, s *step, l adminwire.License, k int) error {
-	i, err := newInstall("cad", fmt.Sprint("machine-", st.first+k))
+	i, err := program.NewInstall("cad", fmt.Sprint("machine-", st.first+k))
 	if err != nil {
 		return err
 	}
-	if s.request, err = i.activation("cad", l.Code); err != nil {
+	if s.request, err = i.Activation(l.Code); err != nil {
 		return err
 	}
 	ans, err := p.send(c, s.request, "")
@@ -156,7 +157,7 @@ func (st *stream) step(p *process, c *http.Client, s *step, l adminwire.License,
 		return err
 	}
 	s.answer = ans.License
-	if s.refresh, err = i.refresh("cad", ans.License); err != nil {
+	if s.refresh, err = request(i, token.OpRefresh, ans.License); err != nil {
 		return err
 	}
 	if ans, err = p.send(c, s.refresh, ""); err != nil {
@@ -183,10 +184,10 @@ func (st *stream) step(p *process, c *http.Client, s *step, l adminwire.License,
 
 // finish ends one of four installs and suspends another one's licence, which
 // the status list has to show.
-func (st *stream) finish(p *process, c *http.Client, s *step, i install, l adminwire.License, k int) (err error) {
+func (st *stream) finish(p *process, c *http.Client, s *step, i program.Install, l adminwire.License, k int) (err error) {
 	switch k % 4 {
 	case 1:
-		if s.deactivate, err = i.request("cad", token.OpDeactivate, s.refreshed); err != nil {
+		if s.deactivate, err = request(i, token.OpDeactivate, s.refreshed); err != nil {
 			return err
 		}
 		_, err = p.send(c, s.deactivate, "")
@@ -210,20 +211,15 @@ func (st *stream) say(p *process, c *http.Client, body string) error {
 	return err
 }
 
-// refresh is a request for a new licence by the install that holds one.
-func (i install) refresh(product, held string) (string, error) {
-	return i.request(product, token.OpRefresh, held)
-}
-
 // request is a request by the install that holds a licence.
-func (i install) request(product string, op token.Op, held string) (string, error) {
+func request(i program.Install, op token.Op, held string) (string, error) {
 	l, err := token.PeekLicense(held)
 	if err != nil {
 		return "", err
 	}
 	return token.SignRequest(token.Request{
-		ID: string(op) + "-" + l.ID, IssuedAt: time.Now(), Op: op, Product: product, Prev: l.ID, Fingerprint: i.fp, License: held,
-	}, i.key)
+		ID: string(op) + "-" + l.ID, IssuedAt: time.Now(), Op: op, Product: i.Product, Prev: l.ID, Fingerprint: i.Fingerprint, License: held,
+	}, i.Key)
 }
 
 // check asks the restarted daemon about everything.

@@ -3,13 +3,9 @@ package e2e_test
 import (
 	"bytes"
 	"context"
-	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/json"
 	"errors"
-	"fmt"
-	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -23,29 +19,14 @@ import (
 	"github.com/seed-357fa782/licensed/internal/adminwire"
 	"github.com/seed-357fa782/licensed/koogallery"
 	"github.com/seed-357fa782/licensed/license"
-	"github.com/seed-357fa782/licensed/license/token"
 	"github.com/seed-357fa782/licensed/license/wire"
+	"github.com/seed-357fa782/licensed/test/internal/program"
 )
 
 // bin is the folder of the built programs.
 var bin string
 
-func TestMain(m *testing.M) {
-	dir, err := os.MkdirTemp("", "licensed-e2e-")
-	if err != nil {
-		panic(err)
-	}
-	bin = dir
-	build := exec.Command("go", "build", "-o", dir, "../../cmd/licensed", "../../licensectl")
-	build.Stderr = os.Stderr
-	if err := build.Run(); err != nil {
-		fmt.Fprintln(os.Stderr, "build the programs:", err)
-		os.Exit(1)
-	}
-	status := m.Run()
-	_ = os.RemoveAll(dir)
-	os.Exit(status)
-}
+func TestMain(m *testing.M) { program.Main(m.Run, &bin) }
 
 const accessKey = "access-key-Zq81-of-the-callbacks"
 
@@ -162,9 +143,8 @@ func (s *site) start() *process {
 
 func (p *process) findAddresses() bool {
 	for line := range strings.SplitSeq(p.log.String(), "\n") {
-		var e struct{ Msg, Public, Ops string }
-		if json.Unmarshal([]byte(line), &e) == nil && e.Msg == "licensed is serving" {
-			p.public, p.ops = e.Public, e.Ops
+		if public, ops, ok := program.Serving(line); ok {
+			p.public, p.ops = public, ops
 			return true
 		}
 	}
@@ -189,45 +169,8 @@ func (p *process) stop() error {
 
 // admin calls the admin API over the socket.
 func (p *process) admin(method, path string, in, out any) error {
-	return call(&http.Client{Transport: &http.Transport{
-		DisableKeepAlives: true,
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return (&net.Dialer{}).DialContext(ctx, "unix", filepath.Join(p.site.dir, "licensed-data/admin.sock"))
-		},
-	}}, method, "http://admin"+path, in, out)
-}
-
-// call sends JSON and returns the reason of a problem as an error.
-func call(c *http.Client, method, url string, in, out any) error {
-	body, err := json.Marshal(in)
-	if err != nil {
-		return err
-	}
-	if in == nil {
-		body = nil
-	}
-	rq, err := http.NewRequestWithContext(context.Background(), method, url, bytes.NewReader(body))
-	if err != nil {
-		return err
-	}
-	rq.Header.Set("Content-Type", wire.TypeJSON)
-	rs, err := c.Do(rq)
-	if err != nil {
-		return err
-	}
-	defer rs.Body.Close()
-	data, err := io.ReadAll(rs.Body)
-	if err != nil {
-		return err
-	}
-	if rs.StatusCode >= http.StatusBadRequest {
-		var pr wire.Problem
-		if err := json.Unmarshal(data, &pr); err != nil {
-			return fmt.Errorf("HTTP %d: %s", rs.StatusCode, data)
-		}
-		return pr.Err()
-	}
-	return json.Unmarshal(data, out)
+	socket := filepath.Join(p.site.dir, "licensed-data/admin.sock")
+	return program.Call(context.Background(), program.Admin(socket), method, "http://admin"+path, "", in, out)
 }
 
 // issue makes a licence and returns its id and code.
@@ -253,7 +196,7 @@ func (p *process) show(id string) adminwire.License {
 // send sends a signed request to the public listener.
 func (p *process) send(c *http.Client, raw, code string) (wire.Answer, error) {
 	var out wire.Answer
-	err := call(c, http.MethodPost, "http://"+p.public+wire.PathRequests, wire.Request{Request: raw, Code: code}, &out)
+	err := program.Call(context.Background(), c, http.MethodPost, "http://"+p.public+wire.PathRequests, "", wire.Request{Request: raw, Code: code}, &out)
 	return out, err
 }
 
@@ -278,36 +221,6 @@ func (p *process) callback(c *http.Client, key, body string) (string, error) {
 		return "", err
 	}
 	return out.ResultCode, nil
-}
-
-// install is the key of one installed copy.
-type install struct {
-	key token.SigningKey
-	fp  license.Fingerprint
-}
-
-func newInstall(product, machine string) (install, error) {
-	_, private, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		return install{}, err
-	}
-	key, err := token.NewSigningKey(private)
-	fp := license.Fingerprint{Salt: license.ProductSalt(product), Components: license.Components{}}
-	for _, kind := range []license.Kind{license.KindDisk, license.KindMAC, license.KindOS} {
-		d, _ := license.DigestValue(fp.Salt, kind, machine)
-		fp.Components[kind] = []license.Digest{d}
-	}
-	return install{key: key, fp: fp}, err
-}
-
-func (i install) activation(product, code string) (string, error) {
-	c, err := license.ParseCode(code)
-	if err != nil {
-		return "", err
-	}
-	return token.SignRequest(token.Request{
-		ID: rand.Text(), IssuedAt: time.Now(), Op: token.OpActivate, Product: product, Fingerprint: i.fp, Code: c,
-	}, i.key)
 }
 
 // reasonOf is the reason of err, also of one that has none.

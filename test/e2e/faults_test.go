@@ -12,6 +12,7 @@ import (
 
 	"github.com/seed-357fa782/licensed/internal/adminwire"
 	"github.com/seed-357fa782/licensed/license"
+	"github.com/seed-357fa782/licensed/test/internal/program"
 )
 
 // fails starts a daemon that must not come up, and returns its exit status and
@@ -142,11 +143,11 @@ func TestNoSecretIsLogged(t *testing.T) {
 	l := p.issue("cad", 1)
 	c := &http.Client{}
 	t.Cleanup(c.CloseIdleConnections)
-	i, err := newInstall("cad", "machine")
+	i, err := program.NewInstall("cad", "machine")
 	if err != nil {
 		t.Fatal(err)
 	}
-	raw, err := i.activation("cad", l.Code)
+	raw, err := i.Activation(l.Code)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -154,11 +155,11 @@ func TestNoSecretIsLogged(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	other, err := newInstall("cad", "other machine")
+	other, err := program.NewInstall("cad", "other machine")
 	if err != nil {
 		t.Fatal(err)
 	}
-	refused, err := other.activation("cad", l.Code)
+	refused, err := other.Activation(l.Code)
 	if err != nil {
 		t.Fatal(err)
 	}

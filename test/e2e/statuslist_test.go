@@ -22,6 +22,7 @@ import (
 	"github.com/seed-357fa782/licensed/license"
 	"github.com/seed-357fa782/licensed/license/token"
 	"github.com/seed-357fa782/licensed/license/wire"
+	"github.com/seed-357fa782/licensed/test/internal/program"
 )
 
 // another is another implementation of the Token Status List.
@@ -104,11 +105,11 @@ func TestStatusListReadByAnother(t *testing.T) {
 	path := ""
 	for n := range 24 {
 		l := p.issue("cad", 1)
-		i, err := newInstall("cad", fmt.Sprint("machine-", n))
+		i, err := program.NewInstall("cad", fmt.Sprint("machine-", n))
 		if err != nil {
 			t.Fatal(err)
 		}
-		raw, err := i.activation("cad", l.Code)
+		raw, err := i.Activation(l.Code)
 		if err != nil {
 			t.Fatal(err)
 		}
