@@ -136,18 +136,13 @@ func (s *site) pgLines(ctx context.Context, pg *postgres, w *work, title string,
 // pgRound has all of them up at once, each with a copy of one store, and gives
 // them turns.
 func (s *site) pgRound(ctx context.Context, pg *postgres, w *work, conns int, ok check) (r pgRound, err error) {
-	shots, n := w.shots, min(s.sizes.pg, len(w.shots)-s.sizes.warm)
+	shots, bareShots, err := w.round()
+	if err != nil {
+		return r, err
+	}
+	n := min(s.sizes.pg, len(shots)-s.sizes.warm)
 	if conns == 1 {
 		n = max(n/10, 1)
-	}
-	if w.renew != nil {
-		if shots, _, err = w.renew(); err != nil {
-			return r, err
-		}
-	}
-	bareShots := make([]shot, len(shots))
-	for i, sh := range shots {
-		bareShots[i] = sh.to(w.path, w.bare)
 	}
 	var sides []side
 	run := func() error { return takeTurns(sides, n) }

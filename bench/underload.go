@@ -131,15 +131,9 @@ func (s *site) rounds(ctx context.Context, w *work, mixed []shot, ok check) ([]r
 // round has the server and the prototypes up at once, each with a store of its
 // own that begins as w does, and gives them turns.
 func (s *site) round(ctx context.Context, w *work, mixed []shot, ok check) (r round, err error) {
-	shots := w.shots
-	if w.renew != nil {
-		if shots, _, err = w.renew(); err != nil {
-			return r, err
-		}
-	}
-	bareShots := make([]shot, len(shots))
-	for i, sh := range shots {
-		bareShots[i] = sh.to(w.path, w.bare)
+	shots, bareShots, err := w.round()
+	if err != nil {
+		return r, err
 	}
 	var sides []side
 	run := func() error { return takeTurns(sides, s.sizes.requests) }

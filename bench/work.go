@@ -37,6 +37,20 @@ type work struct {
 	renew func() (shots []shot, marks [][]byte, err error)
 }
 
+// round returns the shots of a round at the server, and at the prototype.
+func (w *work) round() (shots, bare []shot, err error) {
+	shots = w.shots
+	if w.renew != nil {
+		if shots, _, err = w.renew(); err != nil {
+			return nil, nil, err
+		}
+	}
+	for _, sh := range shots {
+		bare = append(bare, sh.to(w.path, w.bare))
+	}
+	return shots, bare, nil
+}
+
 // item is what the server wrote for one request, and what the prototype needs
 // to do the same.
 type item struct {
