@@ -50,8 +50,7 @@ func ops(requests []token.Request) (names []string) {
 func TestRetries(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newBubble(t)
-		l.start()
-		check(t, l.g.Activate(t.Context(), code))
+		l.activate()
 		l.change(func() { l.down, l.calls = true, nil })
 		l.until(2, 12, 0)
 		l.stop()
@@ -86,8 +85,7 @@ func TestRetryAfter(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			l := newBubble(t)
-			l.start()
-			check(t, l.g.Activate(t.Context(), code))
+			l.activate()
 			l.change(func() {
 				l.calls = nil
 				l.vendor.refuse = func(token.Request) error {
@@ -109,8 +107,7 @@ func TestAlwaysDue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newBubble(t)
 		l.lease(license.ModeNode, 24*time.Hour, 0)
-		l.start()
-		check(t, l.g.Activate(t.Context(), code))
+		l.activate()
 		l.until(1, 0, 0)
 		l.stop()
 		if n := len(l.calls); n < 20 || n > 40 {
@@ -125,8 +122,7 @@ func TestFloatingSeat(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newBubble(t)
 		l.lease(license.ModeFloating, 15*time.Minute, 5*time.Minute)
-		l.start()
-		check(t, l.g.Activate(t.Context(), code))
+		l.activate()
 		l.until(0, 1, 0)
 		l.wantTold("blocked blocked no_license", "license valid", "restored valid")
 		if n := len(l.vendor.seen()); n < 11 || n > 13 {
@@ -190,8 +186,7 @@ func TestFloatingCrash(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newBubble(t)
 		l.lease(license.ModeFloating, 15*time.Minute, 5*time.Minute)
-		l.start()
-		check(t, l.g.Activate(t.Context(), code))
+		l.activate()
 		l.until(0, 0, 7)
 		memory, err := os.ReadFile(filepath.Join(l.opts.StateDir, "install.json"))
 		check(t, err)
@@ -217,8 +212,7 @@ func TestFloatingShared(t *testing.T) {
 		l := newBubble(t)
 		l.lease(license.ModeFloating, 15*time.Minute, 5*time.Minute)
 		l.opts.KeepSeat = true
-		l.start()
-		check(t, l.g.Activate(t.Context(), code))
+		l.activate()
 		l.stop()
 		if got := ops(l.vendor.seen()); !slices.Equal(got, []string{"activate"}) {
 			t.Errorf("calls %v", got)
@@ -350,8 +344,7 @@ func TestEventsWithoutReader(t *testing.T) {
 func TestMemoryTroubles(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newBubble(t)
-		l.start()
-		check(t, l.g.Activate(t.Context(), code))
+		l.activate()
 		l.forget()
 		path := filepath.Join(l.opts.StateDir, "install.json")
 		whole, err := os.ReadFile(path)
@@ -390,8 +383,7 @@ func TestMemoryTroubles(t *testing.T) {
 func TestRunningTimeSurvivesKill(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newBubble(t)
-		l.start()
-		check(t, l.g.Activate(t.Context(), code))
+		l.activate()
 		l.change(func() { l.down = true })
 		l.until(1, 12, 0)
 		memory, err := os.ReadFile(filepath.Join(l.opts.StateDir, "install.json"))
@@ -469,8 +461,7 @@ func TestWaitingForASeat(t *testing.T) {
 func TestKeyOfAnotherInstall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newBubble(t)
-		l.start()
-		check(t, l.g.Activate(t.Context(), code))
+		l.activate()
 		l.stop()
 		l.forget()
 		path := filepath.Join(l.opts.StateDir, "install.json")

@@ -40,8 +40,7 @@ func TestWakesUp(t *testing.T) {
 			return set(now.Add(time.Since(l.begin)), epoch.Sub(now)+slept)
 		}
 		l.vendor.now = func() time.Time { return l.true().Add(slept) }
-		l.start()
-		check(t, l.g.Activate(t.Context(), code))
+		l.activate()
 		l.change(func() { l.down = true })
 		l.until(0, 12, 0)
 		l.forget()
@@ -64,8 +63,7 @@ func TestWakesUp(t *testing.T) {
 func TestRetryAfterSleep(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newBubble(t)
-		l.start()
-		check(t, l.g.Activate(t.Context(), code))
+		l.activate()
 		l.change(func() {
 			l.vendor.refuse = func(token.Request) error {
 				return license.Errorf(license.RateLimited, "too many").WithRetryAfter(10 * time.Hour)
@@ -96,8 +94,7 @@ func TestRenewedAsleep(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newBubble(t)
 		l.ends = epoch.Add(24 * time.Hour)
-		l.start()
-		check(t, l.g.Activate(t.Context(), code))
+		l.activate()
 		l.until(1, 3, 0)
 		l.forget()
 		for asked := false; !asked; {
@@ -178,8 +175,7 @@ func TestNeverWithoutEnd(t *testing.T) {
 		l.vendor.grant = func(_ token.Request, c *token.License) {
 			c.Dates = license.Schedule{Enforcement: license.EnforceBlock, Refresh: math.MaxInt64}.DatesFor(c.Dates.IssuedAt, time.Time{}, time.Time{})
 		}
-		l.start()
-		check(t, l.g.Activate(t.Context(), code))
+		l.activate()
 		l.until(0, 0, 5)
 		l.stop()
 		if n := len(l.calls); n > 2 {
@@ -208,8 +204,7 @@ func TestLooksAgain(t *testing.T) {
 				}
 				return machineA(), nil
 			}
-			l.start()
-			check(t, l.g.Activate(t.Context(), code))
+			l.activate()
 			l.until(0, 23, 0)
 			l.forget()
 			l.change(func() { fails, looks = true, 0 })
@@ -266,8 +261,7 @@ func TestEndIsSpread(t *testing.T) {
 				c.Dates = license.Schedule{Grace: 24 * time.Hour, Enforcement: license.EnforceBlock, Refresh: 20 * 24 * time.Hour}.
 					DatesFor(c.Dates.IssuedAt, time.Time{}, l.ends)
 			}
-			l.start()
-			check(t, l.g.Activate(t.Context(), code))
+			l.activate()
 			l.until(0, 23, 0)
 			l.forget()
 			l.until(1, 1, 30)

@@ -18,8 +18,7 @@ func floating(t *testing.T) *bubble {
 	t.Helper()
 	l := newBubble(t)
 	l.lease(license.ModeFloating, 15*time.Minute, 5*time.Minute)
-	l.start()
-	check(t, l.g.Activate(t.Context(), code))
+	l.activate()
 	l.until(0, 0, 2)
 	return l
 }
@@ -49,8 +48,7 @@ func TestSeatInUseStays(t *testing.T) {
 					l.opts.Cache = &client.MemoryCache{}
 				}
 				l.lease(license.ModeFloating, 15*time.Minute, 5*time.Minute)
-				l.start()
-				check(t, l.g.Activate(t.Context(), code))
+				l.activate()
 				l.until(0, 0, 2)
 				for range 10 { // in which order a copy does things is by chance
 					check(t, l.another(change).Close())
@@ -114,8 +112,7 @@ func TestCloseIsTheLastCall(t *testing.T) {
 		l := newBubble(t)
 		l.opts.HTTPClient.Transport = held{l, time.Second}
 		l.lease(license.ModeFloating, 15*time.Minute, 5*time.Minute)
-		l.start()
-		check(t, l.g.Activate(t.Context(), code))
+		l.activate()
 		var wg sync.WaitGroup
 		wg.Go(func() { check(t, l.g.Close()) })
 		synctest.Wait() // the deactivation is on its way

@@ -28,8 +28,7 @@ func TestMachineIsLookedAtWithoutMemory(t *testing.T) {
 			}
 			return machineA(), nil
 		}
-		l.start()
-		check(t, l.g.Activate(t.Context(), code))
+		l.activate()
 		l.forget()
 		check(t, os.WriteFile(filepath.Join(l.opts.StateDir, "install.json"), []byte(newerMemory), 0o600))
 		l.change(func() { other = true })
@@ -51,8 +50,7 @@ func TestDamageIsOver(t *testing.T) {
 		l := newBubble(t)
 		c := &slots{}
 		l.opts.Cache = c
-		l.start()
-		check(t, l.g.Activate(t.Context(), code))
+		l.activate()
 		l.forget()
 		check(t, c.Store([]byte("damaged")))
 		l.until(0, 7, 0)
@@ -69,8 +67,7 @@ func TestDamageIsOver(t *testing.T) {
 func TestDamageWaitsForTheLock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newBubble(t)
-		l.start()
-		check(t, l.g.Activate(t.Context(), code))
+		l.activate()
 		l.forget()
 		path := filepath.Join(l.opts.StateDir, "install.json")
 		whole, err := os.ReadFile(path)

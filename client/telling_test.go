@@ -20,8 +20,7 @@ import (
 func TestReachedByAnother(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newBubble(t)
-		l.start()
-		check(t, l.g.Activate(t.Context(), code))
+		l.activate()
 		one := l.g
 		l.opts = client.Steady(l.opts, 0.9)
 		l.start()
@@ -52,8 +51,7 @@ func TestImpatience(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newBubble(t)
 		l.opts.HTTPClient.Transport = held{l, 20 * time.Second}
-		l.start()
-		check(t, l.g.Activate(t.Context(), code))
+		l.activate()
 		l.forget()
 		time.Sleep(50 * time.Second) // so that a look is taken before the answer comes
 		var wg sync.WaitGroup
@@ -75,8 +73,7 @@ func TestImpatience(t *testing.T) {
 func TestDamagedWhileRunning(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newBubble(t)
-		l.start()
-		check(t, l.g.Activate(t.Context(), code))
+		l.activate()
 		one := l.g
 		l.start()
 		l.until(0, 1, 0)
@@ -113,8 +110,7 @@ func TestEndWithinLeaseGrace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newBubble(t)
 		l.ends = epoch.Add(40 * time.Hour)
-		l.start()
-		check(t, l.g.Activate(t.Context(), code))
+		l.activate()
 		l.change(func() { l.down = true })
 		l.until(1, 17, 0)
 		l.wantTold("blocked blocked no_license", "license valid", "restored valid", "trouble valid unreachable",
@@ -128,8 +124,7 @@ func TestClockAtTheTolerance(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newBubble(t)
 		l.lease(license.ModeNode, 0, 0)
-		l.start()
-		check(t, l.g.Activate(t.Context(), code))
+		l.activate()
 		l.until(0, 1, 0)
 		l.forget()
 		for i := range 20 {

@@ -126,6 +126,13 @@ func (l *bubble) start() {
 	synctest.Wait()
 }
 
+// activate starts the product for the first time.
+func (l *bubble) activate() {
+	l.t.Helper()
+	l.start()
+	check(l.t, l.g.Activate(l.t.Context(), code))
+}
+
 func (l *bubble) stop() {
 	l.t.Helper()
 	check(l.t, l.g.Close())
@@ -167,8 +174,7 @@ func TestWeek(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newBubble(t)
 		l.ends = epoch.Add(6 * 24 * time.Hour)
-		l.start()
-		check(t, l.g.Activate(t.Context(), code))
+		l.activate()
 
 		l.until(0, 10, 0)
 		l.stop()
