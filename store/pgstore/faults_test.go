@@ -22,10 +22,7 @@ func TestKilled(t *testing.T) {
 	w := begin(t, open(t, url, pgstore.Options{}), open(t, url, pgstore.Options{}))
 	for range 2 {
 		w.goOn(20)
-		if err := c.Kill(); err != nil {
-			t.Log(err) // the guard tells how the server ended
-		}
-		if err := c.Start(); err != nil {
+		if err := errors.Join(c.Kill(), c.Start()); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -46,7 +43,7 @@ func TestGone(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := c.Stop(); err != nil {
-		t.Log(err)
+		t.Fatal(err)
 	}
 	for range 3 {
 		for what, err := range map[string]error{"View": view(), "Update": update()} {

@@ -32,10 +32,7 @@ func TestPromoted(t *testing.T) {
 	primary, standby, url := pair(t)
 	w := begin(t, open(t, url, pgstore.Options{}), open(t, url, pgstore.Options{}))
 	w.goOn(40)
-	if err := primary.Kill(); err != nil {
-		t.Log(err) // the guard tells how the server ended
-	}
-	if err := standby.Promote(); err != nil {
+	if err := errors.Join(primary.Kill(), standby.Promote()); err != nil {
 		t.Fatal(err)
 	}
 	w.goOn(40)
@@ -56,19 +53,13 @@ func TestStandbyAway(t *testing.T) {
 		},
 		"it takes over": func(t *testing.T, primary, standby *pgtest.Cluster) {
 			t.Helper()
-			if err := primary.Kill(); err != nil {
-				t.Log(err)
-			}
-			if err := errors.Join(standby.Start(), standby.Promote()); err != nil {
+			if err := errors.Join(primary.Kill(), standby.Start(), standby.Promote()); err != nil {
 				t.Fatal(err)
 			}
 		},
 		"the other one was started again before": func(t *testing.T, primary, standby *pgtest.Cluster) {
 			t.Helper()
-			if err := primary.Kill(); err != nil {
-				t.Log(err)
-			}
-			if err := primary.Start(); err != nil {
+			if err := errors.Join(primary.Kill(), primary.Start()); err != nil {
 				t.Fatal(err)
 			}
 		},
@@ -80,7 +71,7 @@ func TestStandbyAway(t *testing.T) {
 				t.Fatal(err)
 			}
 			if err := standby.Kill(); err != nil {
-				t.Log(err)
+				t.Fatal(err)
 			}
 			answered := map[string]bool{}
 			for _, name := range []string{"first", "second"} {
@@ -136,7 +127,7 @@ func TestWaitIsCancelled(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := standby.Kill(); err != nil {
-		t.Log(err)
+		t.Fatal(err)
 	}
 	done := make(chan error, 1)
 	go func() { done <- change(context.WithoutCancel(t.Context()), s, "alone") }()
