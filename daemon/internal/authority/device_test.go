@@ -90,7 +90,7 @@ func TestDevicesPlaces(t *testing.T) {
 		if err := m.apply(id, "over", "HW-2", func(a *authority.Application) { a.From, a.Until = m.a.Now().Add(-2*day), m.a.Now().Add(-day) }); err == nil {
 			t.Error("a licence was made that was over already")
 		}
-		time.Sleep(60 * day) // past the grace of those licences
+		m.away(60 * day) // past the grace of those licences
 		m.must(m.apply(id, "third again", "HW-3", short), "")
 		m.must(m.apply(id, "first again", pc, short), "")
 		m.must(m.apply(id, "second again", "HW-2", short), license.MachineLimit)
@@ -148,7 +148,7 @@ func TestDeviceComesBackToFullInstance(t *testing.T) {
 		synctest.Wait()
 		short := func(a *authority.Application) { a.Until = m.a.Now().Add(30 * day) }
 		m.must(m.apply(id, "one", "HW-1", short), "")
-		time.Sleep(60 * day)
+		m.away(60 * day)
 		m.must(m.apply(id, "two", "HW-2"), "")
 		m.must(m.apply(id, "three", "HW-3"), "")
 		synctest.Wait()
@@ -176,7 +176,7 @@ func TestDeviceKeepsPlaceOfLongerLicence(t *testing.T) {
 		synctest.Wait()
 		m.must(m.apply(id, "long", "HW-1"), "")
 		m.must(m.apply(id, "short", "HW-1", func(a *authority.Application) { a.Until = m.a.Now().Add(day) }), "")
-		time.Sleep(60 * day)
+		m.away(60 * day)
 		m.must(m.apply(id, "two", "HW-2"), "")
 		m.must(m.apply(id, "three", "HW-3"), license.MachineLimit)
 		synctest.Wait()
@@ -198,11 +198,11 @@ func TestPlacesWithoutADevice(t *testing.T) {
 			o.Channels[0].Desk = m.desk
 		})
 		m.run()
-		defer m.stop()
+		defer func() { m.stop() }()
 		id := m.buy("CS1")
 		synctest.Wait()
 		m.must(m.apply(id, "event-1", "", func(a *authority.Application) { a.Until = m.a.Now().Add(2 * day) }), "")
-		time.Sleep(40 * day) // past the grace of the first, which was for two days
+		m.away(40 * day) // past the grace of the first, which was for two days
 		synctest.Wait()
 		m.must(m.apply(id, "event-2", ""), "")
 		m.must(m.apply(id, "event-3", ""), license.MachineLimit)

@@ -193,9 +193,7 @@ func TestOutboxOfAnotherDaemonsJobs(t *testing.T) {
 func TestSyncAcrossDaemons(t *testing.T) {
 	t.Parallel()
 	inMarket(t, func(m *market) {
-		for n := range 120 {
-			m.bought(fmt.Sprintf("PL%03d", n))
-		}
+		m.boughtMany(120)
 		second := m.other(0)
 		first, err := m.a.SyncNext(m.t.Context(), "koogallery", "")
 		m.must(err, "")

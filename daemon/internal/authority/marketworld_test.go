@@ -165,8 +165,13 @@ func (m *market) reported() []authority.JobOutcome {
 }
 
 // restart is a daemon that ends and starts again on the same store.
-func (m *market) restart() {
+func (m *market) restart() { m.away(0) }
+
+// away has time go by while the daemon is down, which makes many days cheap: one that
+// runs looks each minute whether there is something to do.
+func (m *market) away(d time.Duration) {
 	m.stop()
+	time.Sleep(d)
 	m.again()
 	m.run()
 }

@@ -179,9 +179,7 @@ func TestOutboxOnAFullDisk(t *testing.T) {
 func TestReconcileBesideOddCodes(t *testing.T) {
 	t.Parallel()
 	inMarket(t, func(m *market) {
-		for n := range 101 {
-			m.bought(fmt.Sprintf("PL%03d", n))
-		}
+		m.boughtMany(101)
 		l, _ := m.license("PL050")
 		m.must(m.store.Update(m.t.Context(), func(ctx context.Context, tx store.Tx) error {
 			l.Code.Sealed = []byte{1, 2, 3}

@@ -27,6 +27,15 @@ func (m *market) bought(s string) bought {
 	return bought{c, end, i}
 }
 
+// boughtMany buys and activates PL000 and so many codes in all.
+func (m *market) boughtMany(n int) (all []bought) {
+	m.t.Helper()
+	for k := range n {
+		all = append(all, m.bought(fmt.Sprintf("PL%03d", k)))
+	}
+	return all
+}
+
 // upstreamSays changes what the marketplace knows of a code, without a message.
 func (m *market) upstreamSays(s string, edit func(*authority.Entitlement)) {
 	m.up.mu.Lock()

@@ -33,6 +33,18 @@ func (w *world) beside(off time.Duration, edit ...func(*authority.Options)) *wor
 	return b
 }
 
+// twoDaemons are two on a store, whose clocks differ by off, and a licence with its install: the
+// first one has begun the list that it is in.
+func twoDaemons(t *testing.T, off time.Duration) (a, b *world, is authority.Issued, i *install) {
+	t.Helper()
+	a = newWorld(t)
+	b = a.beside(off)
+	is = a.issue()
+	i = a.install("machine-1")
+	a.must(i.activate(is.Code), "")
+	return a, b, is, i
+}
+
 // by has an install call another daemon from now on.
 func (i *install) by(w *world) *install {
 	i.w = w
@@ -52,11 +64,7 @@ func same(t *testing.T, id string, a, b *world) {
 func TestStatusOfAnotherDaemon(t *testing.T) {
 	t.Parallel()
 	for _, off := range []time.Duration{0, 5 * time.Minute, -5 * time.Minute} {
-		a := newWorld(t)
-		b := a.beside(off)
-		is := a.issue()
-		i := a.install("machine-1")
-		a.must(i.activate(is.Code), "") // the list is begun
+		a, b, is, i := twoDaemons(t, off)
 		id := i.listID()
 		if _, err := b.a.StatusList(t.Context(), id); license.ReasonOf(err) != license.ReadOnly {
 			t.Errorf("of a list that was begun just now: %v", err)
@@ -186,11 +194,7 @@ func TestStatusDatedMeanwhile(t *testing.T) {
 func TestStatusOfWhoCallsAnotherDaemon(t *testing.T) {
 	t.Parallel()
 	for _, off := range []time.Duration{0, 5 * time.Minute, -5 * time.Minute} {
-		a := newWorld(t)
-		b := a.beside(off)
-		is := a.issue()
-		i := a.install("machine-1")
-		a.must(i.activate(is.Code), "")
+		a, b, is, i := twoDaemons(t, off)
 		id := i.listID()
 		b.publish()
 		a.pass(time.Minute)
@@ -214,11 +218,7 @@ func TestStatusOfWhoCallsAnotherDaemon(t *testing.T) {
 // back without its last transactions, reads the lists from the beginning.
 func TestStatusFeedIsLost(t *testing.T) {
 	t.Parallel()
-	a := newWorld(t)
-	b := a.beside(0)
-	is := a.issue()
-	i := a.install("machine-1")
-	a.must(i.activate(is.Code), "")
+	a, b, is, i := twoDaemons(t, 0)
 	id := i.listID()
 	value := func(to []byte) (was []byte) {
 		err := a.store.Update(t.Context(), func(ctx context.Context, tx store.Tx) (err error) {
@@ -260,11 +260,7 @@ func TestStatusFeedIsLost(t *testing.T) {
 // keeps nothing that is older.
 func TestStatusFeedIsBounded(t *testing.T) {
 	t.Parallel()
-	a := newWorld(t)
-	b := a.beside(0)
-	is := a.issue()
-	i := a.install("machine-1")
-	a.must(i.activate(is.Code), "")
+	a, b, _, i := twoDaemons(t, 0)
 	for n := range 90 {
 		if n == 10 {
 			b.publish()

@@ -138,9 +138,7 @@ func TestSyncKeepsSomeDifferences(t *testing.T) {
 func TestComparisonStalls(t *testing.T) {
 	t.Parallel()
 	inMarket(t, func(m *market) {
-		for n := range 120 {
-			m.bought(fmt.Sprintf("PL%03d", n))
-		}
+		m.boughtMany(120)
 		results, stop := m.reconcile()
 		defer stop()
 		results() // the first page
@@ -163,9 +161,7 @@ func TestComparisonStalls(t *testing.T) {
 func TestSyncBesideOddCodes(t *testing.T) {
 	t.Parallel()
 	inMarket(t, func(m *market) {
-		for n := range 101 {
-			m.bought(fmt.Sprintf("PL%03d", n))
-		}
+		m.boughtMany(101)
 		m.stop()
 		m.again(func(o *authority.Options) { o.Channels[0].Upstream = &odd{m.up, "PL100"} }) // alone on its page
 		m.run()

@@ -137,9 +137,7 @@ func TestUsageFails(t *testing.T) {
 func TestUsageInBatches(t *testing.T) {
 	t.Parallel()
 	metered(t, func(m *market, meter *meter, start func() func()) {
-		for n := range 230 {
-			m.bought(fmt.Sprintf("PL%03d", n))
-		}
+		m.boughtMany(230)
 		defer start()()
 		time.Sleep(time.Minute)
 		total := 0
@@ -169,10 +167,7 @@ func (m *meter) reported() map[string]int {
 func TestUsageAfterAnOutage(t *testing.T) {
 	t.Parallel()
 	metered(t, func(m *market, meter *meter, start func() func()) {
-		var all []bought
-		for n := range 250 {
-			all = append(all, m.bought(fmt.Sprintf("PL%03d", n)))
-		}
+		all := m.boughtMany(250)
 		meter.set(errUnreachable)
 		defer start()()
 		for range 4 {
@@ -228,7 +223,7 @@ func TestUsageIsNotParked(t *testing.T) {
 			t.Errorf("it counts as parked: %+v", h.Problems)
 		}
 		meter.set(nil)
-		time.Sleep(9 * day)
+		m.away(9 * day)
 		n, _, err := m.a.RetryParked(m.t.Context(), admin, "koogallery")
 		m.must(err, "")
 		time.Sleep(time.Minute)
@@ -263,9 +258,7 @@ func TestUsageOfOneBadCode(t *testing.T) {
 			for _, n := range c.bad {
 				meter.dislike[fmt.Sprintf("PL%03d", n)] = true
 			}
-			for n := range 100 {
-				m.bought(fmt.Sprintf("PL%03d", n))
-			}
+			m.boughtMany(100)
 			stop := start()
 			time.Sleep(3 * time.Hour)
 			stop()
@@ -298,9 +291,7 @@ func TestUsageSilentMeanwhile(t *testing.T) {
 		m.stop()
 		m.again(func(o *authority.Options) { o.Channels[0].Meter = &fading{meter: told, after: 4} })
 		m.run()
-		for n := range 20 {
-			m.bought(fmt.Sprintf("PL%03d", n))
-		}
+		m.boughtMany(20)
 		stop := start()
 		time.Sleep(3 * time.Hour)
 		stop()
@@ -362,7 +353,7 @@ func TestUsageOfOffline(t *testing.T) {
 	t.Parallel()
 	metered(t, func(m *market, meter *meter, start func() func()) {
 		b := m.bought("PL001")
-		time.Sleep(3 * day) // nobody calls
+		m.away(3 * day) // nobody calls
 		m.identified(b.on.held.LicenseID, "8F6034E2-60E1")
 		defer start()()
 		time.Sleep(time.Minute)
@@ -376,9 +367,7 @@ func TestUsageOfOffline(t *testing.T) {
 func TestUsageOfReplicas(t *testing.T) {
 	t.Parallel()
 	metered(t, func(m *market, meter *meter, start func() func()) {
-		for n := range 250 {
-			m.bought(fmt.Sprintf("PL%03d", n))
-		}
+		m.boughtMany(250)
 		defer start()()
 		defer start()()
 		time.Sleep(time.Hour)
@@ -399,10 +388,7 @@ func TestUsageOfADaemonBehind(t *testing.T) {
 	t.Parallel()
 	metered(t, func(m *market, meter *meter, start func() func()) {
 		m.share()
-		var all []bought
-		for n := range 10 {
-			all = append(all, m.bought(fmt.Sprintf("PL%03d", n)))
-		}
+		all := m.boughtMany(10)
 		behind := m.other(-30 * time.Minute)
 		record := func() {
 			for _, a := range []*authority.Authority{m.a, behind.a} {
