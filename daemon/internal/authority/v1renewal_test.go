@@ -57,7 +57,7 @@ func TestComputedEndBeatsNoMessage(t *testing.T) {
 		for _, f := range edit {
 			f(&msg)
 		}
-		if _, err := m.a.Message(t.Context(), msg); err != nil {
+		if _, err := m.a.Message(m.t.Context(), msg); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Hour)
