@@ -154,7 +154,7 @@ func (m *modelled) endsAgree() {
 // was said before there was one, and the status list says of each install what
 // follows from it.
 func (m *modelled) recorded(p *purchase, state sandbox.CodeState, l license.License, installs []license.Install) {
-	err := m.db.View(m.t.Context(), func(ctx context.Context, tx store.Tx) error {
+	err := m.awake().process.View(m.t.Context(), func(ctx context.Context, tx store.Tx) error {
 		if state.Interface == sandbox.License2 {
 			if _, err := tx.Pending(ctx, channel, l.Code.Index); !errors.Is(err, license.NotFound) {
 				m.errorf("%s: something is pending for a code that is known: %v", p, err)

@@ -123,7 +123,7 @@ func (r *report) String() string {
 func (m *modelled) start(daemon int) error {
 	m.mu.Lock()
 	m.lives++
-	l := &life{m: m, n: m.lives, daemon: daemon, process: faultstore.NewProcess(m.db), ended: make(chan struct{})}
+	l := &life{m: m, n: m.lives, daemon: daemon, process: faultstore.NewProcess(m.dbs[daemon]), ended: make(chan struct{})}
 	m.mu.Unlock()
 	name := fmt.Sprint("life ", l.n)
 	r := m.draw(name)
@@ -228,19 +228,19 @@ func (l *life) run(longest, pause time.Duration, reopen bool) {
 		if l.m.over.Load() {
 			return
 		}
-		if err := l.m.next(l.daemon, reopen && len(l.m.living) == 1); err != nil {
+		if err := l.m.next(l.daemon, reopen && (l.m.apart || len(l.m.living) == 1)); err != nil {
 			l.m.errorf("start again: %v", err)
 		}
 	})
 }
 
-// next starts a daemon again, on the file as it was left or on the open store.
+// next starts a daemon again, on the store as it was left or on the open one.
 func (m *modelled) next(daemon int, reopen bool) error {
 	if reopen {
 		m.mu.Lock()
-		err := m.db.Close()
+		err := m.dbs[daemon].Close()
 		if err == nil {
-			m.db, err = m.open()
+			m.dbs[daemon], err = m.open()
 		}
 		m.mu.Unlock()
 		if err != nil {

@@ -46,7 +46,7 @@ func TestModel(t *testing.T) {
 }
 
 // TestModelOfDaemons plays with three daemons on one store, which are killed one by
-// one, and called in turn by everybody.
+// one, and called in turn by everybody. In PostgreSQL each has its own connections.
 func TestModelOfDaemons(t *testing.T) {
 	ring := modelRing(t)
 	var all tally

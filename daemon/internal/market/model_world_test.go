@@ -57,6 +57,7 @@ type modelled struct {
 	options authority.Options
 	entry   market.Options
 	open    func() (store.Store, error)
+	apart   bool // each daemon opens the store itself, as one in PostgreSQL
 
 	step    atomic.Int64
 	calm    atomic.Bool // nobody is killed any more
@@ -73,7 +74,7 @@ type modelled struct {
 	lastEvent int64 // of the sandbox that was looked at
 
 	mu     sync.Mutex
-	db     store.Store
+	dbs    []store.Store // of each daemon
 	lives  int
 	deaths map[place]int
 	moves  map[string]int
@@ -138,7 +139,7 @@ func newModel(t *testing.T, seed uint64, ring *keys.Ring, daemons int) *modelled
 	now := func() time.Time { return modelBegin.Add(time.Since(begin)) }
 	m := &modelled{
 		t: t, seed: seed, random: rand.New(rand.NewPCG(seed, 1)), keys: ring, key: koogallery.NewAccessKey("the key"),
-		open:   teststore.Opener(t),
+		open: teststore.Opener(t), apart: teststore.Postgres(t), dbs: make([]store.Store, daemons),
 		deaths: make(map[place]int), moves: make(map[string]int), seen: make(map[string]int),
 		files: make(map[string][]byte), sales: make(map[string]*sale), living: make([]atomic.Pointer[life], daemons),
 	}
@@ -166,7 +167,7 @@ func newModel(t *testing.T, seed uint64, ring *keys.Ring, daemons int) *modelled
 	m.must(err)
 	schedule := license.Schedule{Lease: 14 * day, Refresh: day, Grace: 15 * day, Enforcement: license.EnforceBlock}
 	m.options = authority.Options{
-		Custody: custody.Ring{Ring: ring}, Codes: ring.CodeKey(), Now: now,
+		Custody: custody.Ring{Ring: ring}, Codes: ring.CodeKey(), Now: now, Shared: daemons > 1,
 		Products: []license.Product{{
 			ID: "cad", MarketplaceProducts: []string{codes, online, v1Bound}, Machines: 1, MachinesFromAmount: true,
 			Mode: license.ModeNode, InstallsPerMachine: 3, Binding: license.PolicyFuzzy, Schedule: schedule,
@@ -178,8 +179,14 @@ func newModel(t *testing.T, seed uint64, ring *keys.Ring, daemons int) *modelled
 	m.entry = market.Options{
 		Name: channel, Now: now, Desk: true, V1: true, AccessKeys: []string{m.key.Reveal()},
 	}
-	m.db, err = m.open()
-	m.must(err)
+	for n := range m.dbs {
+		if n > 0 && !m.apart {
+			m.dbs[n] = m.dbs[0]
+			continue
+		}
+		m.dbs[n], err = m.open()
+		m.must(err)
+	}
 	for n := range m.living {
 		m.must(m.start(n))
 	}
@@ -198,8 +205,13 @@ func (m *modelled) end() {
 		}
 	}
 	m.behind.Wait()
-	if err := m.db.Close(); err != nil {
-		m.errorf("close the store: %v", err)
+	for n, db := range m.dbs {
+		if n > 0 && !m.apart {
+			break
+		}
+		if err := db.Close(); err != nil {
+			m.errorf("close the store: %v", err)
+		}
 	}
 }
 
