@@ -29,6 +29,7 @@ func TestMain(m *testing.M) {
 func TestScripts(t *testing.T) {
 	var running daemons
 	var hooks receivers
+	bin := started(t)
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata",
 		RequireExplicitExec: true,
@@ -37,6 +38,9 @@ func TestScripts(t *testing.T) {
 			env.Setenv("LICENSED_MACHINE_ID", "script-machine")
 			env.Setenv("GORACE", "atexit_sleep_ms=0") // else each command ends a second late under the race detector
 			env.Setenv("TZ", "Asia/Shanghai")         // everything is said in UTC all the same
+			if bin != "" {
+				env.Setenv("PATH", bin+string(os.PathListSeparator)+env.Getenv("PATH"))
+			}
 			return nil
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
