@@ -28,7 +28,8 @@ INTEROP := .tools/jwt-status-list-$(shell sed -n 's/.*"@sd-jwt\/jwt-status-list"
 # What the verifier in TypeScript of docs/verify-elsewhere.md is compiled and run with.
 ELSEWHERE := .tools/elsewhere-jose-$(shell sed -n 's/.*"jose": "\([^"]*\)".*/\1/p' docs/elsewhere/typescript/package.json)
 
-TESTFLAGS := -shuffle=on -timeout=20m
+# Packages wait for databases, programs and disks as much as they compute, so twice as many as processors run at once.
+TESTFLAGS := -shuffle=on -timeout=20m -p $(shell echo $$(( 2 * $$(getconf _NPROCESSORS_ONLN) )))
 FUZZTIME  ?= 5s
 
 # $(call run-tests,FLAGS,PACKAGES): prints failures, packages, and what was skipped and why.
@@ -75,9 +76,16 @@ demo: build ## Show the whole life of a licence on this machine
 test: interop-tools elsewhere-tools ## Run every test that this machine can run, end to end included
 	@$(call run-tests,,./...)
 
+# In these packages nothing runs at the same time as anything else, which a test holds them to, and they compute a lot.
+ALONE := client/qr internal/qrphoto license/token
+
+# And these do a part of what they do under the race detector, which slows it down most.
+PART := daemon/internal/market
+
 .PHONY: race
-race: interop-tools elsewhere-tools ## The same with the race detector (needs a C compiler)
-	@CGO_ENABLED=1 $(call run-tests,-race,./...)
+race: interop-tools elsewhere-tools ## The same with the race detector, where it can find something (needs a C compiler)
+	@export CGO_ENABLED=1; all=$$($(GO) list ./... | grep -v $(ALONE:%=-e '/%$$')) && $(call run-tests,-race,$$all)
+	@$(call run-tests,,$(ALONE:%=./%) $(PART:%=./%))
 
 .PHONY: e2e
 e2e: interop-tools ## Only the end-to-end tests: built programs, scripts, kill -9
@@ -99,8 +107,9 @@ pg: ## The tests on PostgreSQL (a private cluster, or the server that LICENSED_T
 	@CI=true LICENSED_TEST_STORE=postgres $(call run-tests,-count=1,./daemon/...)
 
 .PHONY: pg-short
-pg-short: ## What CI runs of it: a daemon and its webhooks on PostgreSQL, without the race detector
+pg-short: ## What CI runs of it: a daemon and its webhooks, and two games of the marketplace model, without the race detector
 	@CI=true LICENSED_TEST_STORE=postgres $(call run-tests,-count=1,./daemon ./daemon/internal/webhook)
+	@CI=true LICENSED_TEST_STORE=postgres $(call run-tests,-count=1 -run '^TestModelOfDaemons$$/^[12]$$',./daemon/internal/market)
 
 .PHONY: fuzz-short
 fuzz-short: ## Run every fuzz target for FUZZTIME (5s)
@@ -131,7 +140,8 @@ benchstat: $(BENCHSTAT) ## Compare two outputs of go test -bench: OLD=file NEW=f
 ##@ To change it
 
 .PHONY: check
-check: fmt-check vet lint vet-cabi cross race pg-short test-pkcs11 ## Everything that CI demands
+check: TESTFLAGS += -vet=off # lint-all has done it
+check: fmt-check lint-all cross race pg-short test-pkcs11 ## Everything that CI demands
 
 .PHONY: fmt
 fmt: $(GOLANGCI_LINT) ## Format the code (gofumpt, goimports)
@@ -148,6 +158,11 @@ vet: ## go vet
 .PHONY: lint
 lint: $(GOLANGCI_LINT) ## golangci-lint as .golangci.yml says
 	@$(GOLANGCI_LINT) run ./...
+
+# It has the analyses of go vet, all of them, and sees what the two above and the one below see.
+.PHONY: lint-all
+lint-all: $(GOLANGCI_LINT) ## golangci-lint of everything, the C library too (needs a C compiler)
+	@CGO_ENABLED=1 $(GOLANGCI_LINT) run ./...
 
 # Without cgo the others see no more of it than an empty program.
 .PHONY: vet-cabi

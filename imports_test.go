@@ -3,6 +3,7 @@ package licensed_test
 import (
 	"context"
 	"errors"
+	"go/ast"
 	"go/parser"
 	"go/token"
 	"io/fs"
@@ -374,6 +375,48 @@ func TestClientLinksNoMoreThanItsSystemNeeds(t *testing.T) {
 			if chain := reached[imported]; (chain != nil) != slices.Contains(on, g.GOOS) {
 				t.Errorf("client (%s) and %s, which is for %v: %v", g.GOOS, imported, on, chain)
 			}
+		}
+	}
+}
+
+// The packages that `make race` leaves out start nothing, and share nothing with what
+// others start: the race detector has nothing to find in their tests.
+func TestPackagesWithoutRaces(t *testing.T) {
+	makefile, err := os.ReadFile("Makefile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, list, found := strings.Cut(string(makefile), "\nALONE := ")
+	list, _, _ = strings.Cut(list, "\n")
+	if !found || list == "" {
+		t.Fatal("the Makefile has no list of them")
+	}
+	for dir := range strings.FieldsSeq(list) {
+		files, err := filepath.Glob(filepath.Join(dir, "*.go"))
+		if err != nil || len(files) == 0 {
+			t.Errorf("%s: %d files, %v", dir, len(files), err)
+		}
+		for _, file := range files {
+			f, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.SkipObjectResolution)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, spec := range f.Imports {
+				if path := strings.Trim(spec.Path.Value, `"`); path == "sync" || path == "sync/atomic" || path == "testing/synctest" {
+					t.Errorf("%s imports %s", file, path)
+				}
+			}
+			ast.Inspect(f, func(n ast.Node) bool {
+				switch n := n.(type) {
+				case *ast.GoStmt:
+					t.Errorf("%s starts a goroutine", file)
+				case *ast.SelectorExpr:
+					if n.Sel.Name == "Parallel" || n.Sel.Name == "AfterFunc" {
+						t.Errorf("%s: %s runs what it is given at the same time as something else", file, n.Sel.Name)
+					}
+				}
+				return true
+			})
 		}
 	}
 }

@@ -52,6 +52,9 @@ func main() {
 		}
 	}
 	fmt.Printf("\n%d passed, %d failed, %d skipped\n", count["pass"], count["fail"], count["skip"])
+	if count["pass"]+count["fail"]+count["skip"] == 0 {
+		os.Exit(1) // what was asked for is not there any more
+	}
 }
 
 // report prints what e completes and returns what it says was skipped.

@@ -2,6 +2,7 @@ package market_test
 
 import (
 	"fmt"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"sync"
@@ -13,13 +14,22 @@ import (
 	"github.com/seed-357fa782/licensed/koogallery/sandbox"
 )
 
-// What is played: ten thousand steps.
-const (
-	modelSeeds = 25
-	modelSteps = 400
+// What is played: ten thousand steps. Under the race detector, which takes five times as
+// long, it is the first fifth of the games: make race plays all of them without it, too.
+const modelSteps = 400
 
-	modelOfDaemons = 6 // games with several daemons
-)
+var modelSeeds, modelOfDaemons = games() // with one daemon, and with several
+
+func games() (one, several uint64) {
+	info, ok := debug.ReadBuildInfo()
+	if ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"}) {
+		return 5, 2
+	}
+	return allGames, 6
+}
+
+// allGames together are to hold everything that is said to be played.
+const allGames = 25
 
 // TestModel plays random lives against a marketplace that gets everything wrong
 // that it can, while the merchant's daemon is killed again and again, mostly in
@@ -33,7 +43,7 @@ func TestModel(t *testing.T) {
 	ring := modelRing(t)
 	var all tally
 	t.Cleanup(func() { all.judge(t) })
-	for seed := range uint64(modelSeeds) {
+	for seed := range modelSeeds {
 		t.Run(strconv.FormatUint(seed+1, 10), func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
@@ -51,7 +61,7 @@ func TestModelOfDaemons(t *testing.T) {
 	ring := modelRing(t)
 	var all tally
 	t.Cleanup(func() { t.Logf("killed %v", all.deaths) })
-	for seed := range uint64(modelOfDaemons) {
+	for seed := range modelOfDaemons {
 		t.Run(strconv.FormatUint(seed+1, 10), func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
@@ -98,7 +108,7 @@ func (a *tally) judge(t *testing.T) {
 	t.Logf("killed %v", a.deaths)
 	t.Logf("played %v", a.moves)
 	t.Logf("compared %v", a.seen)
-	if a.games < modelSeeds || t.Failed() {
+	if a.games < allGames || t.Failed() {
 		return
 	}
 	for _, at := range places {
