@@ -11,7 +11,7 @@ import (
 
 // sizeEvery is how often a View looks how large the database is, which takes the
 // database some milliseconds.
-const sizeEvery = time.Minute
+const sizeEvery = 10 * time.Minute
 
 // size is how large the database is, zero where it does not know.
 type size struct {
