@@ -62,6 +62,10 @@ func (d *Daemon) clockChanged(c authority.Clock) {
 		d.log.Warn("the clock is trusted again", "now", c.Now)
 		return
 	}
+	attrs := []any{"state", string(c.State), "now", c.Now, "last_record", c.Record, "key_from", c.KeyMade}
+	if c.State == authority.ClockApart {
+		attrs = append(attrs, "others_now", c.OthersNow, "others", c.Others, "what", c.Err().Error())
+	}
 	d.log.Error("THE CLOCK IS NOT TRUSTED: nothing is issued, signed or changed until it is right, or confirmed with "+
-		"licensectl doctor --accept-clock", "state", string(c.State), "now", c.Now, "last_record", c.Record, "key_from", c.KeyMade)
+		"licensectl doctor --accept-clock", attrs...)
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"filippo.io/age"
 	"github.com/jackc/pgx/v5"
@@ -251,4 +252,46 @@ func TestOffForAWeek(t *testing.T) {
 			t.Errorf("%d marks of what the other one has issued:\n%s", n, lines)
 		}
 	}
+}
+
+// A daemon that is started with a clock an hour ahead of the other one's says so in its
+// log, to who watches it and to the staff, serves nothing that is dated, and goes on
+// by itself when its clock is set right; the other one notices nothing.
+func TestClockAheadOfTheOther(t *testing.T) {
+	t.Parallel()
+	yaml := onPostgres(config, pgtest.URL(t)) + "keys: {share: store, identity_file: identity}\n"
+	files := identity(t)
+	m, other := beside(t, yaml, files), beside(t, yaml, files)
+	m.begin()
+	other.begin()
+	other.daemons(2) // so the first one is known there
+	other.down()
+	s := &skewed{merchant: other}
+	s.set(time.Hour)
+	other.edit = func(o *daemon.Options) { o.Now, o.Logger = s.now, slog.New(slog.NewTextHandler(&s.log, nil)) }
+	other.up()
+	if n := s.log.count("THE CLOCK IS NOT TRUSTED", "state=apart", "ahead of the other daemons on the store"); n != 1 {
+		t.Errorf("the log says so %d times", n)
+	}
+	st := s.status()
+	if c := st.Clock; st.Ready || c.State != adminwire.Apart || c.Others == "" || c.OthersNow == nil || c.Now.Sub(*c.OthersNow) < 59*time.Minute ||
+		!strings.Contains(st.NotReady, "ahead of the other daemons on the store ("+c.Others+")") {
+		t.Errorf("%+v: %s", st.Clock, st.NotReady)
+	}
+	if code, text := s.ready(); code != http.StatusServiceUnavailable || text != "the clock is not trusted" {
+		t.Errorf("ready: HTTP %d %s", code, text)
+	}
+	raw := activation(t, m.issue().Code, "m")
+	rs, body := s.ask(raw)
+	if p := problem(t, rs, body); p.Reason != license.Clock || rs.Header.Get("Retry-After") != "15" {
+		t.Errorf("Retry-After %s: %s", rs.Header.Get("Retry-After"), body)
+	}
+	s.set(0)
+	if rs, body := s.ask(raw); rs.StatusCode != http.StatusOK {
+		t.Error(body)
+	}
+	if code, text := s.ready(); code != http.StatusOK {
+		t.Errorf("ready: HTTP %d %s", code, text)
+	}
+	m.issue()
 }

@@ -187,7 +187,10 @@ func clockCheck(s adminwire.Status, here time.Time) check {
 	switch {
 	case s.Clock.State != adminwire.Trusted:
 		mend := "set it right; if it is right, licensectl doctor --accept-clock"
-		if s.Clock.KeyFrom != nil && s.Clock.Now.Before(*s.Clock.KeyFrom) {
+		switch {
+		case s.Clock.State == adminwire.Apart:
+			mend = "set right whichever is wrong; where this one alone is right, licensectl doctor --accept-clock, and the others wait until they are"
+		case s.Clock.KeyFrom != nil && s.Clock.Now.Before(*s.Clock.KeyFrom):
 			mend = "set it right"
 		}
 		return check{name, checkFail, "it shows " + when(&s.Clock.Now, "") + ", " + clockOff(s.Clock) + "; nothing is signed", mend}
@@ -398,12 +401,19 @@ func (p *program) acceptClock(c *cli.Context, f string, admin *adminclient.Clien
 		var list fields
 		list.add("the daemon's clock", when(&shown.Now, ""))
 		list.add("its last record", when(shown.LastRecord, "cannot be read"))
+		if shown.OthersNow != nil {
+			list.add("the other daemons show", when(shown.OthersNow, ""))
+		}
 		list.add("difference", clockOff(shown))
 		list.add("the clock here", p.now().UTC().Format(longTime))
 		if err := list.write(p.err); err != nil {
 			return err
 		}
-		if err := p.confirm(c, "Is "+when(&shown.Now, "")+" the right time? It becomes the last record, and the daemon signs again."); err != nil {
+		then := "and the daemon signs again."
+		if shown.State == adminwire.Apart {
+			then = "the daemon signs again, and the others do not until their clocks are right."
+		}
+		if err := p.confirm(c, "Is "+when(&shown.Now, "")+" the right time? It becomes the last record, "+then); err != nil {
 			return err
 		}
 	}

@@ -55,6 +55,9 @@ func TestDoctor(t *testing.T) {
 		{"record that cannot be read", func(s *adminwire.Status) {
 			s.Ready, s.Clock.State, s.Clock.LastRecord = false, "behind", nil
 		}, "clock", "fail", "its last record cannot be read", "doctor --accept-clock", []string{"daemon"}},
+		{"clock apart", func(s *adminwire.Status) {
+			s.Ready, s.Clock.State, s.Clock.OthersNow, s.Clock.Others = false, "apart", new(now.Add(-90*time.Minute)), "one, two"
+		}, "clock", "fail", "1h30m ahead of the other daemons on the store (one, two), which show 2026-06-15 10:30:00 UTC; nothing is signed", "doctor --accept-clock", []string{"daemon"}},
 		{"clock before the key", func(s *adminwire.Status) {
 			s.Ready, s.Clock.State, s.Clock.KeyFrom = false, "behind", new(now.Add(time.Hour))
 		}, "clock", "fail", "before the signing key was made", "set it right", []string{"daemon"}},

@@ -162,6 +162,8 @@ func clockText(s adminwire.Status, here time.Time) string {
 // clockOff says why a clock is not trusted.
 func clockOff(c adminwire.Clock) string {
 	switch {
+	case c.State == adminwire.Apart && c.OthersNow != nil:
+		return fmt.Sprintf("%s ahead of the other daemons on the store (%s), which show %s", roughly(c.Now.Sub(*c.OthersNow)), oneLine(c.Others), when(c.OthersNow, ""))
 	case c.KeyFrom != nil && c.Now.Before(*c.KeyFrom):
 		return "before the signing key was made, " + when(c.KeyFrom, "")
 	case c.LastRecord == nil:

@@ -388,16 +388,22 @@ type DaemonLine struct {
 }
 
 // Clock is how the daemon's clock stands to the newest change that was made
-// under a clock that it trusted.
+// under a clock that it trusted, and to those of the other daemons on its store.
 type Clock struct {
-	State      string     `json:"state" doc:"trusted, behind or ahead; nothing is signed unless it is trusted."`
+	State      string     `json:"state" doc:"trusted, behind or ahead of the last record, or apart: ahead of all other daemons on the store; nothing is signed unless it is trusted."`
 	Now        time.Time  `json:"now"`
 	LastRecord *time.Time `json:"last_record"`
 	KeyFrom    *time.Time `json:"key_from" doc:"From when on the signing key is valid; before, nothing can be confirmed."`
+	OthersNow  *time.Time `json:"others_now,omitempty" doc:"Apart: what the other daemons on the store show."`
+	Others     string     `json:"others,omitempty" doc:"Apart: the hosts where they run, with commas in between."`
 }
 
-// Trusted is the Clock.State in which the daemon signs.
-const Trusted = "trusted"
+// Trusted is the Clock.State in which the daemon signs, Apart the one in which other
+// daemons on its store have another time.
+const (
+	Trusted = "trusted"
+	Apart   = "apart"
+)
 
 // AcceptClock confirms the clock that an administrator was shown.
 type AcceptClock struct {

@@ -319,7 +319,10 @@ func Daemons(list []authority.DaemonSeen) (out []adminwire.DaemonLine) {
 
 // Clock gives a clock its shown form.
 func Clock(c authority.Clock) adminwire.Clock {
-	out := adminwire.Clock{State: string(c.State), Now: c.Now}
+	out := adminwire.Clock{State: string(c.State), Now: c.Now, Others: c.Others}
+	if !c.OthersNow.IsZero() {
+		out.OthersNow = &c.OthersNow
+	}
 	if !c.Record.IsZero() {
 		out.LastRecord = &c.Record
 	}

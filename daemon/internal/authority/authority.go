@@ -186,6 +186,9 @@ func New(o Options) (*Authority, error) {
 	}
 	a.guard = newGuard(o, a.now, a.keyMade)
 	a.members = newMembers(o, a)
+	if o.Shared {
+		a.guard.meet = a.members.meet
+	}
 	if a.undo == 0 {
 		a.undo = 24 * time.Hour
 	}

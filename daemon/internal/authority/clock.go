@@ -15,7 +15,8 @@ import (
 
 // The guard of the clock. What is signed under a wrong clock raises the floor
 // of every install that sees it, so nothing is issued, signed or changed by the
-// merchant while the clock lies before the last record or too far past it.
+// merchant while the clock lies before the last record or too far past it, or
+// ahead of all other daemons on the store (clockapart.go).
 //
 // The last record is the newest instant at which a change was committed under a
 // clock that was trusted. It is kept in memory, and in the store once a minute
@@ -49,6 +50,7 @@ const (
 	ClockTrusted ClockState = "trusted"
 	ClockBehind  ClockState = "behind" // before the last record, or before the signing key was made
 	ClockAhead   ClockState = "ahead"  // more than 30 days past it
+	ClockApart   ClockState = "apart"  // more than ten minutes ahead of every other daemon on the store
 )
 
 // Clock is what the server knows of its clock.
@@ -57,6 +59,11 @@ type Clock struct {
 	Now     time.Time // what it shows
 	Record  time.Time // the last record; zero where there is none
 	KeyMade time.Time // from when on the signing key is valid
+	// OthersNow is what the other daemons on the store show by now, and Others where
+	// they run. Only what is ClockApart has them.
+	OthersNow time.Time
+	Others    string
+	unheard   bool // none of them has shown that it is alive yet
 	// Set is how far it was set forward, or back, since RecordClock looked at it
 	// last; only RecordClock says so.
 	Set time.Duration
@@ -75,6 +82,8 @@ func (c Clock) Err() error {
 		return nil
 	case c.beforeKey():
 		return license.Errorf(license.Clock, "%s, before %s, when its signing key was made; set it right", shows, c.KeyMade.Format(time.RFC3339))
+	case c.State == ClockApart:
+		return c.errApart(shows)
 	case c.Record.IsZero():
 		return license.Errorf(license.Clock, "%s, and its last record cannot be read%s", shows, mend)
 	case c.State == ClockAhead:
@@ -89,6 +98,16 @@ func (c Clock) beforeKey() bool { return c.Now.Before(c.KeyMade) }
 var errClock = license.Errorf(license.Clock, "the licence server does not trust its clock at present; please try again later").
 	WithRetryAfter(clockStep)
 
+// untrustedClock is errClock, with the time after which err says to ask again where it
+// says one.
+func untrustedClock(err error) error {
+	told := errClock
+	if e, ok := errors.AsType[*license.Error](err); ok && e.RetryAfter > 0 {
+		told = told.WithRetryAfter(e.RetryAfter)
+	}
+	return told.WithCause(err)
+}
+
 // guard watches the clock.
 type guard struct {
 	store   store.Store
@@ -96,11 +115,16 @@ type guard struct {
 	uptime  func() time.Duration
 	keyMade func() time.Time
 	changed func(Clock)
+	meet    func(context.Context) error // takes in what other daemons show; nil where there are none
 
 	begun time.Duration           // uptime at which the guard was made
 	last  atomic.Pointer[reading] // nil until it has been read from the store
 	told  atomic.Value            // ClockState that changed was called with last
 	used  atomic.Bool             // there was a change since the record was written
+	// others is what the other daemons show, nil where none counts. confirmed is the
+	// clock of this one as an administrator has confirmed it, nil where nobody has.
+	others    atomic.Pointer[othersShow]
+	confirmed atomic.Pointer[reading]
 
 	mu   sync.Mutex // held while the record is read or written
 	seen reading    // what RecordClock saw last
@@ -148,7 +172,10 @@ func (g *guard) look(ctx context.Context) (Clock, error) {
 		r = g.last.Load()
 	}
 	c := Clock{Now: g.now(), Record: r.at, KeyMade: g.keyMade()}
-	c.State = r.judge(c.Now, g.uptime(), c.KeyMade)
+	uptime := g.uptime()
+	if c.State = g.judge(r, c.Now, uptime, c.KeyMade); c.State == ClockApart {
+		g.compared(&c, uptime)
+	}
 	if was := g.told.Load(); was != c.State && g.told.CompareAndSwap(was, c.State) && g.changed != nil {
 		g.changed(c)
 	}
@@ -162,7 +189,7 @@ func (g *guard) note() {
 		return // the next look reads what there is
 	}
 	now, uptime := g.now(), g.uptime()
-	if r.judge(now, uptime, g.keyMade()) != ClockTrusted {
+	if g.judge(r, now, uptime, g.keyMade()) != ClockTrusted {
 		return // a message of a marketplace
 	}
 	if !g.used.Load() {
@@ -202,8 +229,14 @@ func writeRecord(ctx context.Context, tx store.Tx, rec record) error {
 }
 
 // load takes in what stands in the store, under g.mu: another daemon may have
-// written it since, and an administrator may have confirmed another's clock.
+// written it since, and an administrator may have confirmed another's clock. What
+// the other daemons show counts from the first judgement on.
 func (g *guard) load(ctx context.Context) error {
+	if g.last.Load() == nil && g.meet != nil {
+		if err := g.meet(ctx); err != nil {
+			return fmt.Errorf("look at the clocks of the other daemons: %w", err)
+		}
+	}
 	var rec record
 	var found, damaged bool
 	err := g.store.View(ctx, func(ctx context.Context, tx store.Tx) (err error) {
@@ -316,6 +349,7 @@ func (a *Authority) AcceptClock(ctx context.Context, actor license.Actor, shown 
 	if DryRun(ctx) {
 		after = before
 		after.State, after.Record = ClockTrusted, before.Now
+		after.OthersNow, after.Others, after.unheard = time.Time{}, "", false
 		return before, after, nil
 	}
 	next := reading{at: before.Now, uptime: g.uptime()}
@@ -338,6 +372,7 @@ func (a *Authority) AcceptClock(ctx context.Context, actor license.Actor, shown 
 	if err != nil {
 		return before, before, fmt.Errorf("accept the clock: %w", err)
 	}
+	g.confirmed.Store(&next)
 	g.last.Store(&next)
 	after, err = g.look(ctx)
 	return before, after, err

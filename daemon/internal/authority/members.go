@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -20,9 +21,11 @@ const (
 	daemonBeat   = 10 * time.Second // how often one writes that it is alive
 	daemonLook   = 2 * time.Second  // how often it looks at the others
 	daemonGone   = time.Minute      // how long one is silent until the others drop it
+	daemonDoubt  = 15 * time.Second // how long the time counts of one that was never seen to write
 	daemonLeave  = 5 * time.Second  // how long a stopping one tries to take its record away
 	maxDropped   = 100              // that are dropped in one transaction
 	maxHostName  = 253
+	maxHosts     = 5           // that are named
 	commitTakes  = time.Second // between the time that is written and the commit of it
 )
 
@@ -46,6 +49,8 @@ type daemonRecord struct {
 	StartedAt time.Time `json:"started_at"`
 	SeenAt    time.Time `json:"seen_at"`
 	Beat      int64     `json:"beat"`
+	// Clock is how the clock stands by which SeenAt is, where it is not trusted.
+	Clock ClockState `json:"clock,omitzero"`
 }
 
 // members knows which daemons are on a store. Each writes a counter on; who does not
@@ -57,11 +62,15 @@ type members struct {
 	clock  func() time.Time
 	uptime func() time.Duration
 	share  func(daemons int)
+	guard  *guard // is told what time the others show
+
+	looking sync.Mutex // held while the others are looked at
 
 	mu       sync.Mutex
 	self     daemonRecord
 	wrote    bool // since it began, at wroteAt
 	wroteAt  time.Duration
+	looked   bool // since it began, at lookedAt
 	lookedAt time.Duration
 	others   map[string]*member // by id
 }
@@ -72,11 +81,14 @@ type member struct {
 	is    daemonRecord
 	still time.Duration // for how long it was seen to stand still
 	ahead time.Duration
+	at    time.Duration // uptime at which it was seen with what is in is
+	moved bool          // it was seen to write
+	left  bool          // it is not stored any more
 }
 
 func newMembers(o Options, a *Authority) *members {
 	return &members{
-		store: o.Store, id: a.owner, clock: a.clock, uptime: a.guard.uptime, share: a.shareAmong, others: make(map[string]*member),
+		store: o.Store, id: a.owner, clock: a.clock, uptime: a.guard.uptime, share: a.shareAmong, guard: a.guard, others: make(map[string]*member),
 		self: daemonRecord{Host: cut(o.Host, maxHostName), Version: printable(o.Version), StartedAt: a.now(), SeenAt: a.now()},
 	}
 }
@@ -128,8 +140,11 @@ func (m *members) turn(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("look which daemons are on the store: %w", err)
 	}
+	if _, err := m.guard.look(ctx); err != nil {
+		return fmt.Errorf("judge the clock for the other daemons: %w", err)
+	}
 	now, next := m.uptime(), m.self // which this loop alone changes
-	if len(gone) == 0 && m.wrote && now-m.wroteAt < daemonBeat {
+	if len(gone) == 0 && m.wrote && now-m.wroteAt < daemonBeat && m.goesOn(now) {
 		return nil
 	}
 	err = m.store.Update(ctx, func(ctx context.Context, tx store.Tx) error {
@@ -139,6 +154,7 @@ func (m *members) turn(ctx context.Context) error {
 			}
 		}
 		next.SeenAt, next.Beat = m.clock().UTC(), m.self.Beat+1
+		next.Clock = m.guard.ownState(next.SeenAt)
 		return writeValue(ctx, tx, daemonPrefix+m.id, next)
 	})
 	if err != nil {
@@ -148,6 +164,13 @@ func (m *members) turn(ctx context.Context) error {
 	defer m.mu.Unlock()
 	m.self, m.wrote, m.wroteAt = next, true, now
 	return nil
+}
+
+// goesOn reports whether the clock is as the others know it.
+func (m *members) goesOn(uptime time.Duration) bool {
+	now := m.clock()
+	step := now.Sub(m.self.SeenAt) - (uptime - m.wroteAt)
+	return step.Abs() < daemonBeat && m.self.Clock == m.guard.ownState(now)
 }
 
 // drop takes a value away, where it is the one that was seen.
@@ -167,6 +190,8 @@ func drop(ctx context.Context, tx store.Tx, seen store.Value) error {
 
 // look takes in what the store says of the others, and returns who is gone.
 func (m *members) look(ctx context.Context) (gone []store.Value, err error) {
+	m.looking.Lock()
+	defer m.looking.Unlock()
 	began := m.uptime()
 	var found []store.Value
 	err = m.store.View(ctx, func(ctx context.Context, tx store.Tx) (err error) {
@@ -191,28 +216,82 @@ func (m *members) look(ctx context.Context) (gone []store.Value, err error) {
 		is, known := m.others[id]
 		switch {
 		case !known:
-			is = &member{}
-			is.take(v)
+			is = &member{moved: m.looked}
+			is.take(v, uptime)
 		case bytes.Equal(is.data, v.Data):
 			is.still += passed
 		default:
-			is.take(v)
+			is.moved = true
+			is.take(v, uptime)
 			is.compare(now, uptime-m.lookedAt)
 		}
+		is.left = false
 		if is.still >= daemonGone && len(gone) < maxDropped {
 			gone = append(gone, v)
 		}
 		there[id] = is
 	}
-	m.others, m.lookedAt = there, began
+	for id, is := range m.others { // what they showed counts on: they may be back in a moment
+		if _, found := there[id]; !found && is.still+passed < daemonGone {
+			is.still, is.left = is.still+passed, true
+			there[id] = is
+		}
+	}
+	m.others, m.looked, m.lookedAt = there, true, began
 	m.share(m.live())
+	m.guard.others.Store(m.newest(uptime))
 	return gone, nil
 }
 
+// meet has the others looked at once, before anything is judged by them.
+func (m *members) meet(ctx context.Context) error {
+	_, err := m.look(ctx)
+	return err
+}
+
 // take notes a record that is new. One that cannot be read is a daemon all the same.
-func (is *member) take(v store.Value) {
-	is.data, is.still = v.Data, 0
+func (is *member) take(v store.Value, uptime time.Duration) {
+	is.data, is.still, is.at = v.Data, 0, uptime
 	is.is, _ = parseValue[daemonRecord](v)
+}
+
+// counts reports whether the time that a daemon has written counts: it trusts its
+// clock, and may be alive. What one that was killed has left is never seen to change.
+func (is *member) counts() bool {
+	switch {
+	case is.is.SeenAt.IsZero(), is.is.Clock != "":
+		return false
+	case is.moved:
+		return is.still < daemonGone
+	}
+	return is.still < daemonDoubt
+}
+
+// newest is the newest time that another daemon shows, nil where none counts. It is
+// rounded down, as what it is compared with.
+func (m *members) newest(uptime time.Duration) *othersShow {
+	o := othersShow{uptime: uptime, unheard: true}
+	var hosts []string
+	for id, is := range m.others {
+		if !is.counts() {
+			continue
+		}
+		if at := is.is.SeenAt.Truncate(time.Second).Add(uptime - is.at); len(hosts) == 0 || at.After(o.at) {
+			o.at = at
+		}
+		o.unheard = o.unheard && !is.moved
+		hosts = append(hosts, printable(cmp.Or(is.is.Host, id)))
+	}
+	if len(hosts) == 0 {
+		return nil
+	}
+	slices.Sort(hosts)
+	hosts = slices.Compact(hosts)
+	if more := len(hosts) - maxHosts; more > 0 {
+		hosts = append(hosts[:maxHosts], fmt.Sprintf("and %d more", more))
+	}
+	o.hosts = strings.Join(hosts, ", ")
+	return &o
 }
 
 // compare finds out how the clock of a daemon differs, which has written its time
@@ -230,11 +309,14 @@ func (is *member) compare(now time.Time, passed time.Duration) {
 	}
 }
 
+// there reports whether it is on the store still.
+func (is *member) there() bool { return !is.left && is.still < daemonGone }
+
 // live is how many daemons there are, with this one.
 func (m *members) live() int {
 	n := 1
 	for _, is := range m.others {
-		if is.still < daemonGone {
+		if is.there() {
 			n++
 		}
 	}
@@ -254,7 +336,7 @@ func (m *members) list() []DaemonSeen {
 	self.Self = true
 	var others []DaemonSeen
 	for id, is := range m.others {
-		if is.still < daemonGone {
+		if is.there() {
 			d := seen(id, is.is)
 			d.Ahead = is.ahead
 			others = append(others, d)

@@ -61,7 +61,7 @@ func (a *Authority) Request(ctx context.Context, raw string, beside license.Code
 	now, err := a.dated(ctx)
 	if err != nil {
 		if caller.Staff == nil && errors.Is(err, license.Clock) {
-			err = errClock.WithCause(err)
+			err = untrustedClock(err)
 		}
 		return Answer{}, err
 	}
