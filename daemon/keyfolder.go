@@ -8,12 +8,14 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/seed-357fa782/licensed/daemon/internal/authority"
 	"github.com/seed-357fa782/licensed/daemon/internal/custody"
 	"github.com/seed-357fa782/licensed/internal/buildinfo"
 	"github.com/seed-357fa782/licensed/internal/config"
+	"github.com/seed-357fa782/licensed/internal/durable"
 	"github.com/seed-357fa782/licensed/keys"
 	"github.com/seed-357fa782/licensed/license"
 	"github.com/seed-357fa782/licensed/store"
@@ -25,6 +27,10 @@ import (
 const codesCheck = "codes.check"
 
 func (d *Daemon) keyFolder() string { return filepath.Join(d.config.DataDir, "keys") }
+
+// firstMark is the path of a file that says when a first start made its keys, and is
+// there until they are tied to the store: nothing was signed with them before.
+func (d *Daemon) firstMark() string { return filepath.Join(d.config.DataDir, "keys.first") }
 
 // storeName is what errors call the store: the address of a database can hold a password.
 func (d *Daemon) storeName() string {
@@ -55,16 +61,18 @@ func (d *Daemon) openKeys(ctx context.Context) error {
 	if err := d.readKeys(o); err != nil {
 		return err
 	}
-	if err := d.tieKeys(ctx); !made || !errors.Is(err, errOtherKeys) {
+	if err := d.tieKeys(ctx); !errors.Is(err, errOtherKeys) {
+		return err
+	} else if !made && !d.neverInUse() {
 		return err
 	}
-	// Another daemon on this store has had its first start at the same time. What was
-	// made here was never in use.
+	// Another daemon on this store has had its first start at the same time, or since
+	// one here was broken off. What was made here was never in use.
 	if err := os.RemoveAll(d.keyFolder()); err != nil {
 		return fmt.Errorf("remove keys that were never in use: %w", err)
 	}
 	if !d.sharesKeys() {
-		return fmt.Errorf("another daemon has made the keys for %s at the same time, and those made here were never in use and are removed; "+
+		return fmt.Errorf("another daemon has made the keys for %s meanwhile, and those made here were never in use and are removed; "+
 			"copy its keys folder to %s", d.storeName(), d.keyFolder())
 	}
 	if err := d.takeKeys(ctx, o); err != nil {
@@ -124,6 +132,11 @@ func (d *Daemon) makeKeys(o keys.Options) error {
 		d.log.Warn("the clock shows a time before this program was built, and keys are made now that are valid from then on; is it right?",
 			"now", d.now().UTC(), "built", built)
 	}
+	now := d.now()
+	o.Now = func() time.Time { return now }
+	if err := durable.WriteFile(d.firstMark(), []byte(now.UTC().Format(time.RFC3339)+"\n"), 0o600); err != nil {
+		return fmt.Errorf("make the keys: %w", err)
+	}
 	created, err := keys.Init(d.keyFolder(), o)
 	if err != nil {
 		return fmt.Errorf("make the keys: %w", err)
@@ -131,6 +144,15 @@ func (d *Daemon) makeKeys(o keys.Options) error {
 	d.log.Warn("this is the first start: keys were made. Move the anchors' private halves to a medium that is kept offline, "+
 		"together with a copy of the identity that opens them", "folder", created.Dir, "move", created.MoveOffline, "copy", created.CopyOffline)
 	return nil
+}
+
+// neverInUse reports whether the keys here are those of a first start that was broken
+// off before they were tied to the store: the first key set, of the very time that
+// the mark names, which goes with the tie.
+func (d *Daemon) neverInUse() bool {
+	at, err := os.ReadFile(d.firstMark())
+	set := d.ring.KeySet()
+	return err == nil && set.Seq == 1 && strings.TrimSpace(string(at)) == set.IssuedAt.UTC().Format(time.RFC3339)
 }
 
 // takeKeys makes the key folder of what the store keeps.
@@ -191,6 +213,12 @@ func (d *Daemon) tieKeys(ctx context.Context) error {
 	if !bytes.Equal(have, want) {
 		return fmt.Errorf("the data key in %s is not the one that %s was made with; put back the keys folder that belongs to it%w",
 			d.keyFolder(), d.storeName(), silent{errOtherKeys})
+	}
+	if _, err := os.Lstat(d.firstMark()); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err := durable.Remove(d.firstMark()); err != nil { // from now on they may be in use
+		return fmt.Errorf("note that the keys are in use: %w", err)
 	}
 	return nil
 }

@@ -2,6 +2,8 @@ package daemon_test
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"log/slog"
 	"net/http"
 	"os"
@@ -294,4 +296,108 @@ func TestClockAheadOfTheOther(t *testing.T) {
 		t.Errorf("ready: HTTP %d %s", code, text)
 	}
 	m.issue()
+}
+
+// A first start is killed when its keys are made and the store does not know of them.
+// Where it is the only one, the next start goes on with them. Where another daemon has
+// had its first start meanwhile they were never in use, and are no obstacle.
+func TestFirstStartIsKilled(t *testing.T) {
+	t.Parallel()
+	for _, share := range []string{"folder", "store"} {
+		t.Run(share, func(t *testing.T) {
+			t.Parallel()
+			yaml := onPostgres(config, pgtest.URL(t)) + "keys: {share: " + share + ", identity_file: identity}\n"
+			files := identity(t)
+			m, other := beside(t, yaml, files), beside(t, yaml, files)
+			own := filepath.Join(m.dir, "licensed-data/keys")
+			m.killFirstStart()
+			made, err := os.ReadFile(filepath.Join(own, "keyset.jwt"))
+			m.ok(err)
+			other.begin()
+			if share == "store" {
+				m.begin()
+				if m.keySet().Raw != other.keySet().Raw || m.keySet().Raw == strings.TrimSpace(string(made)) {
+					t.Error("they have different keys")
+				}
+				return
+			}
+			for _, want := range []string{"never in use", "put back the keys folder that belongs to it"} {
+				if _, err := daemon.New(t.Context(), m.options()); err == nil || !strings.Contains(err.Error(), want) {
+					t.Errorf("%v, want %s", err, want)
+				}
+				if _, err := os.Stat(own); !os.IsNotExist(err) {
+					t.Errorf("keys that were never in use are left: %v", err)
+				}
+			}
+			m.ok(os.CopyFS(own, os.DirFS(filepath.Join(other.dir, "licensed-data/keys"))))
+			m.ok(filepath.WalkDir(own, func(path string, f os.DirEntry, err error) error {
+				if err != nil || f.IsDir() {
+					return errors.Join(err, os.Chmod(path, 0o700))
+				}
+				return os.Chmod(path, 0o600)
+			}))
+			m.begin()
+			if m.keySet().Raw != other.keySet().Raw {
+				t.Error("they have different keys")
+			}
+		})
+	}
+	t.Run("alone", func(t *testing.T) {
+		t.Parallel()
+		m := beside(t, config, nil)
+		m.killFirstStart()
+		own := filepath.Join(m.dir, "licensed-data")
+		made, err := os.ReadFile(filepath.Join(own, "keys/keyset.jwt"))
+		m.ok(err)
+		m.begin()
+		if m.keySet().Raw != strings.TrimSpace(string(made)) {
+			t.Error("it has made others")
+		}
+		if _, err := os.Stat(filepath.Join(own, "keys.first")); !os.IsNotExist(err) {
+			t.Errorf("they still count as never used: %v", err)
+		}
+	})
+}
+
+// Keys that were in use are never removed, whichever store they are shown, and neither
+// are others that took the place of those of a start that was killed.
+func TestKeysInUseAreKept(t *testing.T) {
+	t.Parallel()
+	for _, mark := range []string{"", "2020-01-01T00:00:00Z\n"} {
+		url := pgtest.URL(t)
+		files := identity(t)
+		used, other := beside(t, config, files), beside(t, onPostgres(config, url), files)
+		used.begin()
+		used.issue()
+		used.down()
+		other.begin()
+		m := beside(t, onPostgres(config, url), files)
+		data := filepath.Join(m.dir, "licensed-data")
+		m.ok(os.Rename(filepath.Join(used.dir, "licensed-data"), data))
+		if mark != "" {
+			m.ok(os.WriteFile(filepath.Join(data, "keys.first"), []byte(mark), 0o600))
+		}
+		before, err := os.ReadFile(filepath.Join(data, "keys/keyset.jwt"))
+		m.ok(err)
+		if _, err := daemon.New(t.Context(), m.options()); err == nil || !strings.Contains(err.Error(), "the data key in") {
+			t.Errorf("%v", err)
+		}
+		after, err := os.ReadFile(filepath.Join(data, "keys/keyset.jwt"))
+		if err != nil || !bytes.Equal(before, after) {
+			t.Errorf("the keys are not what they were: %v", err)
+		}
+	}
+}
+
+// killFirstStart has a first start end when it has made its keys.
+func (m *merchant) killFirstStart() {
+	m.t.Helper()
+	ctx, kill := context.WithCancel(m.t.Context())
+	defer kill()
+	o := m.options()
+	o.Logger = slog.New(onMessage{"this is the first start: keys were made. Move the anchors' private halves to a medium that is kept offline, " +
+		"together with a copy of the identity that opens them", kill})
+	if _, err := daemon.New(ctx, o); !errors.Is(err, context.Canceled) {
+		m.t.Fatalf("it was not killed: %v", err)
+	}
 }
