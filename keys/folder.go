@@ -228,7 +228,24 @@ func (f *folder) holds(v *view) (bool, error) {
 			return false, nil
 		}
 	}
-	return true, nil
+	return !f.cameSince(v), nil
+}
+
+// cameSince reports whether the private half of a listed key, which was not here, was
+// put into the folder. One that cannot be opened is not here yet.
+func (f *folder) cameSince(v *view) bool {
+	for _, kid := range v.state.Listed {
+		if _, retired := v.state.retiredAt(kid); retired || slices.Contains(v.private, kid) {
+			continue
+		}
+		if found, err := exists(keyPath(f.dir, kid)); err != nil || !found {
+			continue
+		}
+		if _, err := f.openSigningKey(kid); err == nil {
+			return true
+		}
+	}
+	return false
 }
 
 // pending returns the keys that are here and neither listed nor given up.

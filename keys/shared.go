@@ -243,7 +243,7 @@ func (r *Ring) Bundle() (b Bundle, err error) {
 // license.Damaged.
 func (r *Ring) TakePrivate(kid string, sealed []byte) (bool, error) {
 	if !isKID(kid) {
-		return false, license.Errorf(license.Damaged, "the private half of a key is there under what is not a key id")
+		return false, errNoKID()
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -258,27 +258,39 @@ func (r *Ring) TakePrivate(kid string, sealed []byte) (bool, error) {
 	return true, r.read()
 }
 
+func errNoKID() error {
+	return license.Errorf(license.Damaged, "the private half of a key is there under what is not a key id")
+}
+
+func (f *folder) takeNamed(kid string, sealed []byte) error {
+	if !isKID(kid) {
+		return errNoKID()
+	}
+	return f.takePrivate(kid, sealed)
+}
+
 func (f *folder) takePrivate(kid string, sealed []byte) error {
-	path := keyPath(f.dir, kid)
-	plain, err := f.vault.unseal(path, sealed)
+	what := "the sealed private half of " + kid
+	plain, err := f.vault.unseal(what, sealed)
 	if err != nil {
 		return err
 	}
 	defer clear(plain)
-	s, err := parsePrivatePEM(path, plain)
+	s, err := parsePrivatePEM(what, plain)
 	if err != nil {
 		return err
 	}
 	if token.Thumbprint(s.public) != kid {
-		return damaged(path, "it holds another key")
+		return damaged(what, "it holds another key")
 	}
-	return f.disk.write(path, sealed, secretPerm)
+	return f.disk.write(keyPath(f.dir, kid), sealed, secretPerm)
 }
 
 // Unpack makes a key folder at dir of a bundle. An identity that opens it has to be
 // there (Options.Identity, or in dir), and nothing else but that; license.NotFound
 // where it is not, license.Damaged where it does not open what is sealed. A folder
 // that is not whole when it is broken off has no key set, and can be unpacked again.
+// Of the private halves only that of the current key has to be whole.
 func Unpack(dir string, b Bundle, o Options) error { return unpackWith(disk{}, dir, b, o) }
 
 func unpackWith(d disk, dir string, b Bundle, o Options) (err error) {
@@ -303,10 +315,11 @@ func unpackWith(d disk, dir string, b Bundle, o Options) (err error) {
 	}
 	clear(plain)
 	for kid, sealed := range b.Private {
-		if !isKID(kid) {
-			return license.Errorf(license.Damaged, "the private half of a key is there under what is not a key id")
+		err := f.takeNamed(kid, sealed)
+		if license.ReasonOf(err) == license.Damaged && kid != b.Standing.Current {
+			continue // it is missing here, as in a folder that is behind
 		}
-		if err := f.takePrivate(kid, sealed); err != nil {
+		if err != nil {
 			return err
 		}
 	}

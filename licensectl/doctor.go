@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -217,7 +218,14 @@ func keyChecks(s adminwire.Status) []check {
 		{Name: "anchors offline", Result: checkOK, Detail: "no private half of an anchor lies beside the daemon"},
 		{Name: "retired keys", Result: checkOK, Detail: "their private halves are destroyed"},
 	}
-	if !k.HasNext {
+	lacking := slices.IndexFunc(k.Warnings, func(w adminwire.KeyWarning) bool { return w.Kind == "next_key" })
+	switch {
+	case lacking >= 0:
+		list[2] = check{
+			"next key", checkWarn, k.Warnings[lacking].Text,
+			"copy keys/signing of the daemon on which the key set was made into the keys folder of this one",
+		}
+	case !k.HasNext:
 		list[2] = check{"next key", checkWarn, "there is no next signing key, so the present one cannot be rotated", newKeySet}
 	}
 	if k.Standbys == 0 {
@@ -252,6 +260,8 @@ func scheduleChecks(k adminwire.KeyHealth) (list []check) {
 			list = append(list, check{"signer", checkFail, w.Text, "see to the token or service that holds the key; what was asked meanwhile is answered when it is asked again"})
 		case "key_folder":
 			list = append(list, check{"key folder", checkFail, w.Text, newKeySet})
+		case "sealed_key":
+			list = append(list, check{"sealed keys", checkWarn, w.Text, "copy keys/signing of a daemon that has it into the keys folder of this one"})
 		case "revocation":
 			list = append(list, check{"revocation", checkWarn, w.Text, "see licensectl keys drill"})
 		}

@@ -62,6 +62,12 @@ func TestDoctor(t *testing.T) {
 			s.Ready, s.Clock.State, s.Clock.KeyFrom = false, "behind", new(now.Add(time.Hour))
 		}, "clock", "fail", "before the signing key was made", "set it right", []string{"daemon"}},
 		{"clock unlike here", func(s *adminwire.Status) { s.Now = now.Add(-3 * time.Minute) }, "clock", "warn", "3m from the clock here", "time server", nil},
+		{"a key that another daemon has", func(s *adminwire.Status) {
+			s.Keys.HasNext, s.Keys.Warnings = false, []adminwire.KeyWarning{{Kind: "next_key", Text: "the private half of K is not here"}}
+		}, "next key", "warn", "the private half of K is not here", "copy keys/signing", nil},
+		{"a damaged key", func(s *adminwire.Status) {
+			s.Keys.Warnings = []adminwire.KeyWarning{{Kind: "sealed_key", Text: "K is damaged"}}
+		}, "sealed keys", "warn", "K is damaged", "copy keys/signing", nil},
 		{"old key set", func(s *adminwire.Status) { s.Keys.ExpiresAt = now.Add(89 * 24 * time.Hour) }, "key set", "warn", "runs out in 89d", "keyset --request", nil},
 		{"key set at its end", func(s *adminwire.Status) { s.Keys.ExpiresAt = now }, "key set", "fail", "has run out", "keyset --request", nil},
 		{"key at its end", func(s *adminwire.Status) { s.Keys.CurrentUntil = now }, "signing key", "fail", "has run out", "keyset --request", nil},

@@ -11,7 +11,7 @@ const (
 
 // KeyWarning is something about the keys that somebody has to see to.
 type KeyWarning struct {
-	Kind string     `json:"kind" doc:"key_set, signing_key, rotation, signer, revocation or key_folder"`
+	Kind string     `json:"kind" doc:"key_set, signing_key, rotation, signer, revocation, key_folder, next_key or sealed_key"`
 	Due  *time.Time `json:"due" doc:"When it comes to a head; null: it has."`
 	Text string     `json:"text"`
 }

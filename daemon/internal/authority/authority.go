@@ -163,8 +163,10 @@ type Authority struct {
 	keyAsk      chan struct{}             // holds a token while somebody looks who needs a signature
 	keyMu       sync.Mutex                // held while the key folder follows the store
 	sealedSeen  *int64                    // which sealed keys were taken, under keyMu
-	owner       string                    // this process, among those on the store
-	members     *members                  // the processes on the store
+	// sealedDamaged are the sealed keys that could not be taken, by kid.
+	sealedDamaged atomic.Pointer[map[string]string]
+	owner         string   // this process, among those on the store
+	members       *members // the processes on the store
 }
 
 // New checks the options and returns an Authority.

@@ -50,6 +50,7 @@ func (a *Authority) Apply(ctx context.Context, app Application) error {
 	if err != nil {
 		return err
 	}
+	a.lookFirst()
 	return a.store.Update(ctx, func(ctx context.Context, tx store.Tx) error {
 		if err := markSeen(ctx, tx, app.ReplayKey, app.SentAt.Add(store.MarkKept), now); err != nil {
 			return err
@@ -161,6 +162,7 @@ func (a *Authority) applied(ctx context.Context, j license.Job, p deliverJob) (l
 	if err != nil {
 		return "", inst, err
 	}
+	a.lookFirst()
 	err = a.store.Update(ctx, func(ctx context.Context, tx store.Tx) error {
 		l, err := a.provisioned(ctx, tx, j.Channel, index)
 		if errors.Is(err, license.NotFound) {
@@ -185,6 +187,7 @@ func (a *Authority) granted(ctx context.Context, j license.Job, p deliverJob) (i
 	if err != nil {
 		return inst, err
 	}
+	a.lookFirst()
 	err = a.store.Update(ctx, func(ctx context.Context, tx store.Tx) error {
 		if inst, err = tx.Install(ctx, j.License, p.Install); err != nil {
 			return err

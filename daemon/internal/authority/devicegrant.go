@@ -34,7 +34,8 @@ type deviceCall struct {
 	deviceGrant
 }
 
-// forDevice begins a call for a device.
+// forDevice begins a call for a device, in a transaction before which lookFirst was
+// called.
 func (a *Authority) forDevice(l license.License, g deviceGrant, now time.Time) (deviceCall, error) {
 	product, err := a.product(l.Product)
 	if err != nil {
@@ -42,7 +43,7 @@ func (a *Authority) forDevice(l license.License, g deviceGrant, now time.Time) (
 	}
 	c := &call{a: a, product: product, now: now, actor: g.actor}
 	c.req.ID, c.req.Fingerprint = g.request, g.fingerprint
-	c.signing = a.signing()
+	c.signing = a.signingInside()
 	return deviceCall{call: c, license: l, deviceGrant: g}, nil
 }
 

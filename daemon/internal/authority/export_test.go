@@ -23,6 +23,12 @@ func (a *Authority) LookAtKeys(ctx context.Context, report func(KeyNews)) error 
 	return k.look(ctx)
 }
 
+// KeyLook returns what RunKeys does in each turn.
+func (a *Authority) KeyLook(report func(KeyNews)) func(ctx context.Context) error {
+	k := keyRun{a: a, report: report}
+	return k.look
+}
+
 // WriteStatusFeed tells the feed of an entry that tx has written.
 func WriteStatusFeed(ctx context.Context, tx store.Tx, place license.StatusRef) error {
 	return writeFeed(ctx, tx, []license.StatusRef{place})

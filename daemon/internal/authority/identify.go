@@ -48,6 +48,7 @@ func (a *Authority) Identify(ctx context.Context, actor license.Actor, q Identif
 	if err != nil {
 		return Identified{}, err
 	}
+	a.lookFirst()
 	var out Identified
 	err = a.onTarget(ctx, q.Ref, func(ctx context.Context, tx store.Tx, l license.License, o license.Order) error {
 		out = Identified{License: l, Order: o}

@@ -87,6 +87,9 @@ func (a *Authority) behind(was notedKeys) error {
 	if set.Seq == was.Seq {
 		text = fmt.Sprintf("the key folder is older than the store: it signs with %s, and by now %s does, under key set no. %d", key.ID, was.Current, was.Seq)
 	}
+	if why, damaged := a.damagedSealed()[was.Current]; damaged {
+		text += "; that key cannot be taken from the store, which keeps it for all daemons (" + why + ")"
+	}
 	return license.Errorf(license.ReadOnly, "%s; nothing is signed until it has the private half of %s", text, was.Current).
 		WithRetryAfter(keyRetry).WithCause(ErrKeys)
 }
@@ -141,6 +144,22 @@ func (a *Authority) signing() (s signing) {
 	return s
 }
 
+// lookFirst has it known which keys are in force when a transaction begins that signs.
+// What it fails with is told to who signs.
+func (a *Authority) lookFirst() { _ = a.keysBehind() }
+
+// signingInside is signing in a transaction, which does not look itself: all other
+// changes would wait for that.
+func (a *Authority) signingInside() (s signing) {
+	if l := a.keysKnown(); l != nil {
+		s.behind = l.err
+	} else {
+		s.behind = keysUnknown(errors.New("the look before the transaction was too long ago"))
+	}
+	s.key, s.keys = a.custody.Current()
+	return s
+}
+
 // rank is the place of an anchor in the list that products compile in, -1 where it
 // has none.
 func (a *Authority) rank(kid string) int {
@@ -191,7 +210,7 @@ func (a *Authority) followKeys(ctx context.Context) (changed bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	share := a.shareKeys && was.Current != "" && (a.sealedSeen == nil || *a.sealedSeen != was.Sealed)
+	share := a.shareKeys && was.Current != "" && (a.sealedSeen == nil || *a.sealedSeen != was.Sealed || len(a.damagedSealed()) > 0)
 	if share {
 		if err := a.takeSealed(ctx); err != nil {
 			return false, err

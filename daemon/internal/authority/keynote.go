@@ -84,6 +84,10 @@ func (a *Authority) noteKeys(ctx context.Context, actor license.Actor, now time.
 	if c, err := a.keysStand(was); err != nil || c <= 0 {
 		return nil //nolint:nilerr // keysBehind says so
 	}
+	here, err := a.sealedHere()
+	if err != nil {
+		return err
+	}
 	return a.store.Update(ctx, func(ctx context.Context, tx store.Tx) error {
 		was, err := readValue[notedKeys](ctx, tx, keysNoted)
 		if err != nil {
@@ -96,7 +100,7 @@ func (a *Authority) noteKeys(ctx context.Context, actor license.Actor, now time.
 		if err != nil {
 			return err
 		}
-		return a.noteChange(ctx, tx, was, is, actor, now)
+		return a.noteChange(ctx, tx, keyChange{was: was, is: is, here: here, actor: actor, now: now})
 	})
 }
 
@@ -105,6 +109,10 @@ func (a *Authority) noteKeys(ctx context.Context, actor license.Actor, now time.
 // folder follows it then; what a crash leaves undone there is done at the next look.
 func (a *Authority) putInForce(ctx context.Context, actor license.Actor, now time.Time, from notedKeys, plan KeysInForce) (made bool, err error) {
 	is, err := a.noteOf(plan)
+	if err != nil {
+		return false, err
+	}
+	here, err := a.sealedHere()
 	if err != nil {
 		return false, err
 	}
@@ -123,9 +131,29 @@ func (a *Authority) putInForce(ctx context.Context, actor license.Actor, now tim
 		case (err != nil || c < 0) && !newer, a.older(is, was):
 			return changedMeanwhile()
 		}
-		return a.noteChange(ctx, tx, was, is, actor, now)
+		return a.noteChange(ctx, tx, keyChange{was: was, is: is, here: here, actor: actor, now: now})
 	})
+	if reason := license.ReasonOf(err); reason == license.Internal || reason == license.ReadOnly {
+		return a.madeAfterAll(ctx, is, err)
+	}
 	return made && err == nil, err
+}
+
+// madeAfterAll looks whether what was to be noted is, though the store has failed to
+// say so, and says what to do where that cannot be told.
+func (a *Authority) madeAfterAll(ctx context.Context, is notedKeys, failure error) (made bool, err error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), keyLookTimeout)
+	defer cancel()
+	noted, err := a.noted(ctx)
+	switch {
+	case err == nil && noted.same(is):
+		return true, nil
+	case err == nil && license.ReasonOf(failure) == license.ReadOnly:
+		return false, failure // it was not done
+	}
+	unsure := license.Errorf(license.ReasonOf(failure), "it is not known whether this was done (%s): see in licensectl status which key signs, "+
+		"under which key set, before you do it again; if it was done, each daemon follows by itself", detailOf(failure))
+	return false, unsure.WithCause(errors.Join(failure, err))
 }
 
 // follow has the key folder follow what was put in force.
@@ -172,8 +200,17 @@ func (a *Authority) rotate(ctx context.Context, actor license.Actor, now time.Ti
 	return Rotated{Current: plan.Current, Retired: was.ID, HasNext: is.Next != "", Leftover: is.Leftover}, nil
 }
 
-// noteChange notes that is has come after was, and tells of it in the audit log.
-func (a *Authority) noteChange(ctx context.Context, tx store.Tx, was, is notedKeys, actor license.Actor, now time.Time) (err error) {
+// keyChange is that other keys are in force.
+type keyChange struct {
+	was, is notedKeys
+	here    *SealedKeys // of sealedHere
+	actor   license.Actor
+	now     time.Time
+}
+
+// noteChange notes a change of the keys, and tells of it in the audit log.
+func (a *Authority) noteChange(ctx context.Context, tx store.Tx, c keyChange) (err error) {
+	was, is, actor, now := c.was, c.is, c.actor, c.now
 	switch {
 	case was.Current == "", was.same(is): // the first time
 	case was.Seq != is.Seq || was.Anchor != is.Anchor:
@@ -190,7 +227,7 @@ func (a *Authority) noteChange(ctx context.Context, tx store.Tx, was, is notedKe
 	if err := writeValue(ctx, tx, keysNoted, is); err != nil {
 		return err
 	}
-	return a.endSealed(ctx, tx, *is.InForce)
+	return a.endSealed(ctx, tx, c.here, *is.InForce)
 }
 
 // noteInstalled notes a new key set, and which keys it has ended.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/seed-357fa782/licensed/license"
@@ -23,6 +24,8 @@ const (
 	KeyWarnSigner   KeyWarningKind = "signer"      // the key cannot be used
 	KeyWarnRevoked  KeyWarningKind = "revocation"  // a marked key is in the key set still
 	KeyWarnFolder   KeyWarningKind = "key_folder"  // it is older than what the store knows of it
+	KeyWarnNext     KeyWarningKind = "next_key"    // a rotation by another daemon moves to a key that is not here
+	KeyWarnSealed   KeyWarningKind = "sealed_key"  // what the store keeps of a key is damaged
 )
 
 // KeyWarning is something about the keys that somebody has to see to.
@@ -82,6 +85,11 @@ func (a *Authority) keyWarnings(marked []KeyRevocation, now time.Time) (list []K
 	if s.Fault != "" {
 		add(KeyWarnSigner, time.Time{}, "nothing can be signed: the signing key cannot be used (%s)", s.Fault)
 	}
+	if len(s.Lacking) > 0 && a.sharedStore {
+		add(KeyWarnNext, time.Time{}, "the private half of %s, to which a rotation moves, is not in the key folder here: after the next rotation by another daemon this one signs nothing",
+			strings.Join(s.Lacking, ", "))
+	}
+	list = append(list, a.sealedWarnings()...)
 	for _, r := range marked {
 		if !r.Ended() {
 			add(KeyWarnRevoked, time.Time{}, "%s (%s) is being revoked and counts until a key set without it is installed", r.KID, r.Role)
@@ -136,6 +144,7 @@ type keyRun struct {
 	failing string
 	behind  string
 	told    time.Time     // when warnings were
+	said    []string      // those about what is here only, of the last look
 	whole   time.Duration // when all there is was looked at, by the clock that nobody sets
 	begun   bool
 }
@@ -169,6 +178,14 @@ func (k *keyRun) look(ctx context.Context) error {
 	now, warnings, err := a.keepKeys(ctx, k.report)
 	if err != nil {
 		return err
+	}
+	said := k.said
+	k.said = nil
+	for _, w := range warnings {
+		if w.Kind == KeyWarnNext || w.Kind == KeyWarnSealed {
+			k.said = append(k.said, w.Text)
+			news = news || !slices.Contains(said, w.Text)
+		}
 	}
 	if len(warnings) > 0 && (k.told.IsZero() || news || now.Sub(k.told).Abs() >= 24*time.Hour) {
 		k.told = now

@@ -89,6 +89,7 @@ type KeyStanding struct {
 	Ahead        int       // how many rotations need no anchor
 	Fault        string    // why the current key could not be used when it was used last
 	Leftover     []string  // places of private halves that should have been destroyed and could not be
+	Lacking      []string  // keys to rotate to whose private halves are not here
 }
 
 // KeysInForce are the keys in force as all daemons on a store have to see them. It
@@ -164,7 +165,8 @@ func (a *Authority) ProposeKeySet(ctx context.Context, actor license.Actor, revo
 	if err != nil {
 		return nil, err
 	}
-	if _, err := a.catchUp(ctx); err != nil {
+	was, err := a.catchUp(ctx)
+	if err != nil {
 		return nil, err
 	}
 	marked, err := a.Revocations(ctx)
@@ -189,11 +191,22 @@ func (a *Authority) ProposeKeySet(ctx context.Context, actor license.Actor, revo
 	if len(revoke) > 0 {
 		after = map[string]any{"revoke": revoke}
 	}
+	made, err := a.sealedHere() // the keys that were made for it, too
+	if err != nil {
+		return nil, fmt.Errorf("propose a key set: %w", err)
+	}
 	err = a.store.Update(ctx, func(ctx context.Context, tx store.Tx) error {
-		if err := a.putSealed(ctx, tx); err != nil { // the keys that were made for it
+		noted, err := readValue[notedKeys](ctx, tx, keysNoted)
+		if err != nil {
 			return err
 		}
-		_, err := tx.Append(ctx, license.AuditEvent{At: now, Actor: actor, Action: license.ActionKeysRequested, After: after})
+		if !noted.same(was) { // what that has destroyed is not given back to the store
+			return changedMeanwhile()
+		}
+		if err := putSealed(ctx, tx, made); err != nil {
+			return err
+		}
+		_, err = tx.Append(ctx, license.AuditEvent{At: now, Actor: actor, Action: license.ActionKeysRequested, After: after})
 		return err
 	})
 	if err != nil {

@@ -47,17 +47,36 @@ func storedKeys(ctx context.Context, tx store.Tx) (k SealedKeys, err error) {
 	return k, err
 }
 
-// StoreKeys has a store keep the keys of its first daemon.
+// StoreKeys has a store keep the keys of its first daemon. It reads the key folder in
+// the transaction: at a first start nobody waits for its end.
 func StoreKeys(ctx context.Context, tx store.Tx, c Custody) error {
 	a := &Authority{custody: c, shareKeys: true}
 	is, err := a.keysNow()
 	if err != nil {
 		return err
 	}
+	here, err := a.sealedHere()
+	if err != nil {
+		return err
+	}
 	if err := writeValue(ctx, tx, keysNoted, is); err != nil {
 		return err
 	}
-	return a.putSealed(ctx, tx)
+	return putSealed(ctx, tx, here)
+}
+
+// sealedHere reads what the key folder has for the store, nil where keys are not
+// shared there. It is read before a transaction, which holds up all others while it
+// runs; who uses it there sees to it that the keys noted are those of before.
+func (a *Authority) sealedHere() (*SealedKeys, error) {
+	if !a.shareKeys {
+		return nil, nil //nolint:nilnil // nothing is shared
+	}
+	here, err := a.custody.Sealed()
+	if err != nil {
+		return nil, fmt.Errorf("seal the keys for the store: %w", err)
+	}
+	return &here, nil
 }
 
 func sealedPrivates(ctx context.Context, tx store.Tx) (map[string][]byte, error) {
@@ -78,13 +97,9 @@ func sealedPrivates(ctx context.Context, tx store.Tx) (map[string][]byte, error)
 }
 
 // putSealed keeps in the store what is at hand of the keys and is not there yet.
-func (a *Authority) putSealed(ctx context.Context, tx store.Tx) error {
-	if !a.shareKeys {
+func putSealed(ctx context.Context, tx store.Tx, here *SealedKeys) error {
+	if here == nil {
 		return nil
-	}
-	here, err := a.custody.Sealed()
-	if err != nil {
-		return fmt.Errorf("seal the keys for the store: %w", err)
 	}
 	there, err := sealedPrivates(ctx, tx)
 	if err != nil {
@@ -123,11 +138,11 @@ func (a *Authority) putSealed(ctx context.Context, tx store.Tx) error {
 
 // endSealed brings the sealed keys in the store in step with what is in force: it
 // adds those that are at hand, and destroys those that are in force no more.
-func (a *Authority) endSealed(ctx context.Context, tx store.Tx, is KeysInForce) error {
-	if !a.shareKeys {
+func (a *Authority) endSealed(ctx context.Context, tx store.Tx, here *SealedKeys, is KeysInForce) error {
+	if here == nil {
 		return nil
 	}
-	if err := a.putSealed(ctx, tx); err != nil {
+	if err := putSealed(ctx, tx, here); err != nil {
 		return err
 	}
 	ended, err := a.custody.Ends(is)
@@ -142,29 +157,60 @@ func (a *Authority) endSealed(ctx context.Context, tx store.Tx, is KeysInForce) 
 	return nil
 }
 
-// takeSealed takes from the store the private halves that are not here.
+// takeSealed takes from the store the private halves that are not here. One that is
+// damaged there keeps nobody from the others: it is noted, and told as long as it is
+// so and is not here.
 func (a *Authority) takeSealed(ctx context.Context) error {
 	there, err := a.sealed(ctx)
 	if err != nil {
 		return err
 	}
+	damaged := make(map[string]string)
 	for _, kid := range slices.Sorted(maps.Keys(there)) {
-		if _, err := a.custody.TakePrivate(kid, there[kid]); err != nil {
+		switch _, err := a.custody.TakePrivate(kid, there[kid]); {
+		case license.ReasonOf(err) == license.Damaged:
+			damaged[kid] = detailOf(err)
+		case err != nil:
 			return fmt.Errorf("take a key from the store: %w", err)
 		}
 	}
+	a.sealedDamaged.Store(&damaged)
 	return nil
+}
+
+// damagedSealed are the private halves that the store keeps and that could not be
+// taken, with what is wrong with them, by kid.
+func (a *Authority) damagedSealed() map[string]string {
+	if d := a.sealedDamaged.Load(); d != nil {
+		return *d
+	}
+	return nil
+}
+
+// sealedWarnings warn of private halves that could not be taken and are not here.
+func (a *Authority) sealedWarnings() (list []KeyWarning) {
+	damaged := a.damagedSealed()
+	for _, kid := range slices.Sorted(maps.Keys(damaged)) {
+		here := slices.ContainsFunc(a.custody.Keys(), func(k KeyInfo) bool { return k.ID == kid && k.Private })
+		if !here {
+			list = append(list, KeyWarning{Kind: KeyWarnSealed, Text: fmt.Sprintf(
+				"a key cannot be taken from the store, which keeps it for all daemons, and is not in the key folder here: %s", damaged[kid])})
+		}
+	}
+	return list
 }
 
 // settleSealed puts into the store the private halves that are here and not there,
 // as where keys are shared since today, and destroys there what was retired or
 // revoked here: a backup has brought it back.
 func (a *Authority) settleSealed(ctx context.Context, was notedKeys) error {
-	here, err := a.custody.Sealed()
+	here, err := a.sealedHere()
 	if err != nil {
-		return fmt.Errorf("seal the keys for the store: %w", err)
+		return err
 	}
 	there, err := a.sealed(ctx)
+	damaged := a.damagedSealed() // which others may be able to read
+	maps.DeleteFunc(there, func(kid string, _ []byte) bool { _, bad := damaged[kid]; return bad })
 	if err != nil || sameNames(here.Private, there) {
 		return err
 	}
@@ -178,14 +224,15 @@ func (a *Authority) settleSealed(ctx context.Context, was notedKeys) error {
 			return err
 		}
 		for kid := range there {
-			if _, kept := here.Private[kid]; kept {
+			_, kept := here.Private[kid]
+			if _, bad := damaged[kid]; kept || bad {
 				continue
 			}
 			if err := tx.SetValue(ctx, keysSealed+kid, nil); err != nil {
 				return err
 			}
 		}
-		return a.putSealed(ctx, tx)
+		return putSealed(ctx, tx, here)
 	})
 	if err != nil {
 		return fmt.Errorf("share the sealed keys: %w", err)

@@ -63,6 +63,7 @@ func (a *Authority) Sell(ctx context.Context, s Sale) (Handover, error) {
 	if err != nil {
 		return Handover{}, err
 	}
+	a.lookFirst()
 	var fresh bool
 	if !a.current(p) || undelivered(p.order) {
 		now, err := a.dated(ctx)
@@ -84,6 +85,7 @@ func (a *Authority) Sell(ctx context.Context, s Sale) (Handover, error) {
 			return Handover{}, err
 		}
 	}
+	a.lookFirst()
 	text, err := a.saleText(p.license, p.install)
 	if err != nil {
 		return Handover{}, err
@@ -188,7 +190,7 @@ func (a *Authority) current(p saleRecord) bool {
 	if p.license.Instance == "" || p.install.Answer == nil {
 		return false
 	}
-	s := a.signing()
+	s := a.signingInside()
 	if s.canSign(p.install.Dated()) != nil {
 		return false // the key of the day was born after it (decision 6)
 	}
@@ -217,7 +219,7 @@ func (a *Authority) handOver(ctx context.Context, tx store.Tx, s Sale, p *saleRe
 	}
 	c := &call{a: a, product: product, now: now, actor: actor}
 	c.req.ID = s.Order
-	c.signing = a.signing()
+	c.signing = a.signingInside()
 	if err := c.canSign(now); err != nil {
 		return err
 	}

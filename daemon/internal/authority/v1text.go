@@ -119,7 +119,7 @@ func (a *Authority) saleText(l license.License, inst license.Install) ([]byte, e
 	if err != nil {
 		return nil, err
 	}
-	s := a.signing()
+	s := a.signingInside()
 	if s.behind != nil {
 		return nil, s.behind
 	}

@@ -27,8 +27,14 @@ func (c Ring) Keys() []authority.KeyInfo {
 // Standing says what the keeper of the keys has to know at now.
 func (c Ring) Standing(now time.Time) authority.KeyStanding {
 	h := c.Health(now)
+	var lacking []string
+	for _, k := range c.List() {
+		if k.Role == keys.RoleRetired && k.RetiredAt.IsZero() && !k.PrivatePresent {
+			lacking = append(lacking, k.KID)
+		}
+	}
 	return authority.KeyStanding{
-		SetUntil: h.ExpiresAt, CurrentSince: h.Since, CurrentUntil: h.CurrentEnd, Next: h.Next, Ahead: h.Ahead, Fault: h.Fault, Leftover: h.Leftover,
+		SetUntil: h.ExpiresAt, CurrentSince: h.Since, CurrentUntil: h.CurrentEnd, Next: h.Next, Ahead: h.Ahead, Fault: h.Fault, Leftover: h.Leftover, Lacking: lacking,
 	}
 }
 
