@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/seed-357fa782/licensed/daemon/internal/authority"
 	"github.com/seed-357fa782/licensed/internal/adminwire"
 )
 
@@ -18,3 +19,13 @@ func (d *Daemon) SaveMarks(ctx context.Context) { d.marks.save(ctx) }
 
 // Failed is told why the daemon ends by itself.
 func (d *Daemon) Failed() <-chan error { return d.failed }
+
+// NoteMark notes a change as the authority does.
+func (d *Daemon) NoteMark(m authority.Mark) { d.marks.Note([]authority.Mark{m}, false) }
+
+// OwnMarks is how many noted changes are kept until they are met in the store.
+func (d *Daemon) OwnMarks() int {
+	d.marks.mu.Lock()
+	defer d.marks.mu.Unlock()
+	return len(d.marks.own)
+}

@@ -36,11 +36,11 @@ const (
 type keptMarks struct {
 	d      *Daemon
 	files  *marks.Marks
-	shared bool  // other daemons may be on the store
-	at     int64 // up to where the changes of others are noted; belongs to run
+	shared bool // other daemons may be on the store
 
 	mu      sync.Mutex
 	failing string
+	at      int64          // up to where the changes of others are noted; changed by run only
 	own     map[int64]bool // noted by this process, behind at
 	lost    bool           // the store was found to have lost changes
 }
@@ -50,7 +50,9 @@ func (k *keptMarks) Note(ms []authority.Mark, now bool) {
 	if k.shared {
 		k.mu.Lock()
 		for _, m := range ms {
-			k.own[m.Seq] = true
+			if m.Seq > k.at { // else it was passed already, and nobody would take it out again
+				k.own[m.Seq] = true
+			}
 		}
 		k.mu.Unlock()
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/seed-357fa782/licensed/daemon"
+	"github.com/seed-357fa782/licensed/daemon/internal/authority"
 	"github.com/seed-357fa782/licensed/internal/adminwire"
 	"github.com/seed-357fa782/licensed/internal/pgtest"
 	"github.com/seed-357fa782/licensed/license"
@@ -399,5 +400,20 @@ func (m *merchant) killFirstStart() {
 		"together with a copy of the identity that opens them", kill})
 	if _, err := daemon.New(ctx, o); !errors.Is(err, context.Canceled) {
 		m.t.Fatalf("it was not killed: %v", err)
+	}
+}
+
+// What a daemon remembers of its own changes until it meets them in the store does not
+// grow, however late it comes to note one.
+func TestOwnMarksAreForgotten(t *testing.T) {
+	t.Parallel()
+	m := start(t, onPostgres(config, pgtest.URL(t)), nil)
+	m.issue()
+	m.d.SaveMarks(t.Context())
+	e := m.events()[0]
+	m.d.NoteMark(authority.Mark{Seq: e.Seq, At: e.At, Action: e.Action})
+	m.d.SaveMarks(t.Context())
+	if n := m.d.OwnMarks(); n > 0 {
+		t.Errorf("%d are remembered", n)
 	}
 }
