@@ -61,3 +61,12 @@ func (a *Authority) MeetDaemons(ctx context.Context) error { return a.members.tu
 
 // LeaveDaemons does what RunDaemons does in the end.
 func (a *Authority) LeaveDaemons(ctx context.Context) error { return a.members.leave(ctx) }
+
+// OutboxPause is how long the outbox waits when the store has failed so often.
+func (a *Authority) OutboxPause(ctx context.Context, times int, failure error) (pause time.Duration) {
+	o := outbox{a: a, report: func(JobOutcome) {}}
+	for range times {
+		pause = o.failing(ctx, failure)
+	}
+	return pause
+}

@@ -62,10 +62,22 @@ func (l *lease) hold(ctx context.Context) (held bool, err error) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	now := l.uptime()
-	if l.held && now-l.seenAt < l.lasts/3 {
+	if l.held && l.uptime()-l.seenAt < l.lasts/3 {
 		return true, nil
 	}
+	if held, err = l.take(ctx); held && err == nil && l.left() < l.lasts/3 { // by an answer that was long in coming
+		held, err = l.take(ctx)
+	}
+	return held && l.left() > 0, err
+}
+
+// left is for how long the lease is held still.
+func (l *lease) left() time.Duration { return l.lasts - (l.uptime() - l.seenAt) }
+
+// take takes the lease, or renews it, under l.mu. What is written counts from before
+// the writing began, and what is read of another's from after it was read.
+func (l *lease) take(ctx context.Context) (held bool, err error) {
+	now := l.uptime()
 	var is leaseRecord
 	if !l.held { // mostly another one has it, and reading costs little
 		err := l.store.View(ctx, func(ctx context.Context, tx store.Tx) (err error) {
@@ -97,22 +109,22 @@ func (l *lease) hold(ctx context.Context) (held bool, err error) {
 		return writeValue(ctx, tx, l.name, is)
 	})
 	if err != nil {
-		l.held = l.held && now-l.seenAt < l.lasts
+		l.held = l.held && l.left() > 0
 		return l.held, fmt.Errorf("hold %s: %w", l.name, err)
 	}
 	l.held, l.is, l.seenAt = wrote, is, now
 	return wrote, nil
 }
 
-// free reports whether what is stored leaves the lease to this daemon, and notes
-// since when it stands still.
+// free reports whether what is stored leaves the lease to this daemon, by when it
+// began to read, and notes since when it stands still.
 func (l *lease) free(is leaseRecord, now time.Duration) bool {
 	if is.Owner == "" || is.Owner == l.owner {
 		l.is = is
 		return true
 	}
 	if is != l.is {
-		l.is, l.seenAt = is, now
+		l.is, l.seenAt = is, l.uptime()
 		return false
 	}
 	return now-l.seenAt >= l.lasts

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/seed-357fa782/licensed/daemon/internal/authority"
+	"github.com/seed-357fa782/licensed/internal/teststore"
 	"github.com/seed-357fa782/licensed/license"
 	"github.com/seed-357fa782/licensed/store"
 	"github.com/seed-357fa782/licensed/store/faultstore"
@@ -161,4 +162,96 @@ func TestLeaseAlone(t *testing.T) {
 		return err
 	})
 	w.must(err, "")
+}
+
+// waits is a store whose calls take their time.
+type waits struct {
+	store.Store
+	read, write func() // before it is read, or answered that it was written
+}
+
+func (s *waits) View(ctx context.Context, fn func(ctx context.Context, tx store.Tx) error) error {
+	if s.read != nil {
+		s.read()
+	}
+	return s.Store.View(ctx, fn)
+}
+
+func (s *waits) Update(ctx context.Context, fn func(ctx context.Context, tx store.Tx) error) error {
+	err := s.Store.Update(ctx, fn)
+	if s.write != nil {
+		s.write()
+	}
+	return err
+}
+
+// A store that takes long to say that it fails does not make a lease last longer, nor
+// does one that takes long to say that it was renewed.
+func TestLeaseOfASlowStore(t *testing.T) {
+	t.Parallel()
+	f := faultstore.Wrap(teststore.New(t))
+	s := &waits{Store: f}
+	a := newWorldOn(t, s)
+	a.again(func(o *authority.Options) { o.Shared = true })
+	x := a.a.Lease("work", time.Minute)
+	holds(t, "the first", x, true)
+	a.pass(25 * time.Second)
+	f.FailCall(func(faultstore.Call) error { return errDisk })
+	s.write = func() { a.pass(34 * time.Second) }
+	if held, err := x.Hold(t.Context()); !held || !errors.Is(err, errDisk) {
+		t.Errorf("after 59 s: %v, %v", held, err)
+	}
+	s.write = func() { a.pass(time.Second) }
+	if held, err := x.Hold(t.Context()); held || !errors.Is(err, errDisk) {
+		t.Errorf("after a minute: %v, %v", held, err)
+	}
+	f.FailCall(nil)
+
+	n := 0
+	s.write = func() {
+		if n++; n == 1 {
+			a.pass(50 * time.Second)
+		}
+	}
+	holds(t, "renewed late", x, true)
+	if n != 2 {
+		t.Errorf("it was written %d times", n)
+	}
+	s.write = func() { a.pass(time.Minute) }
+	a.pass(30 * time.Second)
+	holds(t, "renewed too late each time", x, false)
+}
+
+// Who reads a lease late has not seen it stand still before that.
+func TestLeaseIsReadLate(t *testing.T) {
+	t.Parallel()
+	a := sharedWorld(t)
+	holds(t, "the first", a.a.Lease("work", time.Minute), true)
+	s := &waits{Store: a.store}
+	b := newWorldOn(t, s)
+	b.again(func(o *authority.Options) { o.Shared = true })
+	y := b.a.Lease("work", time.Minute)
+	s.read = func() { b.pass(30 * time.Second) }
+	holds(t, "another, which reads late", y, false)
+	s.read = nil
+	b.pass(59 * time.Second)
+	holds(t, "another, 59 s later", y, false)
+	b.pass(time.Second)
+	holds(t, "another, a minute later", y, true)
+}
+
+// While the store fails, who has the outbox beside others asks again before its lease
+// ends.
+func TestOutboxAsksAgainWithinItsLease(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for _, c := range []struct {
+		shared  bool
+		longest time.Duration
+	}{{false, time.Minute}, {true, 10 * time.Second}} {
+		w.again(func(o *authority.Options) { o.Shared = c.shared })
+		if got := w.a.OutboxPause(t.Context(), 20, errDisk); got != c.longest {
+			t.Errorf("shared %v: asks again after %s", c.shared, got)
+		}
+	}
 }

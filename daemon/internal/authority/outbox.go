@@ -26,7 +26,7 @@ const (
 	jobLongest  = time.Hour        // between two tries
 	jobShared   = time.Second      // how long what another daemon has queued may go unnoticed while this one calls
 	jobLook     = time.Minute      // how long a clock that is set forward may go unnoticed
-	jobStoreBad = time.Minute      // after a failure of the store, at most
+	jobStoreBad = time.Minute      // after a failure of the store, at most, where no other daemon is on it
 	jobSilent   = 3                // failures in a row after which a marketplace is left alone for a while
 	jobCrowd    = 30 * time.Second // by which jobs are put off that others wait behind
 	jobSweep    = time.Hour        // between two looks for jobs that a wrong clock has put off
@@ -94,7 +94,7 @@ type outbox struct {
 // round takes what is due, starts it, and returns when to look again.
 func (o *outbox) round(ctx context.Context) time.Duration {
 	if _, err := o.a.dated(ctx); err != nil {
-		return jobLook
+		return jobLook // longer than the lease lasts: another daemon, whose clock is right, is to go on
 	}
 	if o.busy() {
 		if _, err := o.turn.hold(ctx); err != nil { // for as long as calls are under way
@@ -134,7 +134,11 @@ func (o *outbox) failing(ctx context.Context, err error) time.Duration {
 		o.report(JobOutcome{Err: fmt.Errorf("take what is due: %w", err)})
 	}
 	o.bad++
-	return min(time.Second<<min(o.bad, 10), jobStoreBad)
+	longest := jobStoreBad
+	if o.a.sharedStore { // who has calls under way renews its lease as soon as it can
+		longest = leaseFor / 3
+	}
+	return min(time.Second<<min(o.bad, 10), longest)
 }
 
 // take leases what is due and may be tried. What is due for a marketplace that

@@ -255,3 +255,23 @@ func TestStatusListAskedWithinTheSecond(t *testing.T) {
 		}
 	})
 }
+
+// Where others are on the store, too, a list that cannot be signed is tried again after
+// the pause of a failure, and not each time that the others are looked at.
+func TestStatusLoopPausesAfterAFailure(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, f := loopWorld(t)
+		w.again(func(o *authority.Options) { o.Shared = true })
+		stop := w.loop()
+		time.Sleep(pause)
+		var views int
+		f.FailCall(func(faultstore.Call) error { views++; return errDisk })
+		time.Sleep(30 * time.Second)
+		synctest.Wait()
+		f.FailCall(nil)
+		stop()
+		if views < 5 || views > 8 {
+			t.Errorf("the store was asked %d times in 30 s", views)
+		}
+	})
+}

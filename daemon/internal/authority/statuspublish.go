@@ -61,7 +61,7 @@ func (s *statusLists) run(ctx context.Context, failed func(error)) {
 			return
 		case <-timer.C:
 		}
-		if s.shared {
+		if s.shared && err == nil { // else it is tried again after the pause of a failure
 			wait = min(wait, statusFollow)
 		}
 		timer.Reset(wait - statusPause)
