@@ -82,9 +82,10 @@ func (b *browser) signIn(token string) {
 
 var hiddenField = regexp.MustCompile(`<input type="hidden" name="([^"]*)" value="([^"]*)">`)
 
-// carried are the hidden fields of the last form of a page.
+// carried are the hidden fields of the last form of what a page is about.
 func carried(t *testing.T, page string) url.Values {
 	t.Helper()
+	page, _, _ = strings.Cut(page, "</main>")
 	i := strings.LastIndex(page, "<form")
 	if i < 0 {
 		t.Fatalf("no form in %s", page)
@@ -235,7 +236,7 @@ func TestConsoleSignOut(t *testing.T) {
 func TestConsoleDeeds(t *testing.T) {
 	t.Parallel()
 	m := start(t, withTCP, nil)
-	l := m.issueOne(adminwire.Issue{Product: "cad", For: "30d"})
+	l := m.issueOne(adminwire.Issue{Product: "cad", For: "90d"})
 	b := m.browser()
 	b.signIn(m.token("anna", "issuer").Token)
 	path := "/console/licenses/" + l.ID + "/suspend"
@@ -285,7 +286,7 @@ func TestConsoleKeepsAForm(t *testing.T) {
 	t.Parallel()
 	var clock movable
 	m := start(t, withTCP, nil, clock.set)
-	l := m.issueOne(adminwire.Issue{Product: "cad", For: "30d"})
+	l := m.issueOne(adminwire.Issue{Product: "cad", For: "90d"})
 	token := m.token("anna", "issuer").Token
 	b := m.browser()
 	b.signIn(token)
@@ -346,7 +347,7 @@ func TestConsoleShowsScriptAsText(t *testing.T) {
 func TestConsoleRoles(t *testing.T) {
 	t.Parallel()
 	m := start(t, withTCP, nil)
-	l := m.issueOne(adminwire.Issue{Product: "cad", For: "30d"})
+	l := m.issueOne(adminwire.Issue{Product: "cad", For: "90d"})
 	viewer := m.browser()
 	viewer.signIn(m.token("vera", "viewer").Token)
 	path := "/console/licenses/" + l.ID
