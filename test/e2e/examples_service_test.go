@@ -195,6 +195,9 @@ func TestExampleServiceGates(t *testing.T) {
 		change.make()
 		a.signal(syscall.SIGHUP)
 		a.wants(change.path, change.status, change.reason)
+		if change.reason != "" {
+			a.expect("the licence was not refreshed", "\n") // what counts at once is kept by then
+		}
 	}
 	a.kill()
 
