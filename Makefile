@@ -28,6 +28,11 @@ INTEROP := .tools/jwt-status-list-$(shell sed -n 's/.*"@sd-jwt\/jwt-status-list"
 # What the verifier in TypeScript of docs/verify-elsewhere.md is compiled and run with.
 ELSEWHERE := .tools/elsewhere-jose-$(shell sed -n 's/.*"jose": "\([^"]*\)".*/\1/p' docs/elsewhere/typescript/package.json)
 
+# The browser's driver and axe-core, which look at the pages.
+BROWSER_AT   := test/browser/testdata/playwright
+browser-tool  = $(1)-$(shell sed -n 's/.*"$(1)": "\([^"]*\)".*/\1/p' $(BROWSER_AT)/package.json)
+BROWSER      := .tools/$(call browser-tool,playwright-core)-$(call browser-tool,axe-core)
+
 # Packages wait for databases, programs and disks as much as they compute, so twice as many as processors run at once.
 TESTFLAGS := -shuffle=on -timeout=20m -p $(shell echo $$(( 2 * $$(getconf _NPROCESSORS_ONLN) )))
 FUZZTIME  ?= 5s
@@ -73,7 +78,7 @@ demo: build ## Show the whole life of a licence on this machine
 ##@ To test it
 
 .PHONY: test
-test: interop-tools elsewhere-tools ## Run every test that this machine can run, end to end included
+test: interop-tools elsewhere-tools browser-tools ## Run every test that this machine can run, end to end included
 	@$(call run-tests,,./...)
 
 # In these packages nothing runs at the same time as anything else, which a test holds them to, and they compute a lot.
@@ -83,13 +88,17 @@ ALONE := client/qr internal/qrphoto license/token
 PART := daemon/internal/market
 
 .PHONY: race
-race: interop-tools elsewhere-tools ## The same with the race detector, where it can find something (needs a C compiler)
+race: interop-tools elsewhere-tools browser-tools ## The same with the race detector, where it can find something (needs a C compiler)
 	@export CGO_ENABLED=1; all=$$($(GO) list ./... | grep -v $(ALONE:%=-e '/%$$')) && $(call run-tests,-race,$$all)
 	@$(call run-tests,,$(ALONE:%=./%) $(PART:%=./%))
 
 .PHONY: e2e
 e2e: interop-tools ## Only the end-to-end tests: built programs, scripts, kill -9
 	@$(call run-tests,-count=1,./test/e2e/...)
+
+.PHONY: browser
+browser: browser-tools ## Only the tests that look at the pages in Chromium (needs chromium, Node)
+	@CI=true $(call run-tests,-count=1,./test/browser)
 
 .PHONY: test-pkcs11
 test-pkcs11: ## The tests of signing keys on a PKCS #11 token (needs SoftHSM and a C compiler)
@@ -184,6 +193,11 @@ api: ## Write the exported API of the public packages, and the OpenAPI documents
 	@$(GO) test -count=1 -run '^TestOpenAPIGolden$$' ./daemon -openapi.update
 	@echo 'testdata/api and testdata/openapi.*.json are up to date'
 
+.PHONY: screenshots
+screenshots: browser-tools ## Write the pictures of the documents into docs/images (needs chromium, Node, a Chinese font)
+	@$(GO) test -count=1 -run '^TestScreenshots$$' ./test/browser -screenshots '$(CURDIR)/docs/images'
+	@ls -l docs/images
+
 .PHONY: apidiff
 apidiff: $(APIDIFF) ## Say which changes of the public packages since BASE (a tag) are incompatible
 	@[ -n "$(BASE)" ] || { echo 'usage: make apidiff BASE=v1.2.3'; exit 2; }
@@ -218,6 +232,10 @@ interop-tools:
 .PHONY: elsewhere-tools
 elsewhere-tools:
 	$(call npm-install,docs/elsewhere/typescript,$(ELSEWHERE))
+
+.PHONY: browser-tools
+browser-tools:
+	$(call npm-install,$(BROWSER_AT),$(BROWSER))
 
 .PHONY: help
 help: ## List the targets
