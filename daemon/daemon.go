@@ -147,6 +147,11 @@ func (d *Daemon) Start() error {
 		})
 	})
 	d.serving.Go(func() { d.authority.RunCheckpoints(ctx, d.reportCheckpoint) })
+	d.serving.Go(func() {
+		d.authority.RunCensus(ctx, func(err error) {
+			d.log.Warn("the licences cannot be counted for the overview; it is tried again", "error", err.Error())
+		})
+	})
 	d.serving.Go(func() { d.webhooks.Run(ctx) })
 	d.startWatch(ctx)
 	sweeper := &sweep.Sweeper{Authority: d.authority, Log: d.log, Now: d.now}

@@ -2,12 +2,14 @@ package daemon
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"time"
 
 	"github.com/seed-357fa782/licensed/daemon/internal/authority"
 	"github.com/seed-357fa782/licensed/daemon/internal/custody"
 	"github.com/seed-357fa782/licensed/internal/buildinfo"
+	"github.com/seed-357fa782/licensed/internal/config"
 	"github.com/seed-357fa782/licensed/store/open"
 )
 
@@ -22,6 +24,10 @@ func (d *Daemon) upgrading(u open.Upgrade) {
 
 func (d *Daemon) makeAuthority(ctx context.Context) error {
 	host, _ := os.Hostname() // it says who this is to people; "" says less
+	zone, err := config.ParseZone(d.config.TimeZone)
+	if err != nil {
+		return &ConfigError{fmt.Errorf("time_zone: %w", err)}
+	}
 	a, err := authority.New(authority.Options{
 		Store: d.store, Custody: custody.Ring{Ring: d.ring}, Codes: d.ring.CodeKey(),
 		Products: d.settings.products, Channels: d.settings.channels, Now: d.now, ClockChanged: d.clockChanged,
@@ -33,6 +39,7 @@ func (d *Daemon) makeAuthority(ctx context.Context) error {
 		Host:        host,
 		Version:     buildinfo.Version(),
 		ShareKeys:   d.sharesKeys(),
+		Zone:        zone,
 	})
 	if err != nil {
 		return &ConfigError{err}

@@ -24,7 +24,7 @@ func (m *merchant) records() map[string]bool {
 	_, text := m.staff(http.MethodPost, adminwire.PathDump, "")
 	out := map[string]bool{}
 	for line := range strings.Lines(text) {
-		own := strings.Contains(line, `"action":"`+string(license.ActionDump)+`"`) || strings.Contains(line, `"name":"clock"`) || strings.Contains(line, `"name":"health`)
+		own := strings.Contains(line, `"action":"`+string(license.ActionDump)+`"`) || strings.Contains(line, `"name":"clock"`) || strings.Contains(line, `"name":"health`) || strings.Contains(line, `"name":"census"`)
 		if kind, data, ok := strings.Cut(line, `"data":`); ok && !own {
 			_, kind, _ = strings.Cut(kind, `"kind":`)
 			kind, _, _ = strings.Cut(kind, ",") // not the checksum

@@ -126,6 +126,8 @@ type Options struct {
 	// Marks keeps outside the store what a restored one has to be told; nil: nobody
 	// does.
 	Marks Marks
+	// Zone is where the days begin by which activations are counted; nil is UTC.
+	Zone *time.Location
 }
 
 // Authority is the licence server's use cases. It is safe for concurrent use.
@@ -155,6 +157,7 @@ type Authority struct {
 	restoring   atomic.Pointer[restoring]
 	readAgain   sync.Map // ids of licences whose marketplace was asked since a restore
 	rotateEvery time.Duration
+	zone        *time.Location
 
 	sharedStore bool
 	shareKeys   bool
@@ -180,6 +183,9 @@ func New(o Options) (*Authority, error) {
 		sharedStore: o.Shared, shareKeys: o.ShareKeys,
 		owner: rand.Text(), products: make(map[string]license.Product), byMarket: make(map[string]string), jobs: make(chan struct{}, 1),
 		keyAsk: make(chan struct{}, 1),
+	}
+	if a.zone = o.Zone; a.zone == nil {
+		a.zone = time.UTC
 	}
 	a.events = make(chan struct{}, 1)
 	a.health, a.syncs.turns = newHealthBook(o.Channels), make(map[string]*sync.Mutex)

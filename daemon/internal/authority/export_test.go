@@ -70,3 +70,21 @@ func (a *Authority) OutboxPause(ctx context.Context, times int, failure error) (
 	}
 	return pause
 }
+
+// CensusTaker counts all licences.
+type CensusTaker struct{ c *censusTaker }
+
+// CensusTaker returns one that has counted nothing yet.
+func (a *Authority) CensusTaker() *CensusTaker { return &CensusTaker{a.newCensusTaker()} }
+
+// Round does one step, as RunCensus does, and says when the next is due.
+func (c *CensusTaker) Round(ctx context.Context) (time.Duration, error) { return c.c.round(ctx) }
+
+// FirstSince finds the first entry of the audit log that is not older than an instant.
+func (a *Authority) FirstSince(ctx context.Context, since time.Time) (int64, error) {
+	head, err := a.AuditHead(ctx)
+	if err != nil {
+		return 0, err
+	}
+	return a.newCensusTaker().firstSince(ctx, head.Seq, since)
+}
