@@ -107,7 +107,7 @@ func (p *program) app() *cli.App {
 			p.issueCommand(), p.listCommand(), p.showCommand(), p.installCommand(), p.renewCommand(), p.editCommand(), p.upgradeCommand(), p.transferCommand(), p.suspendCommand(), p.resumeCommand(),
 			p.revokeCommand(), p.undoRevokeCommand(), p.releaseCommand(), p.orderCommand(), p.identifyCommand(), p.proofCommand(), p.signCommand(),
 			p.requestCommand(), p.importCommand(), p.verifyCommand(), p.fingerprintCommand(),
-			p.keysCommand(), p.statusCommand(), p.doctorCommand(), p.auditCommand(), p.tokenCommand(), p.marketplaceCommand(), p.webhookCommand(),
+			p.keysCommand(), p.statusCommand(), p.overviewCommand(), p.doctorCommand(), p.auditCommand(), p.tokenCommand(), p.marketplaceCommand(), p.webhookCommand(),
 			p.dbCommand(), p.dumpCommand(), p.loadCommand(), p.sandboxCommand(), p.demoCommand(),
 			p.completionCommand(), p.manCommand(),
 		},

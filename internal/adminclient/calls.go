@@ -90,6 +90,11 @@ func (c *Client) Status(ctx context.Context) (adminwire.Status, error) {
 	return get[adminwire.Status](ctx, c, adminwire.PathStatus, nil)
 }
 
+// Overview says what needs a human, and how many licences there are.
+func (c *Client) Overview(ctx context.Context) (adminwire.Overview, error) {
+	return get[adminwire.Overview](ctx, c, adminwire.PathOverview, nil)
+}
+
 // Issue makes licences: all of them or none. Their codes are in the answer,
 // this once.
 func (c *Client) Issue(ctx context.Context, order adminwire.Issue) (adminwire.LicenseList, error) {

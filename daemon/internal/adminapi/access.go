@@ -67,6 +67,7 @@ func copies() access { return access{least: authority.RoleAdmin} }
 // table has a row for every operation; a test says which has none.
 var table = map[string]access{
 	"status":       reads(),
+	"overview":     reads(),
 	"list":         reads(),
 	"show":         reads(),
 	"lookup":       reads(),

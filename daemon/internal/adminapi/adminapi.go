@@ -46,6 +46,7 @@ func Register(mux *http.ServeMux, o Options) *API {
 	s := &server{a: o.Authority, status: o.Status, selfTest: o.SelfTest, duration: o.Duration}
 
 	operation.Register(api, get("status", adminwire.PathStatus, "How the daemon is doing"), s.getStatus)
+	operation.Register(api, get("overview", adminwire.PathOverview, "What needs a human, and how many licences there are"), s.overview)
 	operation.Register(api, post("issue", adminwire.PathLicenses, "Issue licences"), s.issue)
 	many := post("issue-many", adminwire.PathBulk, "Issue one licence for each row: all of them, or none")
 	many.MaxBodyBytes = adminwire.MaxBulk
