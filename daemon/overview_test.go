@@ -1,7 +1,10 @@
 package daemon_test
 
 import (
+	"html"
 	"net/http"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -125,5 +128,42 @@ func TestOverviewSaysWhatNeedsAHuman(t *testing.T) {
 		if i > 0 && a.Level == adminwire.LevelFail && o.Attention[i-1].Level != adminwire.LevelFail {
 			t.Errorf("the worst is not first: %+v", o.Attention)
 		}
+	}
+}
+
+// nextEntries is the link to what happened before that which a licence shows.
+var nextEntries = regexp.MustCompile(`href="([^"]*\?events=[^"]*)#timeline"`)
+
+// A licence shows what happened to it with the newest first, and from page to page each
+// entry once.
+func TestConsoleTimeline(t *testing.T) {
+	t.Parallel()
+	m := start(t, withTCP, nil)
+	l := m.issueOne(adminwire.Issue{Product: "cad", For: "300d"})
+	for range 30 {
+		m.must(http.MethodPost, at(adminwire.PathSuspend, l.ID), nil)
+		m.must(http.MethodPost, at(adminwire.PathResume, l.ID), nil)
+	}
+	b := m.browser()
+	b.signIn(m.token("anna", "viewer").Token)
+	var got []string
+	for path := "/console/licenses/" + l.ID; path != ""; {
+		status, page := b.get(path)
+		wantSays(t, "a page", status, page, http.StatusOK)
+		_, timeline, _ := strings.Cut(page, `id="timeline"`)
+		for _, action := range regexp.MustCompile(`<li><div><strong>([^<]*)</strong>`).FindAllStringSubmatch(timeline, -1) {
+			got = append(got, action[1])
+		}
+		path = ""
+		if next := nextEntries.FindStringSubmatch(page); next != nil {
+			path = html.UnescapeString(next[1])
+		}
+	}
+	want := slices.Repeat([]string{"Resumed", "Suspended"}, 30)
+	if want = append(want, "Issued"); !slices.Equal(got, want) {
+		t.Errorf("%d entries: %q", len(got), got)
+	}
+	if status, _ := b.get("/console/licenses/" + l.ID + "?events=nonsense"); status != http.StatusBadRequest {
+		t.Errorf("with a cursor that is none: %d", status)
 	}
 }

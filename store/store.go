@@ -124,7 +124,8 @@ type Tx interface {
 	// AuditHead returns the head of the audit log, with what this transaction has
 	// added.
 	AuditHead(ctx context.Context) (license.AuditHead, error)
-	// Events lists the audit log, oldest first.
+	// Events lists the audit log, oldest first, or newest first where the filter says
+	// so: then what was added since the first page is on none of them.
 	Events(ctx context.Context, f EventFilter, p Page) ([]license.AuditEvent, string, error)
 	// EventLines lists the same, each as the line that it was sealed to, byte for
 	// byte but for personal data that was taken out since, and without a line break.
@@ -322,6 +323,7 @@ type EventFilter struct {
 	Action  license.Action
 	Since   time.Time
 	After   int64 // those behind this position, which is found without a look at what lies before
+	Newest  bool  // the newest first: an order, which selects nothing
 }
 
 // Match reports whether e is selected.

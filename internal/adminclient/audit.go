@@ -11,7 +11,7 @@ import (
 // ExportEvents writes the audit log to w as it is kept, or what o selects of it:
 // one line for each entry, oldest first. Limit and cursor of o do not count.
 func (c *Client) ExportEvents(ctx context.Context, o EventOptions, w io.Writer) error {
-	o.Limit, o.Cursor = 0, ""
+	o.Limit, o.Cursor, o.Newest = 0, "", false
 	return c.stream(ctx, call{method: http.MethodGet, path: adminwire.PathExport, query: o.query(), accept: adminwire.TypeLines}, w)
 }
 

@@ -61,6 +61,7 @@ type EventOptions struct {
 	License string
 	Action  license.Action
 	Since   time.Time
+	Newest  bool // the newest first
 	Limit   int
 	Cursor  string
 }
@@ -75,6 +76,9 @@ func (o EventOptions) query() url.Values {
 	}
 	if !o.Since.IsZero() {
 		q.Set("since", o.Since.UTC().Format(time.RFC3339))
+	}
+	if o.Newest {
+		q.Set("order", adminwire.OrderNewest)
 	}
 	if o.Cursor != "" {
 		q.Set("cursor", o.Cursor)

@@ -16,6 +16,9 @@ const (
 	PathErase      = Prefix + "/events/erase"
 )
 
+// OrderNewest asks for the newest events first.
+const OrderNewest = "newest"
+
 // TypeLines is the media type of an export: JSON Lines.
 const TypeLines = "application/jsonl"
 

@@ -5,6 +5,8 @@ import (
 	"context"
 	"encoding/binary"
 
+	bolt "go.etcd.io/bbolt"
+
 	"github.com/seed-357fa782/licensed/license"
 	"github.com/seed-357fa782/licensed/store"
 )
@@ -89,7 +91,7 @@ func (t *txn) AuditHead(context.Context) (license.AuditHead, error) {
 	return t.b.auditHead()
 }
 
-// Events lists the audit log, oldest first.
+// Events lists the audit log in the order of the filter.
 func (t *txn) Events(ctx context.Context, f store.EventFilter, p store.Page) ([]license.AuditEvent, string, error) {
 	var out []license.AuditEvent
 	next, err := t.lines(ctx, f, p, func(key, raw []byte) (bool, error) {
@@ -105,7 +107,7 @@ func (t *txn) Events(ctx context.Context, f store.EventFilter, p store.Page) ([]
 	return out, next, nil
 }
 
-// EventLines lists the audit log as it is kept, oldest first.
+// EventLines lists the audit log as it is kept.
 func (t *txn) EventLines(ctx context.Context, f store.EventFilter, p store.Page) ([][]byte, string, error) {
 	var out [][]byte
 	// Where all are wanted none need be read to be judged: whoever verifies the log
@@ -131,8 +133,54 @@ func (t *txn) lines(ctx context.Context, f store.EventFilter, p store.Page, take
 	if err := t.readable(); err != nil {
 		return "", err
 	}
-	way := behind{t.b.get(bucketAudit).Cursor(), seqKey(max(f.After, 0))}
-	return walk(ctx, way, bucketAudit, p, needles(f.License, string(f.Action)), take)
+	after, err := parseCursor(bucketAudit, p.Cursor)
+	if err != nil {
+		return "", err
+	}
+	if len(after) > 0 && (seqOf(after) < 0) != f.Newest {
+		return "", license.FieldErrorf("cursor", "the cursor is not one of this list, in this order")
+	}
+	var to way = behind{t.b.get(bucketAudit).Cursor(), seqKey(max(f.After, 0))}
+	if f.Newest {
+		to = newest{t.b.get(bucketAudit).Cursor(), max(f.After, 0)}
+		upward := take
+		take = func(key, raw []byte) (bool, error) { return upward(seqKey(^seqOf(key)), raw) }
+	}
+	return walk(ctx, to, bucketAudit, p, needles(f.License, string(f.Action)), take)
+}
+
+// newest is the way through the audit log from its end back to behind a position. Its
+// keys are the complements of the positions: they grow on the way as those of others
+// do, and none of them is one of the way forth.
+type newest struct {
+	c     *bolt.Cursor
+	after int64
+}
+
+func (n newest) First() (key, value []byte) { return n.at(n.c.Last()) }
+
+func (n newest) Seek(key []byte) (k, value []byte) {
+	if len(key) != 8 {
+		return n.First()
+	}
+	at := seqKey(^seqOf(key))
+	found, raw := n.c.Seek(at)
+	if found == nil {
+		return n.First()
+	}
+	if !bytes.Equal(found, at) { // the first behind it
+		return n.at(n.c.Prev())
+	}
+	return n.at(found, raw)
+}
+
+func (n newest) Next() (key, value []byte) { return n.at(n.c.Prev()) }
+
+func (n newest) at(key, raw []byte) (k, value []byte) {
+	if seq := seqOf(key); key != nil && seq > n.after {
+		return seqKey(^seq), raw
+	}
+	return nil, nil
 }
 
 // selectedEvent reads an entry, and reports whether a filter selects it.

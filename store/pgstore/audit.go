@@ -110,7 +110,7 @@ func (d *session) groupAt(ctx context.Context, seq int64) (group int64, ok bool,
 	return group, ok, err
 }
 
-// Events lists the audit log, oldest first.
+// Events lists the audit log in the order of the filter.
 func (t *txn) Events(ctx context.Context, f store.EventFilter, p store.Page) ([]license.AuditEvent, string, error) {
 	var out []license.AuditEvent
 	next, err := t.walkLines(ctx, f, p, func(r row) (bool, error) {
@@ -126,7 +126,7 @@ func (t *txn) Events(ctx context.Context, f store.EventFilter, p store.Page) ([]
 	return out, next, nil
 }
 
-// EventLines lists the audit log as it is kept, oldest first.
+// EventLines lists the audit log as it is kept.
 func (t *txn) EventLines(ctx context.Context, f store.EventFilter, p store.Page) ([][]byte, string, error) {
 	var out [][]byte
 	// Where all are wanted none need be read to be judged: whoever verifies the log
@@ -152,11 +152,30 @@ func (t *txn) walkLines(ctx context.Context, f store.EventFilter, p store.Page, 
 	if err := t.ranging(); err != nil {
 		return "", err
 	}
+	if f.Newest {
+		return t.walkBack(ctx, f, p, take)
+	}
 	sql, more := "select seq, line from audit where seq > $1 order by seq limit $2", []any(nil)
 	if f.License != "" {
 		sql, more = "select seq, line from audit where license = $3 and seq > $1 order by seq limit $2", []any{*found(f.License)}
 	}
 	return walk(ctx, "audit", p, t.bySeq(max(f.After, 0), sql, more...), take)
+}
+
+// walkBack is walkLines, newest first.
+func (t *txn) walkBack(ctx context.Context, f store.EventFilter, p store.Page, take func(row) (bool, error)) (string, error) {
+	read := func(ctx context.Context, after string, n int) ([]row, error) {
+		before, rest, err := numberOf(after, math.MaxInt64)
+		if err != nil || rest != "" {
+			return nil, errCursor()
+		}
+		if f.License != "" {
+			return t.rows(ctx, scanLine, "select seq, line from audit where license = $4 and seq < $1 and seq > $3 order by seq desc limit $2",
+				before, n, max(f.After, 0), *found(f.License))
+		}
+		return t.rows(ctx, scanLine, "select seq, line from audit where seq < $1 and seq > $3 order by seq desc limit $2", before, n, max(f.After, 0))
+	}
+	return walk(ctx, "audit, newest first", p, read, take)
 }
 
 // bySeq reads lines behind a position: $1 is the last one, $2 how many.

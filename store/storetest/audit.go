@@ -247,6 +247,14 @@ func (s suite) auditFilter(t *testing.T) {
 		"far after":  {store.EventFilter{After: 1 << 40}, nil},
 		"after, of":  {store.EventFilter{After: 1, License: "lic_1"}, []int64{2}},
 		"none match": {store.EventFilter{License: "lic"}, nil},
+
+		"newest":              {store.EventFilter{Newest: true}, []int64{4, 3, 2, 1}},
+		"newest of a licence": {store.EventFilter{Newest: true, License: "lic_1"}, []int64{2, 1}},
+		"newest, by action":   {store.EventFilter{Newest: true, Action: license.ActionRenew}, []int64{4, 3, 2}},
+		"newest since":        {store.EventFilter{Newest: true, Since: base.Add(2 * time.Hour)}, []int64{4, 3}},
+		"newest after":        {store.EventFilter{Newest: true, After: 2}, []int64{4, 3}},
+		"newest after, of":    {store.EventFilter{Newest: true, After: 1, License: "lic_1"}, []int64{2}},
+		"newest after last":   {store.EventFilter{Newest: true, After: 4}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			view(t, st, func(ctx context.Context, tx store.Tx) error {

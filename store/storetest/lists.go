@@ -326,6 +326,63 @@ func (s suite) foreignCursor(t *testing.T) {
 	wantBadCursor(t, st, ofLicenses, false)
 }
 
+// Newest first, a log is paged from its end back: each entry comes once, and none that
+// was added meanwhile. A cursor of one order is none of the other.
+func (s suite) eventsNewestFirst(t *testing.T) {
+	st := s.open(t)
+	add := func(n int) {
+		update(t, st, func(ctx context.Context, tx store.Tx) error {
+			for range n {
+				if _, err := tx.Append(ctx, newEvent(license.ActionIssue, "lic_1")); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	add(25)
+	for _, of := range []string{"", "lic_1"} {
+		var head int64
+		view(t, st, func(ctx context.Context, tx store.Tx) error {
+			h, err := tx.AuditHead(ctx)
+			head = h.Seq
+			return err
+		})
+		f, p := store.EventFilter{Newest: true, License: of}, store.Page{Limit: 7}
+		want := head
+		for {
+			var page []license.AuditEvent
+			view(t, st, func(ctx context.Context, tx store.Tx) (err error) {
+				page, p.Cursor, err = tx.Events(ctx, f, p)
+				return err
+			})
+			for _, e := range page {
+				if e.Seq != want {
+					t.Fatalf("it is %d, want %d", e.Seq, want)
+				}
+				want--
+			}
+			if p.Cursor == "" {
+				break
+			}
+			wantBadCursor(t, st, p.Cursor, false)
+			add(1)
+		}
+		if want != 0 {
+			t.Errorf("it ends at %d", want+1)
+		}
+	}
+	view(t, st, func(ctx context.Context, tx store.Tx) error {
+		_, next, err := tx.Events(ctx, store.EventFilter{}, store.Page{Limit: 2})
+		if err != nil {
+			return err
+		}
+		_, _, err = tx.Events(ctx, store.EventFilter{Newest: true}, store.Page{Cursor: next})
+		wantCursorRefused(t, err)
+		return nil
+	})
+}
+
 func wantBadCursor(t *testing.T, st store.Store, cursor string, licenses bool) {
 	t.Helper()
 	err := st.View(t.Context(), func(ctx context.Context, tx store.Tx) (err error) {

@@ -68,7 +68,7 @@ func (s suite) run(t *testing.T) {
 		}},
 		{"Paging", map[string]func(t *testing.T){
 			"Pages": s.pages, "Limits": s.pageLimits, "WhileAdding": s.pagesWhileAdding,
-			"ForeignCursor": s.foreignCursor, "CursorsApart": s.cursorsApart, "Filtered": s.pagesFiltered, "FiltersCombined": s.filtersCombined, "EndsWhileAdding": s.endsWhileAdding, "CursorOfOrder": s.cursorOfOrder,
+			"ForeignCursor": s.foreignCursor, "EventsNewestFirst": s.eventsNewestFirst, "CursorsApart": s.cursorsApart, "Filtered": s.pagesFiltered, "FiltersCombined": s.filtersCombined, "EndsWhileAdding": s.endsWhileAdding, "CursorOfOrder": s.cursorOfOrder,
 		}},
 		{"Time", map[string]func(t *testing.T){
 			"Exact": s.timesExact, "Zero": s.timesZero,

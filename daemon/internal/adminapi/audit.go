@@ -16,7 +16,7 @@ import (
 
 // registerAudit adds the audit log.
 func (s *server) registerAudit(api huma.API) {
-	operation.Register(api, get("events", adminwire.PathEvents, "The audit log, oldest first"), s.events)
+	operation.Register(api, get("events", adminwire.PathEvents, "The audit log, oldest first, or newest first"), s.events)
 	operation.Register(api, get("event-lines", adminwire.PathEventLines, "The audit log as it is kept: lines of a chain"), s.eventLines)
 	operation.RegisterStream(api, get("export-events", adminwire.PathExport, "All of the audit log as it is kept, or what is selected of it"), adminwire.TypeLines, s.exportEvents)
 	operation.Register(api, get("event-head", adminwire.PathEventHead, "How far the audit log goes, and is signed"), s.eventHead)
@@ -41,8 +41,15 @@ func (in *EventInput) read() (authority.EventFilter, authority.Page) {
 	return authority.EventFilter{License: in.License, Action: in.Action, Since: in.Since}, in.page()
 }
 
-func (s *server) events(ctx context.Context, in *EventInput) (*body[adminwire.EventList], error) {
+// OrderedInput is an EventInput with an order. It is exported as IDInput is.
+type OrderedInput struct {
+	EventInput
+	Order string `query:"order" enum:"oldest,newest" doc:"newest: the newest first; else the oldest. A cursor is one of the order in which it was made."`
+}
+
+func (s *server) events(ctx context.Context, in *OrderedInput) (*body[adminwire.EventList], error) {
 	f, p := in.read()
+	f.Newest = in.Order == adminwire.OrderNewest
 	events, next, err := s.a.Events(ctx, f, p)
 	if err != nil {
 		return nil, err

@@ -149,7 +149,7 @@ type licenseData struct {
 	Orders   []adminwire.Order
 	Waiting  []adminwire.Transfer
 	Events   []adminwire.Event
-	More     string // address of the rest of them
+	More     string // address of those before them
 	Deeds    []offer
 }
 
@@ -184,14 +184,14 @@ func (v *visit) license() {
 		d.Features = append(d.Features, feature{name, value})
 	}
 	slices.SortFunc(d.Features, func(x, y feature) int { return strings.Compare(x.Name, y.Name) })
-	events, err := v.api.Events(v.ctx(), adminclient.EventOptions{License: l.ID, Limit: timelinePage})
+	events, err := v.api.Events(v.ctx(), adminclient.EventOptions{License: l.ID, Newest: true, Limit: timelinePage, Cursor: v.r.URL.Query().Get("events")})
 	if err != nil {
 		v.refuse(err)
 		return
 	}
 	d.Events = events.Events
 	if events.Next != "" {
-		d.More = Prefix + "audit?license=" + url.QueryEscape(l.ID)
+		d.More = licensePath(l.ID) + "?events=" + url.QueryEscape(events.Next) + "#timeline"
 	}
 	if transfers, err := v.api.Transfers(v.ctx(), adminclient.TransferOptions{License: l.ID}); err == nil {
 		d.Waiting = slices.DeleteFunc(transfers.Transfers, func(t adminwire.Transfer) bool { return t.State != license.TransferWaiting })
