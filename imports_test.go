@@ -93,7 +93,11 @@ var importRules = []importRule{
 		why: "it makes HTTP operations of functions, and knows none of them",
 	},
 	{
-		pkg: "daemon/internal/httpapi", allow: []string{"daemon/internal/authority", "daemon/internal/operation", "license/...", "github.com/danielgtaylor/huma/v2/..."},
+		pkg: "daemon/internal/refusals", allow: []string{"daemon/internal/authority", "license/..."},
+		why: "it counts for the public API and the buyer's page, and knows neither",
+	},
+	{
+		pkg: "daemon/internal/httpapi", allow: []string{"daemon/internal/authority", "daemon/internal/operation", "daemon/internal/refusals", "license/...", "github.com/danielgtaylor/huma/v2/..."},
 		why: "adapters translate for authority, and never know each other",
 	},
 	{

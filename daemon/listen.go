@@ -19,6 +19,7 @@ import (
 	"github.com/seed-357fa782/licensed/daemon/internal/httpapi"
 	"github.com/seed-357fa782/licensed/daemon/internal/market"
 	"github.com/seed-357fa782/licensed/daemon/internal/operation"
+	"github.com/seed-357fa782/licensed/daemon/internal/refusals"
 	"github.com/seed-357fa782/licensed/internal/adminwire"
 	"github.com/seed-357fa782/licensed/internal/buildinfo"
 	"github.com/seed-357fa782/licensed/internal/config"
@@ -93,9 +94,9 @@ func (d *Daemon) listen(context.Context) error {
 // publicMux is the table of routes that anybody can reach.
 func (d *Daemon) publicMux() *http.ServeMux {
 	mux := http.NewServeMux()
+	limit := refusals.New(d.config.Limits.RequestsPerMinute, d.now)
 	httpapi.Register(mux, httpapi.Options{
-		Authority: d.authority, Version: buildinfo.Version(),
-		RefusalsPerMinute: d.config.Limits.RequestsPerMinute, Now: d.now,
+		Authority: d.authority, Version: buildinfo.Version(), Limit: limit,
 	})
 	for _, entry := range d.settings.entries {
 		entry.Authority, entry.Log, entry.SelfTest = d.authority, d.log, d.selfTestMark

@@ -4,15 +4,14 @@ package httpapi
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"strings"
-	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/seed-357fa782/licensed/daemon/internal/authority"
 	"github.com/seed-357fa782/licensed/daemon/internal/operation"
+	"github.com/seed-357fa782/licensed/daemon/internal/refusals"
 	"github.com/seed-357fa782/licensed/license"
 	"github.com/seed-357fa782/licensed/license/token"
 	"github.com/seed-357fa782/licensed/license/wire"
@@ -22,10 +21,8 @@ import (
 type Options struct {
 	Authority *authority.Authority
 	Version   string // of the daemon, for the OpenAPI document
-	// RefusalsPerMinute is how many refused requests a client address may make
-	// before it has to wait; zero is no limit. Known installs are exempt.
-	RefusalsPerMinute int
-	Now               func() time.Time
+	// Limit counts refused requests; nil is no limit. Known installs are exempt.
+	Limit *refusals.Limiter
 }
 
 // typeJWKS is the media type of a JWK set (RFC 7517 section 8.5).
@@ -33,14 +30,14 @@ const typeJWKS = "application/jwk-set+json"
 
 // Register adds the public API to mux.
 func Register(mux *http.ServeMux, o Options) huma.API {
-	if o.Now == nil {
-		o.Now = time.Now //nolint:forbidigo // the one default of Now
+	if o.Limit == nil {
+		o.Limit = refusals.New(0, nil)
 	}
 	api := operation.New(mux, operation.Options{
 		Title: "licensed", Version: o.Version, OpenAPIPath: "/openapi",
 		Formats: map[string]huma.Format{wire.TypePEM: operation.LicenseFile},
 	})
-	s := &server{authority: o.Authority, limit: newLimiter(o.RefusalsPerMinute, o.Now)}
+	s := &server{authority: o.Authority, limit: o.Limit}
 	operation.Register(api, huma.Operation{
 		OperationID: "request", Method: http.MethodPost, Path: wire.PathRequests,
 		Summary: "Activate, refresh, transfer or deactivate an install",
@@ -65,7 +62,7 @@ func Register(mux *http.ServeMux, o Options) huma.API {
 
 type server struct {
 	authority *authority.Authority
-	limit     *limiter
+	limit     *refusals.Limiter
 }
 
 type requestInput struct {
@@ -78,21 +75,12 @@ type requestOutput struct {
 
 func (s *server) request(ctx context.Context, in *requestInput) (*requestOutput, error) {
 	addr := operation.ClientAddr(ctx)
-	wait, good := s.limit.begin(addr)
-	out, err := s.answer(ctx, in.Body, authority.Caller{Addr: addr, KnownOnly: wait > 0})
-	if err == nil {
-		good()
-		return out, nil
-	}
-	// What a known install is refused, and what is our own failure, is nobody's guess.
-	if reason := license.ReasonOf(err); authority.OfKnown(err) ||
-		wire.StatusOf(reason) >= http.StatusInternalServerError && reason != license.MarketplaceUnavailable {
-		good()
-	}
-	if e, ok := errors.AsType[*license.Error](err); ok && wait > 0 && e.Reason == license.RateLimited {
-		err = e.WithRetryAfter(wait)
-	}
-	return nil, err
+	var out *requestOutput
+	err := s.limit.Do(addr, func(knownOnly bool) (err error) {
+		out, err = s.answer(ctx, in.Body, authority.Caller{Addr: addr, KnownOnly: knownOnly})
+		return err
+	})
+	return out, err
 }
 
 func (s *server) answer(ctx context.Context, body wire.Request, caller authority.Caller) (*requestOutput, error) {
