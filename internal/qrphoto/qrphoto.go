@@ -4,6 +4,8 @@ package qrphoto
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"fmt"
 	"image"
 	_ "image/jpeg" // the formats that phones and screenshots have
@@ -22,6 +24,18 @@ import (
 const (
 	MaxFile   = 32 << 20
 	MaxPixels = 50_000_000
+)
+
+// Limits bound what is read of an image: a file in bytes, and its pixels. Neither may
+// be above MaxFile and MaxPixels.
+type Limits struct{ File, Pixels int }
+
+// What is wrong with an image, as errors.Is tells.
+var (
+	ErrTooLarge = errors.New("the image is too large")
+	ErrFormat   = errors.New("the image is of a format that cannot be read")
+	ErrDamaged  = errors.New("the image is damaged")
+	ErrNoCode   = errors.New("there is no code in the image")
 )
 
 // Is reports whether data is an image, by how it begins, be it of a kind that
@@ -60,36 +74,51 @@ func kindOf(data []byte) string {
 const whatHelps = "take it again from closer, straight from the front, with the whole code sharp and without glare; " +
 	"or send the text that a phone's scanner shows, or the request file"
 
+// Readable reports whether an image, by how it begins, is of a kind that Read reads.
+func Readable(data []byte) bool {
+	kind := kindOf(data)
+	return kind == kindPNG || kind == kindJPEG
+}
+
 // Read returns the text of the QR code in an image. What is wrong is BadRequest,
 // field "request", and says what to do. A code that is read was read in full: its
 // error correction mends it or fails.
 func Read(data []byte) (string, error) {
-	switch kind := kindOf(data); {
-	case len(data) > MaxFile:
-		return "", license.FieldErrorf("request", "the photo is larger than %d MiB; make it smaller, or cut it down to the code", MaxFile>>20)
-	case kind != kindPNG && kind != kindJPEG:
-		return "", license.FieldErrorf("request", "a photo in the format %s cannot be read here: save it as JPEG or PNG, or send the text that a phone's scanner shows", kind)
+	return Limits{File: MaxFile, Pixels: MaxPixels}.Read(context.Background(), data)
+}
+
+// Read is the function Read within limits. It looks for a code until ctx ends; that
+// then is ErrNoCode too.
+func (l Limits) Read(ctx context.Context, data []byte) (string, error) {
+	l.File, l.Pixels = min(l.File, MaxFile), min(l.Pixels, MaxPixels)
+	switch {
+	case len(data) > l.File:
+		return "", license.FieldErrorf("request", "the photo is larger than %d MiB; make it smaller, or cut it down to the code", l.File>>20).WithCause(ErrTooLarge)
+	case !Readable(data):
+		return "", license.FieldErrorf("request", "a photo in the format %s cannot be read here: save it as JPEG or PNG, or send the text that a phone's scanner shows",
+			kindOf(data)).WithCause(ErrFormat)
 	}
 	size, _, err := image.DecodeConfig(bytes.NewReader(data))
 	if err != nil {
 		return "", damaged(err)
 	}
-	if size.Width <= 0 || size.Height <= 0 || size.Width > MaxPixels/size.Height {
-		return "", license.FieldErrorf("request", "the photo has %d × %d pixels, more than %d million; make it smaller, or cut it down to the code", size.Width, size.Height, MaxPixels/1_000_000)
+	if size.Width <= 0 || size.Height <= 0 || size.Width > l.Pixels/size.Height {
+		return "", license.FieldErrorf("request", "the photo has %d × %d pixels, more than %d million; make it smaller, or cut it down to the code",
+			size.Width, size.Height, l.Pixels/1_000_000).WithCause(ErrTooLarge)
 	}
 	img, _, err := image.Decode(bytes.NewReader(data))
 	if err != nil {
 		return "", damaged(err)
 	}
-	text, err := search(grey(img))
+	text, err := search(ctx, grey(img))
 	if err != nil {
-		return "", license.FieldErrorf("request", "no QR code can be read in the photo: %s", whatHelps).WithCause(err)
+		return "", license.FieldErrorf("request", "no QR code can be read in the photo: %s", whatHelps).WithCause(errors.Join(ErrNoCode, err))
 	}
 	return text, nil
 }
 
 func damaged(err error) error {
-	return license.FieldErrorf("request", "the photo is damaged, or some of it is missing; send it again as a file").WithCause(err)
+	return license.FieldErrorf("request", "the photo is damaged, or some of it is missing; send it again as a file").WithCause(errors.Join(ErrDamaged, err))
 }
 
 // sides are how long the longer side of an image is made at most: where a photo
@@ -99,7 +128,7 @@ var sides = []int{1600, 1000, 2400, 4000}
 // search looks for a code in an image at several sizes, by both ways of telling
 // dark from light, light on dark too, and at the first size as if the photo had
 // been taken from a side.
-func search(img *image.Gray) (text string, err error) {
+func search(ctx context.Context, img *image.Gray) (text string, err error) {
 	longer := max(img.Rect.Dx(), img.Rect.Dy())
 	var tried []int
 	for _, side := range sides {
@@ -108,6 +137,9 @@ func search(img *image.Gray) (text string, err error) {
 			continue
 		}
 		tried = append(tried, n)
+		if ctx.Err() != nil {
+			return "", ctx.Err()
+		}
 		small := shrink(img, n)
 		for _, inverted := range []bool{false, true} {
 			if text, err = decode(small, inverted); err == nil {
@@ -118,6 +150,9 @@ func search(img *image.Gray) (text string, err error) {
 			continue
 		}
 		for _, tilt := range tilts {
+			if ctx.Err() != nil {
+				return "", ctx.Err()
+			}
 			if text, err = decode(straighten(small, tilt[0], tilt[1]), false); err == nil {
 				return text, nil
 			}

@@ -2,6 +2,7 @@ package qrphoto_test
 
 import (
 	"bytes"
+	"context"
 	"crypto/ed25519"
 	"crypto/sha256"
 	"encoding/base64"
@@ -331,4 +332,52 @@ func FuzzRead(f *testing.F) {
 			wantAdvice(t, err)
 		}
 	})
+}
+
+// Limits are those of who reads, and what is wrong can be told apart.
+func TestLimits(t *testing.T) {
+	raw := requestOf(100)
+	whole := codeOf(t, raw, 4)
+	good, pixels := asPNG(t, whole), whole.Rect.Dx()*whole.Rect.Dy()
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	for name, c := range map[string]struct {
+		ctx  context.Context
+		l    qrphoto.Limits
+		file []byte
+		want error
+	}{
+		"just so":          {t.Context(), qrphoto.Limits{File: len(good), Pixels: pixels}, good, nil},
+		"a byte too long":  {t.Context(), qrphoto.Limits{File: len(good) - 1, Pixels: pixels}, good, qrphoto.ErrTooLarge},
+		"a pixel too many": {t.Context(), qrphoto.Limits{File: len(good), Pixels: pixels - 1}, good, qrphoto.ErrTooLarge},
+		"no limits":        {t.Context(), qrphoto.Limits{}, good, qrphoto.ErrTooLarge},
+		"of a phone":       {t.Context(), qrphoto.Limits{File: 100, Pixels: 100}, []byte("\x00\x00\x00\x18ftypheic\x00\x00\x00\x00"), qrphoto.ErrFormat},
+		"cut":              {t.Context(), qrphoto.Limits{File: len(good), Pixels: pixels}, good[:len(good)/2], qrphoto.ErrDamaged},
+		"no code":          {t.Context(), qrphoto.Limits{File: 1 << 20, Pixels: 1 << 20}, asPNG(t, image.NewGray(image.Rect(0, 0, 99, 99))), qrphoto.ErrNoCode},
+		"no time":          {ended, qrphoto.Limits{File: len(good), Pixels: pixels}, good, qrphoto.ErrNoCode},
+	} {
+		text, err := c.l.Read(c.ctx, c.file)
+		if c.want != nil {
+			if !errors.Is(err, c.want) || !errors.Is(err, license.BadRequest) || text != "" {
+				t.Errorf("%s: %v", name, err)
+			}
+			continue
+		}
+		if got, perr := token.ParseRequestFile([]byte(text)); err != nil || perr != nil || got != raw {
+			t.Errorf("%s: %v, %v", name, err, perr)
+		}
+	}
+	if !qrphoto.Readable(good[:16]) || qrphoto.Readable([]byte("GIF89a")) {
+		t.Error("what can be read is told wrongly")
+	}
+}
+
+func BenchmarkNoCode(b *testing.B) {
+	img := noise(image.NewGray(image.Rect(0, 0, 2000, 2000)), 120)
+	file := asJPEG(b, img, 80)
+	for b.Loop() {
+		if _, err := qrphoto.Read(file); err == nil {
+			b.Fatal("read")
+		}
+	}
 }
