@@ -37,6 +37,7 @@ type Config struct {
 	Marketplaces []Marketplace `yaml:"marketplaces"`
 	Products     []Product     `yaml:"products"` // one product, "demo"
 	Limits       Limits        `yaml:"limits"`
+	Activate     Activate      `yaml:"activate"`
 	Webhooks     []Webhook     `yaml:"webhooks"`
 	UndoWindow   Duration      `yaml:"undo_window"` // how long a revocation can be undone: 24h
 	Backup       Backup        `yaml:"backup"`

@@ -146,6 +146,7 @@ func TestLoadFull(t *testing.T) {
 			Trial: config.Trial{For: 720 * hour, PerMachine: 2, Remember: 8760 * hour}, Accepts: []string{"plain"},
 		}, plain},
 		Limits:     config.Limits{RequestsPerMinute: 10, UnknownCodesPerMinute: 20},
+		Activate:   config.Activate{Off: true, Title: "Example Ltd.", Contact: "https://example.com/help/"},
 		UndoWindow: 48 * hour,
 		Webhooks: []config.Webhook{{
 			Name: "crm.example.com", URL: "https://crm.example.com/hook", SecretFile: dir + "/secrets/hook", Events: []string{"license.issued"},

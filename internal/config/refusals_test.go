@@ -17,7 +17,7 @@ func TestRefusals(t *testing.T) {
 	const product = "products:\n- id: a\n"
 	tests := []struct{ name, yaml, want string }{
 		// Form.
-		{"unknown key", "issuer: http://h\nlisten: x\n", "licensed.yaml:2: listen: unknown key; known here: data_dir, issuer, time_zone, store, database, public, admin, ops, keys, marketplaces, products, limits, webhooks"},
+		{"unknown key", "issuer: http://h\nlisten: x\n", "licensed.yaml:2: listen: unknown key; known here: data_dir, issuer, time_zone, store, database, public, admin, ops, keys, marketplaces, products, limits, activate, webhooks"},
 		{"unknown nested key", "public:\n  listen: 127.0.0.1:1\n  port: 1\n", "licensed.yaml:3: public.port: unknown key; known here: listen, tls, trusted_proxies"},
 		{"unknown key in a list", product + "- id: b\n  lese: 1h\n", "licensed.yaml:4: products[1].lese: unknown key"},
 		{"key in another case", "Issuer: http://h\n", "licensed.yaml:1: Issuer: unknown key"},
@@ -181,6 +181,10 @@ func TestRefusals(t *testing.T) {
 		{"all time for silence", database + "database: {idle_timeout: 11m}\n", "database.idle_timeout: 11m is not between 1s and 10m"},
 		{"no time to connect", database + "database: {connect_timeout: -5s}\n", "database.connect_timeout: -5s is not between 1s and 10m"},
 		{"limit", "limits: {requests_per_minute: -1}\n", "limits.requests_per_minute: -1 is not between"},
+		{"buyer's contact", "activate: {contact: 'javascript:alert(1)'}\n", "licensed.yaml:1: activate.contact: \"javascript:alert(1)\" is neither a mail address"},
+		{"a name for a contact", "activate: {contact: 'Help <help@example.com>'}\n", "is neither a mail address"},
+		{"buyer's title", "activate: {title: \"a\\tb\"}\n", "activate.title: holds a control character"},
+		{"long title", "activate: {title: '" + strings.Repeat("x", 101) + "'}\n", "activate.title: has 101 bytes, and may have 100"},
 		{"webhook", "webhooks: [{events: [a]}]\n", "licensed.yaml:1: webhooks[0].url: must be set"},
 		{"webhook event", "webhooks: [{url: 'https://h', events: ['']}]\n", "webhooks[0].events[0]: the entry is empty"},
 		{"webhook without a secret", "webhooks: [{url: 'https://h'}]\n", "webhooks[0].secret_file: must be set; licensectl webhook secret makes a secret"},

@@ -98,6 +98,7 @@ func (c Config) validate() error {
 	v.duration("undo_window", c.UndoWindow, true)
 	v.within("limits.requests_per_minute", c.Limits.RequestsPerMinute, 0, 1_000_000)
 	v.within("limits.unknown_codes_per_minute", c.Limits.UnknownCodesPerMinute, 0, 1_000_000)
+	v.activate(c.Activate)
 	hooks := map[string]string{}
 	for i, w := range c.Webhooks {
 		key := element("webhooks", i)

@@ -203,3 +203,13 @@ func TestSecretDoesNotPrint(t *testing.T) {
 		t.Error("the text is lost")
 	}
 }
+
+func TestContactIsMail(t *testing.T) {
+	for contact, want := range map[string]bool{
+		"help@example.com": true, "https://example.com": false, "": false, "Help <help@example.com>": false, "a@b, c@d": false,
+	} {
+		if got := (config.Activate{Contact: contact}).ContactIsMail(); got != want {
+			t.Errorf("%q: %v", contact, got)
+		}
+	}
+}
