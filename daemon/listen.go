@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"sync"
 	"syscall"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/seed-357fa782/licensed/daemon/internal/adminapi"
 	"github.com/seed-357fa782/licensed/daemon/internal/authority"
+	"github.com/seed-357fa782/licensed/daemon/internal/console/buyer"
 	"github.com/seed-357fa782/licensed/daemon/internal/httpapi"
 	"github.com/seed-357fa782/licensed/daemon/internal/market"
 	"github.com/seed-357fa782/licensed/daemon/internal/operation"
@@ -75,7 +77,11 @@ func (d *Daemon) listen(context.Context) error {
 			off["/marketplace/"+entry.Name] = entry.Name
 		}
 	}
-	d.serveOn(publicListener, listener, market.V1Off(d.authority, off, operation.Wrap(d.publicMux(), d.log, trusted)))
+	mux, err := d.publicMux()
+	if err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	d.serveOn(publicListener, listener, market.V1Off(d.authority, off, operation.Wrap(mux, d.log, trusted)))
 
 	if err := d.listenAdmin(); err != nil {
 		return err
@@ -92,7 +98,7 @@ func (d *Daemon) listen(context.Context) error {
 }
 
 // publicMux is the table of routes that anybody can reach.
-func (d *Daemon) publicMux() *http.ServeMux {
+func (d *Daemon) publicMux() (*http.ServeMux, error) {
 	mux := http.NewServeMux()
 	limit := refusals.New(d.config.Limits.RequestsPerMinute, d.now)
 	httpapi.Register(mux, httpapi.Options{
@@ -105,7 +111,36 @@ func (d *Daemon) publicMux() *http.ServeMux {
 			mux.Handle("GET /marketplace/"+entry.Name, market.CallbacksV1(entry))
 		}
 	}
-	return mux
+	return mux, d.buyersPage(mux, limit)
+}
+
+// buyersPage adds /activate to mux, unless it is switched off.
+func (d *Daemon) buyersPage(mux *http.ServeMux, limit *refusals.Limiter) error {
+	o := d.config.Activate
+	if o.Off {
+		return nil
+	}
+	zone, err := config.ParseZone(d.config.TimeZone)
+	if err != nil {
+		return fmt.Errorf("time_zone: %w", err)
+	}
+	origin := ""
+	if u, err := url.Parse(d.config.Issuer); err == nil && u.Host != "" {
+		origin = u.Scheme + "://" + u.Host
+	}
+	names := make(map[string]string)
+	for _, p := range d.config.Products {
+		names[p.ID] = p.Name
+	}
+	pages, err := buyer.New(buyer.Options{
+		Authority: d.authority, Limit: limit, Log: d.log, Zone: zone, Secure: d.settings.cert != nil, Origin: origin,
+		Title: o.Title, Contact: o.Contact, Mail: o.ContactIsMail(), Products: names,
+	})
+	if err != nil {
+		return err
+	}
+	pages.Register(mux)
+	return nil
 }
 
 func (d *Daemon) serveOn(name string, l net.Listener, h http.Handler) {
