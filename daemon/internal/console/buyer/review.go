@@ -101,7 +101,9 @@ func (v *visit) check(e entry) (facts, error) {
 	if wantsCode(req.Op) && code.IsZero() {
 		return facts{}, wrong(wrongCodeMissing)
 	}
-	return v.factsOf(req, code), nil
+	f := v.factsOf(req, code)
+	f.Entered = e.hidden()
+	return f, nil
 }
 
 // wantsCode reports whether an operation is asked for with a code.
