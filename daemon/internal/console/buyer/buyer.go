@@ -162,12 +162,19 @@ type refusal struct {
 	Unchanged bool
 }
 
+// retryAfter says when to try again, in whole seconds (RFC 9110 section 10.2.3).
+func (v *visit) retryAfter(d time.Duration) {
+	if d > 0 {
+		v.w.Header().Set("Retry-After", strconv.FormatInt(int64((d+time.Second-1)/time.Second), 10))
+	}
+}
+
 // passing are the reasons that may not hold for long: the same request may go well
 // another time.
 func passing() []license.Reason {
 	return []license.Reason{
 		license.RateLimited, license.MarketplaceUnavailable, license.ReadOnly, license.Clock, license.Internal, license.NotReceived,
-		license.MachineLimit, license.TransferLimit, license.Suspended, license.Expired,
+		license.UnknownCode, license.MachineLimit, license.TransferLimit, license.Suspended, license.Expired,
 	}
 }
 
@@ -180,9 +187,7 @@ func (v *visit) refuse(err error, e entry) {
 	r := refusal{Problem: p, Again: time.Duration(p.RetryAfter) * time.Second, Entered: e.hidden()}
 	r.Retry = e.Request != "" && slices.Contains(passing(), p.Reason)
 	r.Unchanged = !slices.Contains([]license.Reason{license.Internal, license.MarketplaceUnavailable, license.CloneDetected}, p.Reason)
-	if p.RetryAfter > 0 {
-		v.w.Header().Set("Retry-After", strconv.FormatInt(p.RetryAfter, 10))
-	}
+	v.retryAfter(r.Again)
 	action := pathConfirm
 	if e.Request == "" {
 		action = ""

@@ -59,6 +59,7 @@ func (v *visit) again(e entry, kind string, err error) {
 	if err != nil {
 		status = wire.StatusOf(license.ReasonOf(err))
 		if le, ok := errors.AsType[*license.Error](err); ok {
+			v.retryAfter(le.RetryAfter)
 			d.Again = le.RetryAfter
 		}
 	}
