@@ -317,7 +317,8 @@ func TestBuyersPageBadInput(t *testing.T) {
 		"a typing error":        {map[string]string{"code": l.Code[:len(l.Code)-1] + "U"}, []handed{asFile(raw)}, []string{"typing error", "is kept", `aria-invalid="true"`}},
 		"no code at all":        {map[string]string{"code": "\x01\x02"}, []handed{asFile(raw)}, []string{"This cannot be a code"}},
 		"script": {
-			map[string]string{"code": `"><script>alert(1)</script>`, "text": `</textarea><script>alert(2)</script>`, "request": `"><script>`}, nil,
+			map[string]string{"code": `"><script>alert(1)</script>`, "text": `</textarea><script>alert(2)</script>`, "request": `"><script>`},
+			nil,
 			[]string{"This is not a request", "&lt;/textarea&gt;"},
 		},
 	} {
@@ -491,9 +492,9 @@ func TestBuyersPageLimit(t *testing.T) {
 	m.do(http.MethodPost, wire.PathRequests, wire.TypeJSON, `{"request":"x"}`)
 	status, page := b.post("/activate/confirm", guess())
 	wantSays(t, "the fourth", status, page, http.StatusTooManyRequests, "Too many attempts", "Try again in")
-	real := url.Values{"request": {activation(t, "", "guess")}, "code": {l.Code}}
-	status, right := b.post("/activate/confirm", real)
-	wantSays(t, "with a code that is right", status, right, http.StatusTooManyRequests, "Too many attempts")
+	right := url.Values{"request": {activation(t, "", "guess")}, "code": {l.Code}}
+	status, page = b.post("/activate/confirm", right)
+	wantSays(t, "with a code that is right", status, page, http.StatusTooManyRequests, "Too many attempts")
 	status, page = b.handIn(map[string]string{"code": l.Code}, handed{"photo", "x.png", picture(t, 40, 40)})
 	wantSays(t, "a photo", status, page, http.StatusTooManyRequests, "Too many attempts")
 	rs, answer := m.do(http.MethodPost, "/activate/scan", "image/png", string(picture(t, 40, 40)))

@@ -342,21 +342,25 @@ func TestLimits(t *testing.T) {
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
 	for name, c := range map[string]struct {
-		ctx  context.Context
+		late bool // there is no time left
 		l    qrphoto.Limits
 		file []byte
 		want error
 	}{
-		"just so":          {t.Context(), qrphoto.Limits{File: len(good), Pixels: pixels}, good, nil},
-		"a byte too long":  {t.Context(), qrphoto.Limits{File: len(good) - 1, Pixels: pixels}, good, qrphoto.ErrTooLarge},
-		"a pixel too many": {t.Context(), qrphoto.Limits{File: len(good), Pixels: pixels - 1}, good, qrphoto.ErrTooLarge},
-		"no limits":        {t.Context(), qrphoto.Limits{}, good, qrphoto.ErrTooLarge},
-		"of a phone":       {t.Context(), qrphoto.Limits{File: 100, Pixels: 100}, []byte("\x00\x00\x00\x18ftypheic\x00\x00\x00\x00"), qrphoto.ErrFormat},
-		"cut":              {t.Context(), qrphoto.Limits{File: len(good), Pixels: pixels}, good[:len(good)/2], qrphoto.ErrDamaged},
-		"no code":          {t.Context(), qrphoto.Limits{File: 1 << 20, Pixels: 1 << 20}, asPNG(t, image.NewGray(image.Rect(0, 0, 99, 99))), qrphoto.ErrNoCode},
-		"no time":          {ended, qrphoto.Limits{File: len(good), Pixels: pixels}, good, qrphoto.ErrNoCode},
+		"just so":          {false, qrphoto.Limits{File: len(good), Pixels: pixels}, good, nil},
+		"a byte too long":  {false, qrphoto.Limits{File: len(good) - 1, Pixels: pixels}, good, qrphoto.ErrTooLarge},
+		"a pixel too many": {false, qrphoto.Limits{File: len(good), Pixels: pixels - 1}, good, qrphoto.ErrTooLarge},
+		"no limits":        {false, qrphoto.Limits{}, good, qrphoto.ErrTooLarge},
+		"of a phone":       {false, qrphoto.Limits{File: 100, Pixels: 100}, []byte("\x00\x00\x00\x18ftypheic\x00\x00\x00\x00"), qrphoto.ErrFormat},
+		"cut":              {false, qrphoto.Limits{File: len(good), Pixels: pixels}, good[:len(good)/2], qrphoto.ErrDamaged},
+		"no code":          {false, qrphoto.Limits{File: 1 << 20, Pixels: 1 << 20}, asPNG(t, image.NewGray(image.Rect(0, 0, 99, 99))), qrphoto.ErrNoCode},
+		"no time":          {true, qrphoto.Limits{File: len(good), Pixels: pixels}, good, qrphoto.ErrNoCode},
 	} {
-		text, err := c.l.Read(c.ctx, c.file)
+		ctx := t.Context()
+		if c.late {
+			ctx = ended
+		}
+		text, err := c.l.Read(ctx, c.file)
 		if c.want != nil {
 			if !errors.Is(err, c.want) || !errors.Is(err, license.BadRequest) || text != "" {
 				t.Errorf("%s: %v", name, err)
