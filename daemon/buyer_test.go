@@ -305,10 +305,10 @@ func TestBuyersPageBadInput(t *testing.T) {
 		"different":   {map[string]string{"code": l.Code, "text": text}, []handed{asFile(other)}, []string{"You gave different requests"}},
 		"unrelated":   {code, []handed{{"file", "x.docx", []byte("PK\x03\x04 and so on")}}, []string{"This is not a request"}},
 		"too large":   {code, []handed{{"file", "x.zip", make([]byte, 300<<10)}}, []string{"too large for a request"}},
-		"a large one": {code, []handed{{"photo", "x.jpg", large}}, []string{"The photo is too large"}},
+		"a large one": {code, []handed{{"photo", "x.jpg", large}}, []string{"<strong>The photo is too large</strong>"}},
 		"HEIC":        {code, []handed{{"photo", "x.heic", append([]byte("\x00\x00\x00\x18ftypheic"), make([]byte, 100)...)}}, []string{"This kind of picture", "Most Compatible"}},
 		"no code":     {code, []handed{{"photo", "x.png", picture(t, 80, 80)}}, []string{"No QR code can be read"}},
-		"many pixels": {code, []handed{{"photo", "x.png", picture(t, 5000, 3300)}}, []string{"The photo is too large"}},
+		"many pixels": {code, []handed{{"photo", "x.png", picture(t, 5000, 3300)}}, []string{"<strong>The photo is too large</strong>"}},
 		"cut photo":   {code, []handed{{"photo", "x.png", picture(t, 300, 300)[:60]}}, []string{"The photo is damaged"}},
 		"not its code": {
 			map[string]string{"code": l.Code}, []handed{asFile(activation(t, m.issue().Code, "m"))}, []string{"The request holds another code", "is kept"},
