@@ -13,6 +13,10 @@ import (
 	"github.com/seed-357fa782/licensed/license/wire"
 )
 
+// maxShown is how long a pasted text is at most that is shown again, in bytes: no request
+// comes near it.
+const maxShown = 16 << 10
+
 // formData is the first page.
 type formData struct {
 	Entry     entry
@@ -55,6 +59,9 @@ func (v *visit) review() {
 
 // again shows the first page with what was entered, and what is wrong with it.
 func (v *visit) again(e entry, kind string, err error) {
+	if len(e.Text) > maxShown {
+		e.Text = ""
+	}
 	d, status := formData{Entry: e}, http.StatusOK
 	if err != nil {
 		status = wire.StatusOf(license.ReasonOf(err))
