@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/seed-357fa782/licensed/internal/adminwire"
@@ -184,8 +185,16 @@ func (s *site) askPages(ctx context.Context, socket string, l listing, in *liste
 	return each[warm:], nil
 }
 
+// base makes a path one of the daemon behind a socket; an address stays as it is.
+func base(path string) string {
+	if strings.HasPrefix(path, "http://") {
+		return path
+	}
+	return "http://daemon" + path
+}
+
 func getBody(ctx context.Context, client *http.Client, path string) ([]byte, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://daemon"+path, nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, base(path), nil)
 	if err != nil {
 		return nil, err
 	}

@@ -72,12 +72,12 @@ type options struct {
 func main() {
 	o := options{sizes: usual, stdout: os.Stdout}
 	flag.StringVar(&o.dir, "dir", "", "folder to measure in (default: a temporary one on a disk)")
-	flag.StringVar(&o.only, "only", "", "measure only this group: activate, refresh, callback, paced, reconcile, alone, commit, keys, status, listing, expiry, backup, postgres, verify, cold or open")
+	flag.StringVar(&o.only, "only", "", "measure only this group: activate, refresh, callback, paced, reconcile, alone, commit, keys, status, listing, console, expiry, backup, postgres, verify, cold or open")
 	flag.StringVar(&o.profile, "profile", "", "folder for CPU profiles of the server under load, one for each path")
 	flag.IntVar(&o.sizes.requests, "requests", usual.requests, "requests of one measurement under load")
 	flag.IntVar(&o.sizes.codes, "codes", 0, fmt.Sprintf("codes of reconcile (default: %d with -only reconcile, which take 7 minutes since the daemon "+
 		"pauses 200 ms before each call to the marketplace; else %d)", allCodes, fewCodes))
-	flag.IntVar(&o.sizes.list, "licences", 0, fmt.Sprintf("licences in the larger store of listing, and in that which is backed up (default: %d with -only listing or -only backup, else %d)", allListed, manyOfAll))
+	flag.IntVar(&o.sizes.list, "licences", 0, fmt.Sprintf("licences in the larger store of listing, and in those of console and backup (default: %d with -only listing, console or backup, else %d)", allListed, manyOfAll))
 	flag.IntVar(&o.sizes.rounds, "rounds", usual.rounds, "how often each is measured; the median counts")
 	flag.Parse()
 
@@ -108,6 +108,7 @@ var groups = []group{
 	{"keys", measureKeys},
 	{"status", measureStatus},
 	{"listing", measureListing},
+	{"console", measureConsole},
 	{"expiry", measureExpiry},
 	{"backup", measureBackup},
 	{"postgres", measurePostgres},
@@ -132,7 +133,7 @@ func (o options) list() int {
 	switch {
 	case o.sizes.list > 0:
 		return o.sizes.list
-	case o.only == "listing", o.only == "backup":
+	case o.only == "listing", o.only == "console", o.only == "backup":
 		return allListed
 	}
 	return manyOfAll

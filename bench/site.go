@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -110,13 +111,19 @@ func (s *site) serve(ctx context.Context, path, name string, do func(addr string
 }
 
 // serveAs is serve under another configuration.
-func (s *site) serveAs(ctx context.Context, conf, path, name string, do func(addr string) error) (err error) {
+func (s *site) serveAs(ctx context.Context, conf, path, name string, do func(addr string) error) error {
+	return s.serveWith(ctx, conf, path, name, nil, func(d *daemon.Daemon) error { return do(d.Addr()) })
+}
+
+// serveWith is serveAs with further settings.
+func (s *site) serveWith(ctx context.Context, conf, path, name string, more map[string]string, do func(d *daemon.Daemon) error) (err error) {
 	sink, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, sink.Close()) }()
 	set := map[string]string{"store": "bolt:" + path, "admin.socket": s.path(name + ".sock")}
+	maps.Copy(set, more)
 	if s.ring != nil {
 		if set["data_dir"], err = s.dataFor(name); err != nil {
 			return err
@@ -129,7 +136,7 @@ func (s *site) serveAs(ctx context.Context, conf, path, name string, do func(add
 		return err
 	}
 	if err = d.Start(); err == nil {
-		err = do(d.Addr())
+		err = do(d)
 	}
 	return errors.Join(err, d.Stop(context.WithoutCancel(ctx)))
 }

@@ -140,26 +140,28 @@ func (t *txn) lines(ctx context.Context, f store.EventFilter, p store.Page, take
 	if len(after) > 0 && (seqOf(after) < 0) != f.Newest {
 		return "", license.FieldErrorf("cursor", "the cursor is not one of this list, in this order")
 	}
-	var to way = behind{t.b.get(bucketAudit).Cursor(), seqKey(max(f.After, 0))}
+	of := needles(f.License, string(f.Action))
 	if f.Newest {
-		to = newest{t.b.get(bucketAudit).Cursor(), max(f.After, 0)}
-		upward := take
-		take = func(key, raw []byte) (bool, error) { return upward(seqKey(^seqOf(key)), raw) }
+		way := &newest{c: t.b.get(bucketAudit).Cursor(), after: max(f.After, 0)}
+		return walkMost(ctx, way, bucketAudit, p, backLooks, of, func(key, raw []byte) (bool, error) { return take(seqKey(^seqOf(key)), raw) })
 	}
-	return walk(ctx, to, bucketAudit, p, needles(f.License, string(f.Action)), take)
+	way := behind{t.b.get(bucketAudit).Cursor(), seqKey(max(f.After, 0))}
+	return walk(ctx, way, bucketAudit, p, of, take)
 }
 
 // newest is the way through the audit log from its end back to behind a position. Its
 // keys are the complements of the positions: they grow on the way as those of others
-// do, and none of them is one of the way forth.
+// do, and none of them is one of the way forth. A key is good until the next but one.
 type newest struct {
 	c     *bolt.Cursor
 	after int64
+	keys  [2][8]byte
+	n     int
 }
 
-func (n newest) First() (key, value []byte) { return n.at(n.c.Last()) }
+func (n *newest) First() (key, value []byte) { return n.at(n.c.Last()) }
 
-func (n newest) Seek(key []byte) (k, value []byte) {
+func (n *newest) Seek(key []byte) (k, value []byte) {
 	if len(key) != 8 {
 		return n.First()
 	}
@@ -174,13 +176,17 @@ func (n newest) Seek(key []byte) (k, value []byte) {
 	return n.at(found, raw)
 }
 
-func (n newest) Next() (key, value []byte) { return n.at(n.c.Prev()) }
+func (n *newest) Next() (key, value []byte) { return n.at(n.c.Prev()) }
 
-func (n newest) at(key, raw []byte) (k, value []byte) {
-	if seq := seqOf(key); key != nil && seq > n.after {
-		return seqKey(^seq), raw
+func (n *newest) at(key, raw []byte) (k, value []byte) {
+	seq := seqOf(key)
+	if key == nil || seq <= n.after {
+		return nil, nil
 	}
-	return nil, nil
+	n.n ^= 1
+	k = n.keys[n.n][:]
+	binary.BigEndian.PutUint64(k, uint64(^seq))
+	return k, raw
 }
 
 // selectedEvent reads an entry, and reports whether a filter selects it.

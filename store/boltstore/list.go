@@ -17,6 +17,9 @@ import (
 const (
 	maxLooks = 100_000
 	readLook = 10
+	// backLooks is that of a page of the audit log that is listed newest first: a person
+	// waits for it, who can go on from there.
+	backLooks = 30_000
 )
 
 // scanStep is after how many records a long scan looks whether anybody still waits for it.
@@ -27,6 +30,11 @@ const scanStep = 1024
 // next page, empty when there is no further record. A page that has looked at many
 // ends early. id tells the cursors of a list from those of others.
 func walk(ctx context.Context, c way, id bucketID, p store.Page, needles [][]byte, take func(key, raw []byte) (bool, error)) (string, error) {
+	return walkMost(ctx, c, id, p, maxLooks, needles, take)
+}
+
+// walkMost is walk with another number of records that a page looks at.
+func walkMost(ctx context.Context, c way, id bucketID, p store.Page, most int, needles [][]byte, take func(key, raw []byte) (bool, error)) (string, error) {
 	after, err := parseCursor(id, p.Cursor)
 	if err != nil {
 		return "", err
@@ -39,7 +47,7 @@ func walk(ctx context.Context, c way, id bucketID, p store.Page, needles [][]byt
 	}
 	last := after
 	for taken, n, looks := 0, 1, 0; key != nil; key, raw = c.Next() {
-		if taken == p.Size() || looks >= maxLooks {
+		if taken == p.Size() || looks >= most {
 			return makeCursor(id, last), nil
 		}
 		if n++; n%scanStep == 0 && ctx.Err() != nil {
