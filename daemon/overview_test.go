@@ -46,7 +46,7 @@ func TestOverview(t *testing.T) {
 	m := start(t, withTCP, nil, clock.set)
 	anna, cam := m.token("anna", "viewer").Token, m.token("cam", "viewer", "cam").Token
 	m.overview(0)
-	b, scoped := m.browser(), m.browser()
+	b := m.browser()
 	b.signIn(anna)
 	status, page := b.get("/console/")
 	wantSays(t, "an empty store", status, page, http.StatusOK, "There is no licence yet.", "What needs you")
@@ -71,7 +71,8 @@ func TestOverview(t *testing.T) {
 		t.Errorf("%+v", c.Products)
 	}
 
-	b, scoped = m.browser(), m.browser()
+	b = m.browser()
+	scoped := m.browser()
 	b.signIn(anna)
 	status, page = b.get("/console/")
 	wantSays(t, "the overview", status, page, http.StatusOK, "Counted on", `href="/console/licenses?product=cad&amp;state=active"`,

@@ -19,7 +19,7 @@ const (
 	readLook = 10
 	// backLooks is that of a page of the audit log that is listed newest first: a person
 	// waits for it, who can go on from there.
-	backLooks = 30_000
+	backLooks = 20_000
 )
 
 // scanStep is after how many records a long scan looks whether anybody still waits for it.

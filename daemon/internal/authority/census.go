@@ -451,15 +451,10 @@ func (c *censusTaker) entry(raw []byte) {
 	if err != nil {
 		return
 	}
-	var n DayCount
-	switch line.Action {
-	case license.ActionActivate:
-		n = DayCount{Activated: 1, Bound: 1}
-	case license.ActionBind:
-		n = DayCount{Bound: 1}
-	case license.ActionFork:
-		n = DayCount{Forks: 1}
-	default:
+	n, ok := map[license.Action]DayCount{
+		license.ActionActivate: {Activated: 1, Bound: 1}, license.ActionBind: {Bound: 1}, license.ActionFork: {Forks: 1},
+	}[line.Action]
+	if !ok {
 		return
 	}
 	e, err := line.Event()

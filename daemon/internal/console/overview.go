@@ -2,6 +2,7 @@ package console
 
 import (
 	"cmp"
+	"maps"
 	"net/url"
 	"slices"
 	"strconv"
@@ -127,9 +128,7 @@ func (d *overviewData) numbers(c adminwire.Census) {
 	active := url.Values{"state": {string(license.StateActive)}}
 	with := func(name, value string) string {
 		q := url.Values{name: {value}}
-		for k, values := range active {
-			q[k] = values
-		}
+		maps.Copy(q, active)
 		return pathLicenses + "?" + q.Encode()
 	}
 	d.Active, d.Trials = pathLicenses+"?"+active.Encode(), with("trial", "true")
