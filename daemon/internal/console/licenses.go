@@ -2,6 +2,7 @@ package console
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"net/url"
 	"slices"
@@ -24,30 +25,36 @@ const (
 
 // listData is what the list of licences shows.
 type listData struct {
+	pager
+
 	Filter   adminclient.ListOptions
 	Within   []option
 	States   []option
 	Products []option
 	Licenses []adminwire.License
-	Next     string // address of the next page
-	First    string // address of the first one; "" on it
 	CSV      string
+	Bulk     bool // several can be changed at once
+	Key      string
 	Refused  *refusal
 	Filtered bool
 }
 
+// licenseFilter is the filter that stands in the address.
+func (v *visit) licenseFilter() adminclient.ListOptions {
+	return adminclient.ListOptions{
+		State: license.State(v.query("state")), Product: v.query("product"), Customer: v.query("customer"), Order: v.query("order"),
+		Channel: v.query("channel"), Last4: strings.ToUpper(v.query("last4")), ExpiringWithin: v.query("within"),
+		Forked: v.query("forked") != "", Trial: v.query("trial") != "", Cursor: v.query("cursor"),
+	}
+}
+
 // licenses lists licences, by what stands in the address.
 func (v *visit) licenses() {
-	q := v.r.URL.Query()
-	get := func(name string) string { return strings.TrimSpace(q.Get(name)) }
-	f := adminclient.ListOptions{
-		State: license.State(get("state")), Product: get("product"), Customer: get("customer"), Order: get("order"), Channel: get("channel"),
-		Last4: strings.ToUpper(get("last4")), ExpiringWithin: get("within"), Forked: get("forked") != "", Trial: get("trial") != "",
-		Limit: perPage, Cursor: q.Get("cursor"),
-	}
-	d := listData{Filter: f, CSV: withPath(v.r.URL, pathLicenses+".csv", "cursor"), Filtered: len(withoutQuery(v.r.URL, "cursor", "done")) > 0}
-	if f.Cursor != "" {
-		d.First = withPath(v.r.URL, pathLicenses, "cursor")
+	f := v.licenseFilter()
+	f.Limit = perPage
+	d := listData{
+		Filter: f, CSV: withPath(v.r.URL, pathLicenses+".csv", "cursor", "done"), Filtered: len(withoutQuery(v.r.URL, "cursor", "done")) > 0,
+		Bulk: v.who.Role.Covers(authority.RoleIssuer), Key: rand.Text(),
 	}
 	for _, s := range license.States() {
 		d.States = append(d.States, option{string(s), v.text("state." + string(s))})
@@ -73,10 +80,7 @@ func (v *visit) licenses() {
 		v.show("licenses", sectionLicenses, d)
 		return
 	}
-	d.Licenses = page.Licenses
-	if page.Next != "" {
-		d.Next = withQuery(withPath(v.r.URL, pathLicenses, "cursor", "done"), "cursor", page.Next)
-	}
+	d.Licenses, d.pager = page.Licenses, v.pager(page.Next)
 	v.show("licenses", sectionLicenses, d)
 }
 
@@ -151,6 +155,8 @@ type licenseData struct {
 	Events   []adminwire.Event
 	More     string // address of those before them
 	Deeds    []offer
+	Remove   bool // an install can be removed
+	Beyond   int  // how many machines more are let in
 }
 
 // offer is a link to a deed.
@@ -162,6 +168,14 @@ type offer struct {
 type feature struct {
 	Name  string
 	Value any
+}
+
+func sortedFeatures(features map[string]any) (out []feature) {
+	for name, value := range features {
+		out = append(out, feature{name, value})
+	}
+	slices.SortFunc(out, func(x, y feature) int { return strings.Compare(x.Name, y.Name) })
+	return out
 }
 
 // license shows one licence.
@@ -180,10 +194,7 @@ func (v *visit) license() {
 			d.Past = append(d.Past, i)
 		}
 	}
-	for name, value := range l.Features {
-		d.Features = append(d.Features, feature{name, value})
-	}
-	slices.SortFunc(d.Features, func(x, y feature) int { return strings.Compare(x.Name, y.Name) })
+	d.Features = sortedFeatures(l.Features)
 	events, err := v.api.Events(v.ctx(), adminclient.EventOptions{License: l.ID, Newest: true, Limit: timelinePage, Cursor: v.r.URL.Query().Get("events")})
 	if err != nil {
 		v.refuse(err)
@@ -199,25 +210,16 @@ func (v *visit) license() {
 	if orders, err := v.api.Orders(v.ctx(), adminclient.OrderOptions{License: l.ID}); err == nil {
 		d.Orders = orders.Orders
 	}
-	for _, one := range licenseDeeds() {
-		if v.who.Role.Covers(one.least) && offered(one, l) {
-			d.Deeds = append(d.Deeds, offer{one.name, one.danger})
-		}
+	d.Deeds = v.offers(licenseDeeds(), func(one deed) bool { return offered(one, l) })
+	if l.OverageInForce != nil {
+		d.Beyond = *l.OverageInForce
 	}
+	d.Remove = v.who.Role.Covers(authority.RoleIssuer)
 	v.show("license", sectionLicenses, d)
 }
 
 // licenseAction is the page of something that can be done to a licence.
-func (v *visit) licenseAction() {
-	name := v.r.PathValue("action")
-	for _, d := range licenseDeeds() {
-		if d.name == name {
-			d.serve(v)
-			return
-		}
-	}
-	v.refuse(license.Errorf(license.NotFound, "there is no such page"))
-}
+func (v *visit) licenseAction() { v.serveOne(licenseDeeds()) }
 
 // holdMerchant is the name of the merchant's hold.
 const holdMerchant = "merchant"
@@ -244,7 +246,7 @@ func offered(d deed, l adminwire.License) bool {
 		if l.State == license.StateReleased || l.State == license.StateRevoked {
 			return false
 		}
-	case "transfer", "remove":
+	case "transfer":
 		return l.InUse > 0
 	}
 	for _, rule := range license.Rules() {
@@ -268,6 +270,20 @@ func aboutLicense(v *visit) (subject, error) {
 	return subject{Title: title, Back: licensePath(l.ID), Revision: l.Revision, Shown: l}, nil
 }
 
+// withoutRevision is a subject of a deed that the API makes for any revision.
+func withoutRevision(about func(*visit) (subject, error)) func(*visit) (subject, error) {
+	return func(v *visit) (subject, error) {
+		s, err := about(v)
+		s.Revision = 0
+		return s, err
+	}
+}
+
+func licenseRef(s subject) (string, adminwire.OrderLine) {
+	l, _ := s.Shown.(adminwire.License)
+	return l.ID, adminwire.OrderLine{}
+}
+
 // edits is a deed that comes to an edited licence.
 func edits(call func(context.Context, *visit, adminwire.License) (adminwire.Edited, error)) func(context.Context, *visit, subject) (outcome, error) {
 	return func(ctx context.Context, v *visit, s subject) (outcome, error) {
@@ -284,6 +300,9 @@ func edits(call func(context.Context, *visit, adminwire.License) (adminwire.Edit
 func licenseDeeds() []deed {
 	of := func(name string, d deed) deed {
 		d.name, d.section, d.least, d.about = name, sectionLicenses, authority.RoleIssuer, aboutLicense
+		if name == "identify" || name == "prove" {
+			d.about = withoutRevision(aboutLicense)
+		}
 		return d
 	}
 	plain := func(call func(*adminclient.Client, context.Context, string) (adminwire.Edited, error)) func(context.Context, *visit, subject) (outcome, error) {
@@ -293,6 +312,9 @@ func licenseDeeds() []deed {
 	}
 	return []deed{
 		of("renew", deed{fields: renewFields, do: edits(renew)}),
+		of("edit", deed{fields: editFields, do: edits(edit)}),
+		of("upgrade", deed{fields: upgradeFields, do: edits(upgrade)}),
+		of("transfer", deed{fields: transferFields, do: moveOff}),
 		of("suspend", deed{do: plain((*adminclient.Client).Suspend)}),
 		of("resume", deed{do: plain((*adminclient.Client).Resume)}),
 		of("revoke", deed{danger: true, fields: func(*visit, subject) []field {
@@ -302,27 +324,12 @@ func licenseDeeds() []deed {
 		})}),
 		of("undo-revoke", deed{do: plain((*adminclient.Client).UndoRevoke)}),
 		of("release", deed{danger: true, do: plain((*adminclient.Client).Release)}),
+		of("identify", deed{fields: identifyFields, do: identify(licenseRef)}),
+		of("prove", deed{do: prove(licenseRef)}),
+		of("remove", deed{danger: true, apart: true, fields: removeFields, do: removeInstall}),
+		of("approve", deed{apart: true, fields: decideFields, do: decide((*adminclient.Client).ApproveTransfer)}),
+		of("deny", deed{apart: true, fields: decideFields, do: decide((*adminclient.Client).DenyTransfer)}),
 	}
-}
-
-func renewFields(*visit, subject) []field {
-	return []field{
-		{Name: "expires_at", Kind: "date"},
-		{Name: "for", Kind: "text", Max: 32},
-		{Name: "perpetual", Kind: "check"},
-	}
-}
-
-func renew(ctx context.Context, v *visit, l adminwire.License) (adminwire.Edited, error) {
-	r := adminwire.Renew{For: v.form("for"), Perpetual: v.form("perpetual") != ""}
-	if day := v.form("expires_at"); day != "" {
-		end, err := license.EndOfDay(day, v.o.Zone)
-		if err != nil {
-			return adminwire.Edited{}, license.FieldErrorf("expires_at", "%s", newRefusal(ctx, err).Detail)
-		}
-		r.ExpiresAt = &end
-	}
-	return v.api.Renew(ctx, l.ID, r)
 }
 
 // plainForm is a form of the API as JSON makes it, with numbers as they stand.

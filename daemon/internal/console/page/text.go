@@ -53,7 +53,7 @@ func (w writer) funcs() template.FuncMap {
 	return template.FuncMap{
 		"t": w.text, "word": w.word, "num": w.number, "date": w.date, "day": w.day, "bytes": w.bytes, "span": w.span,
 		"ago": w.ago, "iso": iso, "dict": dict, "list": func(v ...any) []any { return v }, "langName": langName,
-		"hint": w.hint, "zone": w.zone.String, "langLink": langLink,
+		"said": w.said, "hint": w.hint, "zone": w.zone.String, "langLink": langLink,
 		"asset": func(string) (string, error) { return "", errors.New("no Site") },
 	}
 }
@@ -96,6 +96,20 @@ func (w writer) word(kind string, value any) string {
 		return s
 	}
 	return v
+}
+
+// said is a value of the API as people write it: an instant as a date, and yes or no.
+func (w writer) said(value string) string {
+	switch value {
+	case "true":
+		return w.text("word.yes")
+	case "false":
+		return w.text("word.no")
+	}
+	if at, err := time.Parse(time.RFC3339, value); err == nil {
+		return w.date(at)
+	}
+	return value
 }
 
 // hint is what stands beside a field, "" where it needs nothing.
