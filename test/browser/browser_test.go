@@ -55,11 +55,12 @@ type cookie struct {
 	URL   string `json:"url"`
 }
 
-// step is one thing to do: fill or select a field, give a file, open a path, or click on
+// step is one thing to do: fill, select or check a field, give a file, open a path, or click on
 // what leads to another page.
 type step struct {
 	Fill   string `json:"fill,omitempty"`
 	Select string `json:"select,omitempty"`
+	Check  string `json:"check,omitempty"`
 	File   string `json:"file,omitempty"`
 	Name   string `json:"name,omitempty"`
 	Value  string `json:"value,omitempty"`

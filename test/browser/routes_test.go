@@ -15,7 +15,10 @@ import (
 // something else.
 const console = "../../daemon/internal/console"
 
-var notPages = []string{"/console/licenses.csv"}
+var notPages = []string{
+	"/console/licenses.csv",
+	"/console/restore", "/console/restore/{action}", // they are there after a restore only
+}
 
 // Every page that the console has is looked at: each of its routes has a row in
 // pageRows.

@@ -10,6 +10,7 @@ import (
 	"github.com/seed-357fa782/licensed/client/fingerprint"
 	"github.com/seed-357fa782/licensed/internal/adminclient"
 	"github.com/seed-357fa782/licensed/internal/adminwire"
+	"github.com/seed-357fa782/licensed/koogallery/sandbox"
 	"github.com/seed-357fa782/licensed/license"
 	"github.com/seed-357fa782/licensed/license/token"
 )
@@ -116,6 +117,11 @@ func (s *shop) fill() {
 		if f.product == "archive" {
 			full = l
 		}
+		if i == len(fates)-1 {
+			file, err := s.install(f.product, l.ID, 0).g.Request(s.t.Context(), client.OpActivate, client.RequestOptions{Code: l.Code})
+			s.did(file, err)
+			s.known["{request}"] = string(file)
+		}
 	}
 	s.on(0, -8)
 	s.known["{full}"] = full.ID
@@ -123,9 +129,9 @@ func (s *shop) fill() {
 		s.t.Fatalf("a move that the staff has to approve: %v", err)
 	}
 	s.on(0, -6)
-	s.orders()
-	s.on(0, -3)
 	s.sales()
+	s.on(0, -3)
+	s.orders()
 	s.on(0)
 	s.staff()
 	s.restart() // what is counted at the start is there
@@ -205,6 +211,15 @@ func (s *shop) orders() {
 		s.did(s.admin.AddOrder(s.t.Context(), o))
 	}
 	s.known["{order}"] = "CS2606120001"
+	// While the marketplace is out, what is to be asked of it waits in the outbox.
+	s.did(nil, s.market.SetOutage(sandbox.OutageGateway))
+	s.did(s.admin.AddOrder(s.t.Context(), adminwire.AddOrder{Channel: "koogallery", Order: "CS2606150005"}))
+	jobs, err := s.admin.Jobs(s.t.Context(), adminclient.JobOptions{Limit: 1})
+	s.did(jobs, err)
+	if len(jobs.Jobs) == 0 {
+		s.t.Fatal("there is nothing in the outbox")
+	}
+	s.known["{job}"] = jobs.Jobs[0].ID
 }
 
 // sales are made by the marketplace itself; a licence is there when its code is used.
@@ -224,7 +239,9 @@ func (s *shop) staff() {
 	for _, c := range []adminwire.CreateToken{
 		{Name: "ci", Role: "issuer", Products: []string{"cad-lite"}, For: "30d"}, {Name: "监控", Role: "viewer", For: "365d"}, {Name: "li.wei", Role: "issuer", For: "90d"},
 	} {
-		s.did(s.admin.CreateToken(s.t.Context(), c))
+		made, err := s.admin.CreateToken(s.t.Context(), c)
+		s.did(made, err)
+		s.known["{token}"] = made.ID
 	}
 	s.known["{channel}"], s.known["{webhook}"] = "koogallery", "bookkeeping"
 }

@@ -97,6 +97,7 @@ async function heading(page) { return (await page?.locator('h1').first().textCon
 async function step(page, s, seen) {
   if (s.fill) await page.locator(s.fill).fill(s.value);
   else if (s.select) await page.locator(s.select).selectOption(s.value);
+  else if (s.check) await page.locator(s.check).check();
   else if (s.file) await page.locator(s.file).setInputFiles({ name: s.name, mimeType: 'application/octet-stream', buffer: Buffer.from(s.value) });
   else if (s.open) await load(page, () => page.goto(new URL(s.open, page.url()).href));
   else await load(page, () => page.locator(s.click).click());
