@@ -16,7 +16,7 @@ import (
 const console = "../../daemon/internal/console"
 
 var notPages = []string{
-	"/console/licenses.csv",
+	"/console/licenses.csv", "/console/licenses/bulk",
 	"/console/restore", "/console/restore/{action}", // they are there after a restore only
 }
 

@@ -156,6 +156,7 @@ func routes() []route {
 		{"POST " + Prefix + "licenses/{id}/{action}", (*visit).licenseAction},
 		{"GET " + Prefix + "licenses.csv", (*visit).licensesCSV},
 		{"POST " + Prefix + "licenses/bulk", (*visit).bulk},
+		{"GET " + Prefix + "licenses/bulk", func(v *visit) { v.to(pathLicenses) }}, // the language was changed on its page
 		{"GET " + Prefix + "issue", (*visit).issue},
 		{"POST " + Prefix + "issue", (*visit).issue},
 		{"GET " + Prefix + sectionTransfers, (*visit).transfers},
