@@ -33,6 +33,8 @@ var pictures = []struct {
 	{name: "console-licenses.zh-CN", path: "/console/licenses", lang: chinese, scheme: dark, width: 1100, height: 720},
 	{name: "console-license", path: "/console/licenses/{id}", lang: english, scheme: light, width: 1100, height: 900},
 	{name: "console-license-phone.zh-CN", path: "/console/licenses/{id}", lang: chinese, scheme: dark, width: phone, height: 780},
+	{name: "activate", path: "/activate", public: true, lang: english, scheme: light, width: 900, height: 760},
+	{name: "activate-phone.zh-CN", path: "/activate", public: true, lang: chinese, scheme: light, width: phone, height: 780},
 }
 
 // The pictures of the documents can be made, and are small. They show the same each
