@@ -394,3 +394,35 @@ func TestConsoleLanguage(t *testing.T) {
 		t.Errorf("not kept: %d", status)
 	}
 }
+
+// One session too many of a token ends the one that was used least lately, and a token
+// that is not good begins none.
+func TestConsoleManySessions(t *testing.T) {
+	t.Parallel()
+	var clock movable
+	m := start(t, withTCP, nil, clock.set)
+	anna := m.token("anna", "issuer")
+	var all []*browser
+	for range authority.MaxSessions {
+		b := m.browser()
+		b.signIn(anna.Token)
+		clock.by.Add(int64(time.Second))
+		all = append(all, b)
+	}
+	clock.by.Add(int64(2 * time.Minute))
+	all[0].get("/console/") // the first is in use
+	clock.by.Add(int64(time.Second))
+	m.browser().signIn(anna.Token)
+	for i, b := range all {
+		want := http.StatusOK
+		if i == 1 {
+			want = http.StatusUnauthorized
+		}
+		if status, _ := b.get("/console/"); status != want {
+			t.Errorf("browser %d: HTTP %d, want %d", i, status, want)
+		}
+	}
+	if n := m.count(license.ActionSessionBegin); n != authority.MaxSessions+1 {
+		t.Errorf("%d sign-ins", n)
+	}
+}
