@@ -10,6 +10,7 @@ import (
 	"image"
 	_ "image/jpeg" // the formats that phones and screenshots have
 	_ "image/png"
+	"io"
 	"math"
 	"slices"
 
@@ -106,7 +107,10 @@ func (l Limits) Read(ctx context.Context, data []byte) (string, error) {
 		return "", license.FieldErrorf("request", "the photo has %d × %d pixels, more than %d million; make it smaller, or cut it down to the code",
 			size.Width, size.Height, l.Pixels/1_000_000).WithCause(ErrTooLarge)
 	}
-	img, _, err := image.Decode(bytes.NewReader(data))
+	img, _, err := image.Decode(&until{ctx, bytes.NewReader(data)})
+	if ctx.Err() != nil {
+		return "", license.FieldErrorf("request", "no QR code can be read in the photo: %s", whatHelps).WithCause(errors.Join(ErrNoCode, ctx.Err()))
+	}
 	if err != nil {
 		return "", damaged(err)
 	}
@@ -115,6 +119,20 @@ func (l Limits) Read(ctx context.Context, data []byte) (string, error) {
 		return "", license.FieldErrorf("request", "no QR code can be read in the photo: %s", whatHelps).WithCause(errors.Join(ErrNoCode, err))
 	}
 	return text, nil
+}
+
+// until reads until ctx ends: a small file can hold a picture that takes minutes to
+// put together.
+type until struct {
+	ctx context.Context //nolint:containedctx // a reader has no other way to be told
+	r   io.Reader
+}
+
+func (u *until) Read(p []byte) (int, error) {
+	if err := u.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return u.r.Read(p)
 }
 
 func damaged(err error) error {
@@ -142,7 +160,7 @@ func search(ctx context.Context, img *image.Gray) (text string, err error) {
 		}
 		small := shrink(img, n)
 		for _, inverted := range []bool{false, true} {
-			if text, err = decode(small, inverted); err == nil {
+			if text, err = decode(ctx, small, inverted); err == nil {
 				return text, nil
 			}
 		}
@@ -153,7 +171,7 @@ func search(ctx context.Context, img *image.Gray) (text string, err error) {
 			if ctx.Err() != nil {
 				return "", ctx.Err()
 			}
-			if text, err = decode(straighten(small, tilt[0], tilt[1]), false); err == nil {
+			if text, err = decode(ctx, straighten(small, tilt[0], tilt[1]), false); err == nil {
 				return text, nil
 			}
 		}
@@ -207,31 +225,54 @@ func between(img *image.Gray, x, y float64) uint8 {
 	return uint8((float64(row[0])*(1-dx)+float64(row[1])*dx)*(1-dy) + (float64(next[0])*(1-dx)+float64(next[1])*dx)*dy)
 }
 
-// decode tries every way on one image. The library is not ours, and is given what
-// anybody sends: that it panics is no code found.
-func decode(img *image.Gray, inverted bool) (text string, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			text, err = "", fmt.Errorf("the reader gave up: %v", p)
-		}
-	}()
+// mostPatterns is how many corners of codes are looked at in an image: the reader
+// compares all threes of them, which a picture full of them would have it do for hours.
+const mostPatterns = 400
+
+// decode tries every way on one image, until ctx ends.
+func decode(ctx context.Context, img *image.Gray, inverted bool) (text string, err error) {
 	source := gozxing.NewLuminanceSourceFromImage(img)
 	if inverted {
 		source = source.Invert()
 	}
 	for _, binarizer := range []gozxing.Binarizer{gozxing.NewHybridBinarizer(source), gozxing.NewGlobalHistgramBinarizer(source)} {
 		for _, hint := range []gozxing.DecodeHintType{gozxing.DecodeHintType_TRY_HARDER, gozxing.DecodeHintType_PURE_BARCODE} {
-			var bitmap *gozxing.BinaryBitmap
-			if bitmap, err = gozxing.NewBinaryBitmap(binarizer); err != nil {
-				continue
+			if ctx.Err() != nil {
+				return "", ctx.Err()
 			}
-			var found *gozxing.Result
-			if found, err = qrcode.NewQRCodeReader().Decode(bitmap, map[gozxing.DecodeHintType]any{hint: true}); err == nil {
-				return found.GetText(), nil
+			if text, err = try(ctx, binarizer, hint); err == nil {
+				return text, nil
 			}
 		}
 	}
 	return "", err
+}
+
+// try tries one way. The library is not ours, and is given what anybody sends: that it
+// panics is no code found. It can be stopped in no other way either.
+func try(ctx context.Context, binarizer gozxing.Binarizer, hint gozxing.DecodeHintType) (text string, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			text, err = "", fmt.Errorf("the reader gave up: %v", p)
+		}
+	}()
+	bitmap, err := gozxing.NewBinaryBitmap(binarizer)
+	if err != nil {
+		return "", err
+	}
+	patterns := 0
+	found, err := qrcode.NewQRCodeReader().Decode(bitmap, map[gozxing.DecodeHintType]any{
+		hint: true,
+		gozxing.DecodeHintType_NEED_RESULT_POINT_CALLBACK: gozxing.ResultPointCallback(func(gozxing.ResultPoint) {
+			if patterns++; patterns > mostPatterns || ctx.Err() != nil {
+				panic("too many corners, or too late")
+			}
+		}),
+	})
+	if err != nil {
+		return "", err
+	}
+	return found.GetText(), nil
 }
 
 // grey keeps how light an image is; what is transparent is white.

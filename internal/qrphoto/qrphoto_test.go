@@ -385,3 +385,43 @@ func BenchmarkNoCode(b *testing.B) {
 		}
 	}
 }
+
+// A picture that is full of what a code has at its corners would have the reader compare
+// all threes of them for hours: it gives up. So it does with one that takes long to put
+// together, when its time is over.
+func TestPicturesMadeToTakeLong(t *testing.T) {
+	img := image.NewGray(image.Rect(0, 0, 1600, 1600))
+	for i := range img.Pix {
+		img.Pix[i] = 255
+	}
+	for y := 0; y+28 < 1600; y += 28 {
+		for x := 0; x+28 < 1600; x += 28 {
+			module := 2 + (x/28+y/28)%2 // of several sizes, so that none confirms another
+			for v := range 7 {
+				for u := range 7 {
+					edge, core := u == 0 || u == 6 || v == 0 || v == 6, u > 1 && u < 5 && v > 1 && v < 5
+					if !edge && !core {
+						continue
+					}
+					for dy := range module {
+						for dx := range module {
+							img.Pix[(y+v*module+dy)*img.Stride+x+u*module+dx] = 0
+						}
+					}
+				}
+			}
+		}
+	}
+	var b bytes.Buffer
+	if err := png.Encode(&b, img); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := qrphoto.Read(b.Bytes()); !errors.Is(err, qrphoto.ErrNoCode) {
+		t.Errorf("%v", err)
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := (qrphoto.Limits{File: 1 << 20, Pixels: 4_000_000}).Read(ended, b.Bytes()); !errors.Is(err, qrphoto.ErrNoCode) || !errors.Is(err, context.Canceled) {
+		t.Errorf("after its time: %v", err)
+	}
+}
