@@ -59,6 +59,9 @@ func (l *Limiter) Do(addr string, f func(knownOnly bool) error) error {
 	return err
 }
 
+// Count counts something else that an address may do only as often as be refused.
+func (l *Limiter) Count(addr string) { _, _ = l.begin(addr) }
+
 // begin counts a request of addr as refused until it is known to be good, since
 // many may be under way at once. It returns how long addr has to wait before it
 // may try again, zero if it need not, and what to call for a good one.

@@ -146,13 +146,15 @@ func (p *Pages) scan(w http.ResponseWriter, r *http.Request) {
 		if limited {
 			return errTooMany
 		}
-		if text, err = p.frame(r); errors.Is(err, errBusy) {
+		if text, err = p.frame(w, r); errors.Is(err, errBusy) {
 			busy, err = err, nil
 		}
 		return err
 	})
 	if err == nil {
-		err = busy
+		if err = busy; err == nil {
+			p.o.Limit.Count(operation.ClientAddr(r.Context())) // it has cost as much as one that cannot be read
+		}
 	}
 	p.site.Headers(w.Header())
 	if err != nil {
@@ -163,13 +165,12 @@ func (p *Pages) scan(w http.ResponseWriter, r *http.Request) {
 	_ = json.NewEncoder(w).Encode(map[string]string{fieldRequest: text}) // the browser may be gone
 }
 
-func (p *Pages) frame(r *http.Request) (string, error) {
-	select {
-	case p.uploads <- struct{}{}:
-		defer func() { <-p.uploads }()
-	default:
-		return "", errBusy
+func (p *Pages) frame(w http.ResponseWriter, r *http.Request) (string, error) {
+	release, err := p.hold(w, r)
+	if err != nil {
+		return "", err
 	}
+	defer release()
 	data, err := readUpTo(r.Body, nil, frameLimits.File)
 	if err != nil {
 		return "", err

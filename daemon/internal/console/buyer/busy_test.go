@@ -2,6 +2,7 @@ package buyer
 
 import (
 	"bytes"
+	"fmt"
 	"image"
 	"image/png"
 	"log/slog"
@@ -22,6 +23,7 @@ func TestBusy(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	const addr = "" // no listener has named one
 	mux := http.NewServeMux()
 	p.Register(mux)
 	var photo bytes.Buffer
@@ -48,10 +50,20 @@ func TestBusy(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	for name, slots := range map[string]chan struct{}{"one is read": p.reading, "many are held": p.uploads} {
-		for range cap(slots) {
-			slots <- struct{}{}
-		}
+	for name, busy := range map[string]func() (free func()){
+		"one is read": func() func() { p.reading <- struct{}{}; return func() { <-p.reading } },
+		"many are held": func() func() {
+			for i := range maxUploads {
+				p.sending[fmt.Sprint("another ", i)] = true
+			}
+			return func() { clear(p.sending) }
+		},
+		"this address sends one": func() func() {
+			p.sending[addr] = true
+			return func() { clear(p.sending) }
+		},
+	} {
+		free := busy()
 		for range 3 { // more than would be let in if it counted
 			if rec := send(Path, w.FormDataContentType(), form.Bytes()); rec.Code != http.StatusTooManyRequests ||
 				!strings.Contains(rec.Body.String(), "Photos of others are being read") || rec.Header().Get("Retry-After") == "" {
@@ -61,9 +73,7 @@ func TestBusy(t *testing.T) {
 				t.Errorf("%s: HTTP %d, %v: %s", name, rec.Code, rec.Header(), rec.Body)
 			}
 		}
-		for range cap(slots) {
-			<-slots
-		}
+		free()
 	}
 	for range 2 {
 		if rec := send(pathScan, "image/png", photo.Bytes()); rec.Code != http.StatusBadRequest {
@@ -73,7 +83,7 @@ func TestBusy(t *testing.T) {
 	if rec := send(pathScan, "image/png", photo.Bytes()); rec.Code != http.StatusTooManyRequests {
 		t.Errorf("pictures without a code do not count: HTTP %d", rec.Code)
 	}
-	if len(p.uploads)+len(p.reading) != 0 {
+	if len(p.sending)+len(p.reading) != 0 {
 		t.Error("a place was not given back")
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/seed-357fa782/licensed/daemon/internal/authority"
@@ -56,8 +57,10 @@ type Pages struct {
 	o       Options
 	site    *page.Site
 	cross   *http.CrossOriginProtection
-	uploads chan struct{} // photos that are held in memory
 	reading chan struct{} // the one photo that is read
+
+	mu      sync.Mutex
+	sending map[string]bool // addresses whose photos are held in memory
 }
 
 // maxUploads is how many photos are held in memory at a time.
@@ -75,7 +78,7 @@ func New(o Options) (*Pages, error) {
 			return nil, fmt.Errorf("buyer's page: %w", err)
 		}
 	}
-	return &Pages{o: o, site: site, cross: cross, uploads: make(chan struct{}, maxUploads), reading: make(chan struct{}, 1)}, nil
+	return &Pages{o: o, site: site, cross: cross, sending: make(map[string]bool), reading: make(chan struct{}, 1)}, nil
 }
 
 // Register adds the page to mux.
@@ -96,6 +99,8 @@ type visit struct {
 	*Pages
 	w http.ResponseWriter
 	r *http.Request
+
+	photos int // that were sent in
 }
 
 func (v *visit) addr() string { return operation.ClientAddr(v.r.Context()) }
@@ -106,7 +111,7 @@ func (p *Pages) handle(h func(*visit)) http.Handler {
 		if p.site.Switch(w, r, p.o.Secure) {
 			return
 		}
-		v := &visit{p, w, r}
+		v := &visit{Pages: p, w: w, r: r}
 		if err := p.cross.Check(r); err != nil {
 			v.refuse(license.Errorf(license.Forbidden, "a form from another site is not taken").WithCause(err), entry{})
 			return

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/seed-357fa782/licensed/daemon/internal/operation"
 	"github.com/seed-357fa782/licensed/internal/qrphoto"
 	"github.com/seed-357fa782/licensed/license"
 	"github.com/seed-357fa782/licensed/license/token"
@@ -31,9 +32,11 @@ const (
 
 // Limits of what is sent, in bytes.
 const (
-	maxText  = wire.MaxBody // of a field, and of a file that is no photo
-	maxForm  = 2 * wire.MaxBody
-	maxParts = 16
+	maxText   = wire.MaxBody // of a field, and of a file that is no photo
+	maxForm   = 2 * wire.MaxBody
+	maxParts  = 16
+	maxPhotos = 2
+	maxHead   = 64 << 10 // before a part
 	// maxBody is how much is read at all. What is beyond the other limits is thrown away
 	// as it comes, since a browser shows an answer only when it has sent everything.
 	maxBody = 64 << 20
@@ -48,6 +51,7 @@ var (
 const (
 	photoTime = 6 * time.Second
 	frameTime = time.Second
+	sendTime  = 20 * time.Second // a photo of 8 MiB on a line of 3.4 Mbit/s
 )
 
 // entry is what was entered, as it travels from page to page. It is a secret.
@@ -159,9 +163,12 @@ func (v *visit) whole(photos bool) (entry, error) {
 	form := url.Values{}
 	var sent []string
 	var bad error
-	parts := multipart.NewReader(v.r.Body, params["boundary"])
+	body := &budget{r: v.r.Body}
+	parts := multipart.NewReader(body, params["boundary"])
 	for n := 0; ; n++ {
+		body.left = maxHead // the library would read headers of megabytes
 		part, err := parts.NextPart()
+		body.left = 2 * maxBody
 		if errors.Is(err, io.EOF) {
 			break
 		}
@@ -216,12 +223,14 @@ func (v *visit) part(part *multipart.Part, photos bool) (string, error) {
 	if !qrphoto.Readable(head) {
 		return "", wrong(wrongPhotoFormat)
 	}
-	select {
-	case v.uploads <- struct{}{}:
-		defer func() { <-v.uploads }()
-	default:
-		return "", errBusy
+	if v.photos++; v.photos > maxPhotos {
+		return "", wrong(wrongForm)
 	}
+	release, err := v.hold(v.w, v.r)
+	if err != nil {
+		return "", err
+	}
+	defer release()
 	data, err := readUpTo(part, head, photoLimits.File)
 	if w, ok := errors.AsType[*wrongError](err); ok && w.kind == wrongLarge {
 		return "", wrong(wrongPhotoLarge)
@@ -229,7 +238,44 @@ func (v *visit) part(part *multipart.Part, photos bool) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return v.photo(v.r.Context(), data, photoLimits, photoTime)
+	text, err := v.photo(v.r.Context(), data, photoLimits, photoTime)
+	if err == nil {
+		v.o.Limit.Count(v.addr()) // it has cost as much as one that cannot be read
+	}
+	return text, err
+}
+
+// hold takes one of the places for photos that are sent in, of which an address has one,
+// and no longer than a photo takes: who sends slowly keeps nobody else from theirs.
+func (p *Pages) hold(w http.ResponseWriter, r *http.Request) (release func(), err error) {
+	addr := operation.ClientAddr(r.Context())
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.sending[addr] || len(p.sending) >= maxUploads {
+		return nil, errBusy
+	}
+	p.sending[addr] = true
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(sendTime)) //nolint:forbidigo // a deadline of the network, not of a record
+	return func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		delete(p.sending, addr)
+	}, nil
+}
+
+// budget is a reader of so many bytes.
+type budget struct {
+	r    io.Reader
+	left int64
+}
+
+func (b *budget) Read(p []byte) (int, error) {
+	if b.left <= 0 {
+		return 0, errors.New("too much")
+	}
+	n, err := b.r.Read(p[:min(int64(len(p)), b.left)])
+	b.left -= int64(n)
+	return n, err
 }
 
 // readUpTo reads what follows head, to so many bytes in all.
