@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strconv"
 )
 
 // Within makes a client of an admin API in this process: calls are served by api, on
@@ -14,7 +15,10 @@ func Within(api http.Handler) *Client {
 	return &Client{
 		server: "the daemon", base: &url.URL{Scheme: "http", Host: "licensed"}, agent: "licensed-console",
 		timeout: DefaultTimeout, authorize: func(*http.Request) {},
-		http: &http.Client{Transport: within{api}},
+		http: &http.Client{
+			Transport:     within{api},
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
 	}
 }
 
@@ -46,7 +50,7 @@ func (t within) RoundTrip(rq *http.Request) (*http.Response, error) {
 		return nil, errors.New("the answer is too large")
 	}
 	return &http.Response{
-		Status: http.StatusText(a.status), StatusCode: a.status, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Status: strconv.Itoa(a.status) + " " + http.StatusText(a.status), StatusCode: a.status, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 		Header: a.header, Body: io.NopCloser(&a.body), ContentLength: int64(a.body.Len()), Request: rq,
 	}, nil
 }
