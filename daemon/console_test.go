@@ -426,3 +426,52 @@ func TestConsoleManySessions(t *testing.T) {
 		t.Errorf("%d sign-ins", n)
 	}
 }
+
+// What was entered stays about the licence as it was looked at, however often the form
+// comes back, and keeps its key until that is used up.
+func TestConsoleFormThatComesBack(t *testing.T) {
+	t.Parallel()
+	m := start(t, withTCP, nil)
+	l := m.issueOne(adminwire.Issue{Product: "cad", For: "90d"})
+	b := m.browser()
+	b.signIn(m.token("anna", "issuer").Token)
+	path := "/console/licenses/" + l.ID + "/renew"
+	_, page := b.get(path)
+	first := carried(t, page)
+	if err := m.admin(http.MethodPost, strings.ReplaceAll(adminwire.PathSuspend, "{id}", l.ID), nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	wrong := carried(t, page)
+	wrong.Set("expires_at", "2027-02-31")
+	status, page := b.post(path, wrong)
+	wantSays(t, "no such day", status, page, http.StatusBadRequest, "2027-02-31")
+	again := carried(t, page)
+	if again.Get("revision") != first.Get("revision") || !strings.HasSuffix(again.Get("key"), first.Get("key")) {
+		t.Errorf("the form has become one for revision %s under %s, and was for %s under %s", again.Get("revision"), again.Get("key"), first.Get("revision"), first.Get("key"))
+	}
+	again.Set("for", "10d")
+	again.Set("step", "do")
+	status, page = b.post(path, again)
+	wantSays(t, "changed meanwhile", status, page, http.StatusConflict, "changed meanwhile")
+	now := carried(t, page)
+	if now.Get("key") == again.Get("key") || now.Get("revision") == again.Get("revision") {
+		t.Error("a form that is out of date is shown for the same revision")
+	}
+	if got := m.show(l.ID); !got.ExpiresAt.Equal(*l.ExpiresAt) {
+		t.Errorf("its end has become %s", got.ExpiresAt)
+	}
+}
+
+// What somebody may not do is refused by the API, which writes it down.
+func TestConsoleRefusalsAreAudited(t *testing.T) {
+	t.Parallel()
+	m := start(t, withTCP, nil)
+	l := m.issueOne(adminwire.Issue{Product: "cad", For: "90d"})
+	b := m.browser()
+	b.signIn(m.token("vera", "viewer").Token)
+	status, page := b.post("/console/licenses/"+l.ID+"/suspend", url.Values{"step": {"do"}, "key": {"k"}})
+	wantSays(t, "a viewer", status, page, http.StatusForbidden)
+	if n := m.count(license.ActionRefused); n != 1 || m.show(l.ID).State != license.StateIssued {
+		t.Errorf("%d refusals are written down", n)
+	}
+}

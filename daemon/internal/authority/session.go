@@ -202,18 +202,8 @@ func (a *Authority) EndSession(ctx context.Context, s Session) error {
 func (a *Authority) EndSessions(ctx context.Context, actor license.Actor, token string) (ended int, err error) {
 	now := a.now()
 	err = a.below.Update(ctx, func(ctx context.Context, tx store.Tx) error {
-		ended = 0
-		all, err := sessions(ctx, tx, token)
-		if err != nil {
+		if ended, err = dropSessions(ctx, tx, token, now); err != nil {
 			return err
-		}
-		for _, s := range all {
-			if err := tx.SetValue(ctx, s.name, nil); err != nil {
-				return fmt.Errorf("drop a session: %w", err)
-			}
-			if s.live(now) {
-				ended++
-			}
 		}
 		_, err = tx.Append(ctx, license.AuditEvent{
 			At: now, Actor: actor, Action: license.ActionSessionEndAll, After: map[string]any{"token": token, "ended": ended},
@@ -221,4 +211,21 @@ func (a *Authority) EndSessions(ctx context.Context, actor license.Actor, token 
 		return err
 	})
 	return ended, err
+}
+
+// dropSessions takes all sessions of a token away, and reports how many lived.
+func dropSessions(ctx context.Context, tx store.Tx, token string, now time.Time) (lived int, err error) {
+	all, err := sessions(ctx, tx, token)
+	if err != nil {
+		return 0, err
+	}
+	for _, s := range all {
+		if err := tx.SetValue(ctx, s.name, nil); err != nil {
+			return 0, fmt.Errorf("drop a session: %w", err)
+		}
+		if s.live(now) {
+			lived++
+		}
+	}
+	return lived, nil
 }

@@ -179,6 +179,9 @@ func makeRoom(ctx context.Context, tx store.Tx, t Token, now time.Time) error {
 			if err := tx.SetValue(ctx, tokenPrefix+o.ID, nil); err != nil {
 				return fmt.Errorf("drop an old token: %w", err)
 			}
+			if _, err := dropSessions(ctx, tx, o.ID, now); err != nil {
+				return err
+			}
 			left--
 		}
 	}
@@ -246,6 +249,9 @@ func (a *Authority) RevokeToken(ctx context.Context, actor license.Actor, id str
 		}
 		t.RevokedAt, changed = now, true
 		if err := putToken(ctx, tx, t); err != nil {
+			return err
+		}
+		if _, err := dropSessions(ctx, tx, t.ID, now); err != nil {
 			return err
 		}
 		return auditTokenRevoke(ctx, tx, now, actor, t)

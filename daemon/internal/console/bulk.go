@@ -86,6 +86,7 @@ func (v *visit) bulk() {
 		v.refuse(license.Errorf(license.Forbidden, "this needs the role %s, and you are a %s", authority.RoleIssuer, v.who.Role))
 		return
 	}
+	v.longer()
 	var deed bulkDeed
 	for _, d := range bulkDeeds() {
 		if d.name == v.form("action") {

@@ -315,6 +315,9 @@ func newRefusal(ctx context.Context, err error) refusal {
 
 // refuse answers with why a page is not shown.
 func (v *visit) refuse(err error) {
+	if v.ctx().Err() != nil {
+		return // nobody waits for it any more
+	}
 	r := newRefusal(v.ctx(), err)
 	if r.Reason == license.Internal {
 		v.o.Log.Error("a page is refused", "request_id", r.Request, "error", err.Error())

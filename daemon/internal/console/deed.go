@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/seed-357fa782/licensed/daemon/internal/authority"
 	"github.com/seed-357fa782/licensed/internal/adminclient"
@@ -131,7 +132,7 @@ type deedData struct {
 
 // serve is the page of a deed in all of its steps.
 func (d deed) serve(v *visit) {
-	if !v.who.Role.Covers(d.least) {
+	if v.r.Method != http.MethodPost && !v.who.Role.Covers(d.least) { // the API refuses the rest, and writes it down
 		v.refuse(license.Errorf(license.Forbidden, "this needs the role %s, and you are a %s", d.least, v.who.Role))
 		return
 	}
@@ -157,6 +158,9 @@ func (d deed) form(v *visit, s subject, refused error) {
 	data := d.data(v, s)
 	data.Revision, data.Key = s.Revision, rand.Text()
 	status := http.StatusOK
+	if refused != nil && !spent(refused) {
+		data.Key = v.key()
+	}
 	if refused != nil {
 		r := newRefusal(v.ctx(), refused)
 		data.Refused, status = &r, wire.StatusOf(r.Reason)
@@ -165,9 +169,19 @@ func (d deed) form(v *visit, s subject, refused error) {
 				data.Fields[i].Error = r.Detail
 			}
 		}
-		_, data.Stale = errors.AsType[*adminclient.RevisionError](refused)
+		if _, data.Stale = errors.AsType[*adminclient.RevisionError](refused); !data.Stale {
+			data.Revision = v.seen(s) // what was entered is about what was seen then
+		}
 	}
 	v.showAs(status, "deed", d.section, data)
+}
+
+// spent reports whether a key can do nothing any more after a refusal: it was used for
+// another call, or for a revision that has passed. Else it stays with the form, above all
+// where the call may have been made, or is being made: then it has the same outcome.
+func spent(refused error) bool {
+	e, ok := errors.AsType[*license.Error](refused)
+	return ok && e.Reason == license.Conflict && e.RetryAfter == 0
 }
 
 func (d deed) data(v *visit, s subject) deedData {
@@ -213,6 +227,7 @@ func (d deed) try(v *visit, s subject) {
 
 // done does it, and says so.
 func (d deed) done(v *visit, s subject) {
+	v.longer()
 	ctx := adminclient.WithIdempotencyKey(adminclient.WithRevision(v.ctx(), v.seen(s)), v.key())
 	out, err := d.do(ctx, v, s)
 	if err != nil {
@@ -251,6 +266,15 @@ func (d deed) done(v *visit, s subject) {
 		data.Back = out.To
 	}
 	v.show("done", d.section, data)
+}
+
+// deedTime is how long a deed may take until its answer is given up: a webhook that is
+// tested, or fifty licences.
+const deedTime = 3 * time.Minute
+
+// longer lets an answer take longer than a page does.
+func (v *visit) longer() {
+	_ = http.NewResponseController(v.w).SetWriteDeadline(time.Now().Add(deedTime)) //nolint:forbidigo // a deadline of the network, not of a record
 }
 
 // attach begins an answer that a browser keeps as a file.

@@ -128,7 +128,11 @@ func (v *visit) find() {
 		}
 		try.Limit = 1
 		page, err := v.api.Licenses(v.ctx(), try)
-		if err == nil && len(page.Licenses) > 0 {
+		if err != nil && license.ReasonOf(err) != license.BadRequest {
+			v.refuse(err)
+			return
+		}
+		if len(page.Licenses) > 0 {
 			q := url.Values{}
 			for name, value := range map[string]string{"last4": try.Last4, "order": try.Order, "customer": try.Customer} {
 				if value != "" {

@@ -4,10 +4,10 @@ import (
 	"encoding/csv"
 	"io"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/seed-357fa782/licensed/daemon/internal/operation"
 	"github.com/seed-357fa782/licensed/internal/adminwire"
@@ -117,7 +117,8 @@ func stamp(t *time.Time) string {
 // (owasp.org/www-community/attacks/CSV_Injection): buyers fill some of them.
 func safeCells(cells ...string) []string {
 	for i, cell := range cells {
-		if cell != "" && slices.Contains([]byte("=+-@\t\r"), cell[0]) {
+		// The wide forms are the same to a spreadsheet in East Asia.
+		if first, _ := utf8.DecodeRuneInString(cell); strings.ContainsRune("=+-@\t\r\n＝＋－＠", first) {
 			cells[i] = "'" + cell
 		}
 	}

@@ -71,6 +71,9 @@ func (v *visit) signInFirst() {
 			}
 		}
 	}
+	if v.r.Method == http.MethodPost && len(d.Kept) == 0 {
+		d.To = Prefix // there is nothing to go on with
+	}
 	v.showAs(http.StatusUnauthorized, "sign-in", "", d)
 }
 
@@ -98,6 +101,9 @@ func (v *visit) signIn() {
 		d.Refused = &r
 		v.showAs(wire.StatusOf(license.ReasonOf(err)), "sign-in", "", d)
 		return
+	}
+	if v.who.ID != "" {
+		_ = v.o.Authority.EndSession(v.ctx(), v.at) // the one of before, which ends by itself otherwise
 	}
 	v.setCookie(secret, int(authority.SessionLife.Seconds()))
 	if len(d.Kept) == 0 {

@@ -26,6 +26,9 @@ const (
 	langKept   = 365 * 24 * 60 * 60 // seconds
 )
 
+// matcher knows the languages, English first.
+var matcher = language.NewMatcher([]language.Tag{language.English, language.SimplifiedChinese, language.TraditionalChinese})
+
 // Lang is the language of a request: what was chosen, or else what the browser asks
 // for.
 func (s *Site) Lang(r *http.Request) Lang {
@@ -37,7 +40,7 @@ func (s *Site) Lang(r *http.Request) Lang {
 		return Langs()[0]
 	}
 	// Whoever reads any Chinese reads simplified Chinese rather than English.
-	_, i, _ := language.NewMatcher([]language.Tag{language.English, language.SimplifiedChinese, language.TraditionalChinese}).Match(tags...)
+	_, i, _ := matcher.Match(tags...)
 	if i > 0 {
 		return Chinese
 	}
