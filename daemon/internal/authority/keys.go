@@ -200,7 +200,7 @@ func (a *Authority) ProposeKeySet(ctx context.Context, actor license.Actor, revo
 		if err != nil {
 			return err
 		}
-		if !noted.same(was) { // what that has destroyed is not given back to the store
+		if made != nil && !noted.same(was) { // what that has destroyed is not given back to the store
 			return changedMeanwhile()
 		}
 		if err := putSealed(ctx, tx, made); err != nil {
