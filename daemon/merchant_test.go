@@ -128,6 +128,28 @@ func (m *merchant) up() {
 		m.t.Fatal(err)
 	}
 	m.d = d
+	if m.url != "" {
+		m.meet()
+	}
+}
+
+// meet waits until the daemon knows that those which a restored database speaks of are
+// gone: while it does not, and its clock is ahead of theirs, it does not trust that.
+func (m *merchant) meet() {
+	m.t.Helper()
+	ctx, cancel := context.WithTimeout(m.t.Context(), time.Minute)
+	defer cancel()
+	for {
+		var st adminwire.Status
+		if err := m.admin(http.MethodGet, adminwire.PathStatus, nil, &st); err != nil || st.Clock.State != "apart" {
+			return // what else is wrong the test finds out
+		}
+		select {
+		case <-ctx.Done():
+			m.t.Fatalf("its clock stays apart: %+v", st.Clock)
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
 }
 
 func (m *merchant) down() {
