@@ -210,19 +210,8 @@ var checkpointer = license.Actor{Kind: license.ActorSystem, Name: "checkpoint"} 
 // which something was added, until ctx ends. An error is given to report when it
 // is another than the last; it is tried again in a few minutes.
 func (a *Authority) RunCheckpoints(ctx context.Context, report func(error)) {
-	began, last := a.now(), ""
-	repeat(ctx, a.checkpoints.wake, func() time.Duration {
-		next, err := a.checkpointDue(ctx, began)
-		switch {
-		case ctx.Err() != nil:
-		case err == nil:
-			last = ""
-		case err.Error() != last:
-			last = err.Error()
-			report(err)
-		}
-		return next
-	})
+	began := a.now()
+	repeatTelling(ctx, a.checkpoints.wake, report, func() (time.Duration, error) { return a.checkpointDue(ctx, began) })
 }
 
 // checkpointDue makes a checkpoint where one is due, and says when to look again.

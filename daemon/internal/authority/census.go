@@ -175,19 +175,7 @@ func censusDays(now time.Time, zone *time.Location) []string {
 func (a *Authority) RunCensus(ctx context.Context, report func(error)) {
 	c := a.newCensusTaker()
 	defer func() { _ = c.turn.release(ctx) }() // else it is taken over a little later
-	last := ""
-	repeat(ctx, nil, func() time.Duration {
-		wait, err := c.round(ctx)
-		switch {
-		case ctx.Err() != nil:
-		case err == nil:
-			last = ""
-		case err.Error() != last:
-			last = err.Error()
-			report(err)
-		}
-		return wait
-	})
+	repeatTelling(ctx, nil, report, func() (time.Duration, error) { return c.round(ctx) })
 }
 
 // censusTaker counts. Between two writes what it has counted is here only.

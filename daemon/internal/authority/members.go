@@ -102,19 +102,7 @@ func (a *Authority) RunDaemons(ctx context.Context, report func(error)) {
 	if !a.sharedStore {
 		return
 	}
-	failing := ""
-	repeat(ctx, nil, func() time.Duration {
-		err := a.members.turn(ctx)
-		switch {
-		case ctx.Err() != nil:
-		case err == nil:
-			failing = ""
-		case failing != err.Error():
-			failing = err.Error()
-			report(err)
-		}
-		return daemonLook
-	})
+	repeatTelling(ctx, nil, report, func() (time.Duration, error) { return daemonLook, a.members.turn(ctx) })
 	leaving, cancel := context.WithTimeout(context.WithoutCancel(ctx), daemonLeave)
 	defer cancel()
 	_ = a.members.leave(leaving) // else the others drop it in a minute

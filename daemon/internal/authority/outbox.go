@@ -76,6 +76,24 @@ func repeat(ctx context.Context, wake <-chan struct{}, do func() time.Duration) 
 	}
 }
 
+// repeatTelling is repeat, with each failure that is another than the one before given
+// to report.
+func repeatTelling(ctx context.Context, wake <-chan struct{}, report func(error), do func() (time.Duration, error)) {
+	last := ""
+	repeat(ctx, wake, func() time.Duration {
+		wait, err := do()
+		switch {
+		case ctx.Err() != nil:
+		case err == nil:
+			last = ""
+		case err.Error() != last:
+			last = err.Error()
+			report(err)
+		}
+		return wait
+	})
+}
+
 // outbox is the loop that carries out jobs.
 type outbox struct {
 	a       *Authority

@@ -14,7 +14,6 @@ import (
 	"errors"
 	"fmt"
 	"html/template"
-	"io/fs"
 	"log/slog"
 	"net/http"
 	"time"
@@ -68,7 +67,7 @@ func New(o Options) (*Console, error) {
 	if o.Zone == nil {
 		o.Zone = time.UTC
 	}
-	site, err := page.New(page.Options{Prefix: Prefix, Files: flat{files}, Zone: o.Zone, Funcs: funcs()})
+	site, err := page.New(page.Options{Prefix: Prefix, Files: files, Zone: o.Zone, Funcs: funcs()})
 	if err != nil {
 		return nil, fmt.Errorf("console: %w", err)
 	}
@@ -80,16 +79,6 @@ func New(o Options) (*Console, error) {
 
 func funcs() template.FuncMap { return template.FuncMap{"sections": sections} }
 
-// flat shows the texts beside the templates.
-type flat struct{ fs.FS }
-
-func (f flat) Open(name string) (fs.File, error) {
-	if name == string(page.English)+".json" || name == string(page.Chinese)+".json" {
-		name = "text/" + name
-	}
-	return f.FS.Open(name)
-}
-
 type (
 	visitContext struct{}
 	// visit is one request for a page.
@@ -98,7 +87,6 @@ type (
 		w      http.ResponseWriter
 		r      *http.Request
 		remote string
-		secret string // of the session
 		who    authority.Principal
 		at     authority.Session
 	}

@@ -16,7 +16,7 @@ import (
 // All that can need a human has a text.
 func TestAttentionHasTexts(t *testing.T) {
 	t.Parallel()
-	site, err := page.New(page.Options{Prefix: Prefix, Files: flat{files}, Funcs: funcs()})
+	site, err := page.New(page.Options{Prefix: Prefix, Files: files, Funcs: funcs()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,7 +54,7 @@ func TestCharts(t *testing.T) {
 // A page of everything that there can be stays below 60 KB, in both languages.
 func TestOverviewIsSmall(t *testing.T) {
 	t.Parallel()
-	site, err := page.New(page.Options{Prefix: Prefix, Files: flat{files}, Funcs: funcs()})
+	site, err := page.New(page.Options{Prefix: Prefix, Files: files, Funcs: funcs()})
 	if err != nil {
 		t.Fatal(err)
 	}

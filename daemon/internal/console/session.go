@@ -30,7 +30,7 @@ func (v *visit) session() error {
 	if err != nil {
 		return err
 	}
-	v.who, v.at, v.secret = p, s, k.Value
+	v.who, v.at = p, s
 	return nil
 }
 

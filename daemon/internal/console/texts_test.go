@@ -18,7 +18,7 @@ var used = regexp.MustCompile(`\bt "([^"]+)"`)
 // in one of them only.
 func TestTexts(t *testing.T) {
 	t.Parallel()
-	site, err := page.New(page.Options{Prefix: Prefix, Files: flat{files}, Funcs: funcs()})
+	site, err := page.New(page.Options{Prefix: Prefix, Files: files, Funcs: funcs()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,7 +77,7 @@ func allDeeds() []deed {
 // Whatever the audit log records has a name.
 func TestActionsHaveNames(t *testing.T) {
 	t.Parallel()
-	site, err := page.New(page.Options{Prefix: Prefix, Files: flat{files}, Funcs: funcs()})
+	site, err := page.New(page.Options{Prefix: Prefix, Files: files, Funcs: funcs()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,7 +101,7 @@ func TestActionsHaveNames(t *testing.T) {
 // Every field, fact and column that the pages name has a name for people.
 func TestFieldsHaveNames(t *testing.T) {
 	t.Parallel()
-	site, err := page.New(page.Options{Prefix: Prefix, Files: flat{files}, Funcs: funcs()})
+	site, err := page.New(page.Options{Prefix: Prefix, Files: files, Funcs: funcs()})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -58,17 +58,24 @@ type resultData struct {
 
 // confirm does what a request asks for, and shows what came of it.
 func (v *visit) confirm() {
-	e, ans, err := v.ask()
-	if err != nil {
-		v.refuse(err, e)
-		return
-	}
-	d, err := v.result(e, ans)
-	if err != nil {
-		v.refuse(err, e)
+	e, d, ok := v.answered()
+	if !ok {
 		return
 	}
 	v.show(http.StatusOK, "result", pathConfirm, e.hidden(), d)
+}
+
+// answered asks for what was entered, and says what came of it. Where that is refused it
+// answers with why.
+func (v *visit) answered() (e entry, d resultData, ok bool) {
+	e, ans, err := v.ask()
+	if err == nil {
+		d, err = v.result(e, ans)
+	}
+	if err != nil {
+		v.refuse(err, e)
+	}
+	return e, d, err == nil
 }
 
 func (v *visit) result(e entry, ans authority.Answer) (resultData, error) {
@@ -115,14 +122,8 @@ func fileName(product, what string) string {
 // download answers with the file that confirm has told of: the request is handed in
 // again.
 func (v *visit) download() {
-	e, ans, err := v.ask()
-	if err != nil {
-		v.refuse(err, e)
-		return
-	}
-	d, err := v.result(e, ans)
-	if err != nil {
-		v.refuse(err, e)
+	_, d, ok := v.answered()
+	if !ok {
 		return
 	}
 	h := v.w.Header()

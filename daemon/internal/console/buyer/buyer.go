@@ -49,7 +49,7 @@ type Options struct {
 	Products  map[string]string // names by id
 }
 
-//go:embed *.html *.json asset
+//go:embed *.html text asset
 var files embed.FS
 
 // Pages are the page and what follows from it.

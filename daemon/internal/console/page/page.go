@@ -27,7 +27,7 @@ type Options struct {
 	// slash.
 	Prefix string
 	// Files holds the templates, "*.html", of which those that begin with "_" are parts
-	// that every page can use; the texts, "en.json" and "zh-CN.json"; and under "asset/"
+	// that every page can use; the texts, "text/en.json" and "text/zh-CN.json"; and under "asset/"
 	// what browsers load.
 	Files fs.FS
 	// Zone is that in which people read times; nil: UTC.

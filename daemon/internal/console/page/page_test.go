@@ -20,10 +20,10 @@ func one(t *testing.T, body string) *page.Site {
 		t.Fatal(err)
 	}
 	s, err := page.New(page.Options{Prefix: "/p/", Zone: zone, Files: fstest.MapFS{
-		"one.html":     {Data: []byte(`{{define "title"}}One{{end}}{{define "site"}}Test{{end}}{{define "header"}}{{end}}{{define "footer"}}{{end}}{{define "main"}}` + body + `{{end}}`)},
-		"en.json":      {Data: []byte(`{"apples.one": "{0} apple for {1}", "apples.other": "{0} apples for {1}"}`)},
-		"zh-CN.json":   {Data: []byte(`{"apples.one": "{1}有{0}个苹果", "apples.other": "{1}有{0}个苹果"}`)},
-		"asset/own.js": {Data: []byte(strings.Repeat("let x = 1;\n", 100))},
+		"one.html":        {Data: []byte(`{{define "title"}}One{{end}}{{define "site"}}Test{{end}}{{define "header"}}{{end}}{{define "footer"}}{{end}}{{define "main"}}` + body + `{{end}}`)},
+		"text/en.json":    {Data: []byte(`{"apples.one": "{0} apple for {1}", "apples.other": "{0} apples for {1}"}`)},
+		"text/zh-CN.json": {Data: []byte(`{"apples.one": "{1}有{0}个苹果", "apples.other": "{1}有{0}个苹果"}`)},
+		"asset/own.js":    {Data: []byte(strings.Repeat("let x = 1;\n", 100))},
 	}})
 	if err != nil {
 		t.Fatal(err)

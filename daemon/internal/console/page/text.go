@@ -19,21 +19,19 @@ type texts map[string]string
 
 func readTexts(l Lang, own fs.FS, of fs.FS) (texts, error) {
 	all := make(texts)
-	for _, f := range []struct {
-		from fs.FS
-		name string
-	}{{own, "text/" + string(l) + ".json"}, {of, string(l) + ".json"}} {
-		data, err := fs.ReadFile(f.from, f.name)
+	name := "text/" + string(l) + ".json"
+	for _, from := range []fs.FS{own, of} {
+		data, err := fs.ReadFile(from, name)
 		if err != nil {
 			return nil, fmt.Errorf("read the texts: %w", err)
 		}
 		var some texts
 		if err := json.NewDecoder(bytes.NewReader(data)).Decode(&some); err != nil {
-			return nil, fmt.Errorf("texts of %s: %w", f.name, err)
+			return nil, fmt.Errorf("texts of %s: %w", name, err)
 		}
 		for key := range some {
 			if _, twice := all[key]; twice {
-				return nil, fmt.Errorf("texts of %s: %q is there twice", f.name, key)
+				return nil, fmt.Errorf("texts of %s: %q is there twice", name, key)
 			}
 		}
 		maps.Copy(all, some)
